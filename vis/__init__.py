@@ -1,0 +1,49 @@
+"""`vis`: where did a Keras model look, and why?
+
+Importing `vis` does not import TensorFlow: each submodule is loaded when it is first used, so `vis.visualization`
+after `import vis` is enough.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+__all__ = ["VisWarning", "__version__"]
+
+_SUBMODULES = frozenset(
+    {
+        "backprop_modifiers",
+        "cli",
+        "demo",
+        "grad_modifiers",
+        "losses",
+        "models",
+        "plotting",
+        "taps",
+        "utils",
+        "visualization",
+    }
+)
+
+
+class VisWarning(UserWarning):
+    """A result that is right but may mislead, such as a class activation map that is negative everywhere.
+
+    Example:
+        >>> import warnings
+        >>> import vis
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore", vis.VisWarning)  # silence these, and only these
+    """
+
+
+def __getattr__(name: str):
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SUBMODULES})

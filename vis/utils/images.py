@@ -1,0 +1,168 @@
+"""Images: loaded, laid out in a grid, labelled."""
+
+import math
+import os
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def load_img(path, grayscale: bool = False, target_size: tuple[int, int] | None = None) -> np.ndarray:
+    """Loads an image file.
+
+    Args:
+        path: Path of the file, in any format that Pillow reads.
+        grayscale: Whether to turn the image to gray.
+        target_size: (height, width) to resize to, bilinear; None keeps the size of the file.
+
+    Returns:
+        uint8 array in 0..255, shape (height, width, 3) in RGB, or (height, width) for `grayscale`. Transparency is
+        dropped; of 16-bit grays the upper 8 bits are kept.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        PIL.UnidentifiedImageError: If it holds no image (an OSError).
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new('RGB', (40, 30), 'red').save(f'{folder}/red.png')
+        ...     image = load_img(f'{folder}/red.png', target_size=(15, 20))
+        >>> image.shape, image.dtype, image[0, 0]
+        ((15, 20, 3), dtype('uint8'), array([255,   0,   0], dtype=uint8))
+    """
+    from PIL import Image
+
+    with Image.open(path) as image:
+        if image.mode.startswith("I"):  # Pillow would clip 16-bit grays at 255: a nearly white picture.
+            image = Image.fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
+        image = image.convert("L" if grayscale else "RGB")
+        if target_size is not None:
+            height, width = target_size
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        return np.array(image)
+
+
+def stitch_images(images: Sequence[np.ndarray], margin: int = 5, cols: int = 5) -> np.ndarray | None:
+    """Lays images out in a grid, row by row, with black margins between them.
+
+    Args:
+        images: Images of one shape, (height, width) or (height, width, channels).
+        margin: Width of the black strips between images, in pixels.
+        cols: The most images in a row.
+
+    Returns:
+        One image: shape (rows * height + (rows - 1) * margin, the same for columns and width[, channels]).
+        None if there are no images.
+
+    Raises:
+        ValueError: If the images differ in shape or are no images, `cols` is below 1 or `margin` is negative.
+
+    Example:
+        >>> stitch_images([np.full((1, 2), value) for value in (1, 2, 3)], margin=1, cols=2)
+        array([[1, 1, 0, 2, 2],
+               [0, 0, 0, 0, 0],
+               [3, 3, 0, 0, 0]])
+    """
+    if cols < 1 or margin < 0:
+        raise ValueError(f"cols must be at least 1 and margin at least 0, got cols={cols}, margin={margin}.")
+    if len(images) == 0:
+        return None
+    shapes = {np.shape(image) for image in images}
+    if len(shapes) > 1 or len(next(iter(shapes))) not in (2, 3):
+        raise ValueError(
+            "images must all have one shape, (height, width) or (height, width, channels); "
+            f"got the shapes {sorted(shapes)}."
+        )
+    height, width, *channels = shapes.pop()
+    rows, cols = math.ceil(len(images) / cols), min(len(images), cols)
+    grid_shape = (rows * (height + margin) - margin, cols * (width + margin) - margin, *channels)
+    grid = np.zeros(grid_shape, np.result_type(*images))
+    for index, image in enumerate(images):
+        top, left = (index // cols) * (height + margin), (index % cols) * (width + margin)
+        grid[top : top + height, left : left + width] = image
+    return grid
+
+
+def draw_text(
+    img: np.ndarray,
+    text: str,
+    position: tuple[int, int] = (10, 10),
+    font: str | None = None,
+    font_size: int = 14,
+    color: tuple[int, int, int] = (0, 0, 0),
+) -> np.ndarray:
+    """Writes text on a copy of an image.
+
+    Args:
+        img: uint8 array, shape (height, width), (height, width, 1), (height, width, 3) or (height, width, 4).
+        text: What to write; it may have several lines.
+        position: (x, y) of the text's upper left corner, in pixels.
+        font: Path or file name of a TrueType or OpenType font; None takes DejaVu Sans, which matplotlib brings along.
+        font_size: Size of the font, in pixels.
+        color: (r, g, b), each 0..255. On a gray image its brightness counts.
+
+    Returns:
+        A new uint8 array of the same shape.
+
+    Raises:
+        TypeError: If `img` is not uint8.
+        ValueError: If `img` has another shape.
+
+    Warns:
+        UserWarning: If the font is not found; DejaVu Sans is taken instead.
+
+    Example:
+        >>> label = draw_text(np.full((40, 120, 3), 255, np.uint8), 'zebra', font_size=20)
+        >>> label.shape, label.min().item() < 50
+        ((40, 120, 3), True)
+    """
+    from PIL import Image, ImageDraw
+
+    img = np.asarray(img)
+    if img.dtype != np.uint8:
+        raise TypeError(f"img must be uint8, got {img.dtype}. For an image in [0, 1]: (255 * img).astype('uint8').")
+    if not (img.ndim == 2 or (img.ndim == 3 and img.shape[-1] in (1, 3, 4))):
+        raise ValueError(f"img must be (height, width) or (height, width, 1, 3 or 4), got the shape {img.shape}.")
+    gray = img.ndim == 2 or img.shape[-1] == 1
+    canvas = Image.fromarray(img.reshape(img.shape[:2]) if gray else img)
+    fill = Image.new("RGB", (1, 1), tuple(color)).convert(canvas.mode).getpixel((0, 0))
+    ImageDraw.Draw(canvas).text(position, text, fill=fill, font=_load_font(font, font_size))
+    return np.array(canvas).reshape(img.shape)
+
+
+def bgr2rgb(img: np.ndarray) -> np.ndarray:
+    """Reverses the order of the colour channels: BGR to RGB, and RGB to BGR.
+
+    Args:
+        img: Array of shape (..., 3).
+
+    Returns:
+        A view of the same shape.
+
+    Raises:
+        ValueError: If the last axis has not three channels.
+
+    Example:
+        >>> bgr2rgb(np.array([[[255, 128, 0]]]))
+        array([[[  0, 128, 255]]])
+    """
+    if np.shape(img)[-1:] != (3,):
+        raise ValueError(f"img must have three channels on its last axis, got the shape {np.shape(img)}.")
+    return np.asarray(img)[..., ::-1]
+
+
+def _load_font(font, font_size):
+    import matplotlib
+    from PIL import ImageFont
+
+    # Pillow's own font has no letters beyond ASCII; the one in matplotlib's wheel has Latin, Greek and Cyrillic.
+    own = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    if font is not None:
+        try:
+            return ImageFont.truetype(font, font_size)
+        except OSError:
+            warnings.warn(f"Font {font!r} was not found; DejaVu Sans is taken instead.", stacklevel=3)
+    return ImageFont.truetype(own, font_size) if os.path.exists(own) else ImageFont.load_default(font_size)

@@ -1,0 +1,245 @@
+"""The helpers of keras-vis, by their old names.
+
+Keras is imported only by the functions that need it, so the NumPy and Pillow helpers are there at once.
+"""
+
+import difflib
+import functools
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from vis.utils.arrays import deprocess_input, get_img_shape, normalize, random_array, slicer
+from vis.utils.images import bgr2rgb, draw_text, load_img, stitch_images
+
+__all__ = [
+    "add_defaults_to_kwargs",
+    "apply_modifications",
+    "bgr2rgb",
+    "deprocess_input",
+    "draw_text",
+    "find_layer_idx",
+    "get_identifier",
+    "get_img_shape",
+    "listify",
+    "load_img",
+    "lookup_imagenet_labels",
+    "normalize",
+    "random_array",
+    "reverse_enumerate",
+    "slicer",
+    "stitch_images",
+]
+
+IMAGENET_CLASS_INDEX_URL = "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json"
+IMAGENET_CLASS_INDEX_MD5 = "c2c37ea517e94d9795004a39431a14cb"
+
+
+def apply_modifications(model, custom_objects: dict | None = None):
+    """Makes changes of a model's layers count everywhere, `predict`, `evaluate` and `fit` included.
+
+    In Keras 3 a changed attribute, such as `layer.activation`, counts at once when the model is called, and in every
+    function of this library. Only the functions that `predict`, `evaluate` and `fit` compiled earlier still compute the
+    old model. They are compiled anew here, those of nested models too. keras-vis saved the model and loaded a copy; no
+    copy is needed any more, so nothing is lost that a file would not hold, and the weights stay where they are.
+
+    Args:
+        model: A `keras.Model`, some of whose layers were changed.
+        custom_objects: Not needed any more; taken so that scripts for keras-vis run.
+
+    Returns:
+        The same model.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, 'sigmoid', kernel_initializer='ones')])
+        >>> x = np.array([[1.0, 2.0]])
+        >>> round(model.predict(x, verbose=0).item(), 3)
+        0.953
+        >>> model.layers[-1].activation = keras.activations.linear
+        >>> apply_modifications(model).predict(x, verbose=0).item()
+        3.0
+    """
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            apply_modifications(layer)
+    if model.predict_function is not None:
+        model.make_predict_function(force=True)
+    if model.test_function is not None:
+        model.make_test_function(force=True)
+    if model.train_function is not None:
+        model.make_train_function(force=True)
+    return model
+
+
+def find_layer_idx(model, layer_name: str) -> int:
+    """Looks up a layer's index by its name.
+
+    Args:
+        model: A `keras.Model`.
+        layer_name: The name of one of `model.layers`.
+
+    Returns:
+        The index in `model.layers`.
+
+    Raises:
+        ValueError: If the model has no layer of that name; the message names the nearest ones.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name='hidden'), keras.layers.Dense(1)])
+        >>> find_layer_idx(model, 'hidden')
+        0
+    """
+    names = [layer.name for layer in model.layers]
+    if layer_name not in names:
+        nearest = difflib.get_close_matches(str(layer_name), names, n=3, cutoff=0.4) or names
+        raise ValueError(
+            f"layer_name: no layer {layer_name!r} in model {model.name!r}. Did you mean: {_listed(nearest)}?"
+        )
+    return names.index(layer_name)
+
+
+def lookup_imagenet_labels(indices) -> list[str]:
+    """Names the classes of ImageNet's 1000-way classifiers.
+
+    The names are those of `keras.applications`: its file is downloaded once, to `models` in the Keras home folder.
+
+    Args:
+        indices: One class index or any array of them, each in 0..999.
+
+    Returns:
+        A flat list of names, one an index.
+
+    Raises:
+        ValueError: If an index is out of range.
+        OSError: If the file is not there yet and can't be downloaded.
+
+    Example:
+        >>> lookup_imagenet_labels([340, 1])  # doctest: +SKIP
+        ['zebra', 'goldfish']
+    """
+    names = _imagenet_labels()
+    indices = [int(index) for index in np.ravel(indices)]
+    unknown = [index for index in indices if not 0 <= index < len(names)]
+    if unknown:
+        raise ValueError(f"indices must be in 0..{len(names) - 1}, got {_listed(unknown)}.")
+    return [names[index] for index in indices]
+
+
+def get_identifier(identifier: str | Callable, module_globals: dict[str, Any], module_name: str) -> Callable:
+    """Finds one of a module's own public functions by its name.
+
+    Args:
+        identifier: The name, or any callable, which is returned as it is.
+        module_globals: The module's `globals()`.
+        module_name: The module's `__name__`. What the module merely imports is not found.
+
+    Returns:
+        The callable.
+
+    Raises:
+        ValueError: For an unknown name; the message lists the known ones.
+        TypeError: If `identifier` is neither a string nor callable.
+
+    Example:
+        >>> import vis.grad_modifiers
+        >>> get_identifier('negate', vars(vis.grad_modifiers), 'vis.grad_modifiers')
+        <function negate at ...>
+    """
+    if callable(identifier):
+        return identifier
+    kind = module_name.rpartition(".")[2].replace("_", " ").removesuffix("s")
+    if not isinstance(identifier, str):
+        raise TypeError(f"A {kind} is given by its name or as a function, got {type(identifier).__name__}.")
+    known = {
+        name: value
+        for name, value in module_globals.items()
+        if callable(value)
+        and getattr(value, "__module__", None) == module_name
+        and not name.startswith("_")
+        and name != "get"
+    }
+    if identifier not in known:
+        raise ValueError(f"Unknown {kind} {identifier!r}. The known ones: {_listed(sorted(known))}.")
+    return known[identifier]
+
+
+def reverse_enumerate(iterable: Sequence) -> Iterator[tuple[int, Any]]:
+    """Enumerates from the last item to the first, without a copy.
+
+    Args:
+        iterable: A sequence.
+
+    Returns:
+        Iterator of (index, item), the index being the item's place in the sequence.
+
+    Example:
+        >>> list(reverse_enumerate('abc'))
+        [(2, 'c'), (1, 'b'), (0, 'a')]
+    """
+    return zip(reversed(range(len(iterable))), reversed(iterable), strict=True)
+
+
+def listify(value) -> list:
+    """Puts a value into a list unless it is one.
+
+    Args:
+        value: Anything. A tuple or an array is one value.
+
+    Returns:
+        `value` itself if it is a list, else `[value]`.
+
+    Example:
+        >>> listify(3), listify([3, 4])
+        ([3], [3, 4])
+    """
+    return value if isinstance(value, list) else [value]
+
+
+def add_defaults_to_kwargs(defaults: dict, **kwargs) -> dict:
+    """Completes keyword arguments with defaults.
+
+    Args:
+        defaults: Values for what is not in `kwargs`.
+        **kwargs: Values that win over `defaults`.
+
+    Returns:
+        A new dict.
+
+    Example:
+        >>> add_defaults_to_kwargs({'max_iter': 200, 'verbose': True}, verbose=False)
+        {'max_iter': 200, 'verbose': False}
+    """
+    return {**defaults, **kwargs}
+
+
+@functools.cache
+def _imagenet_labels() -> list[str]:
+    import keras
+
+    try:
+        path = keras.utils.get_file(
+            "imagenet_class_index.json",
+            IMAGENET_CLASS_INDEX_URL,
+            cache_subdir="models",
+            file_hash=IMAGENET_CLASS_INDEX_MD5,
+        )
+    except Exception as error:  # get_file raises a bare Exception when the network fails.
+        folder = os.path.join(os.environ.get("KERAS_HOME", os.path.join("~", ".keras")), "models")
+        raise OSError(
+            f"The names of the ImageNet classes could not be downloaded ({error}). "
+            f"On a machine without internet put the file {IMAGENET_CLASS_INDEX_URL} into {folder}."
+        ) from error
+    with open(path, encoding="utf-8") as file:
+        class_index = json.load(file)
+    return [class_index[str(index)][1] for index in range(len(class_index))]
+
+
+def _listed(values):
+    return ", ".join(repr(value) for value in values)

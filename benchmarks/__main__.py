@@ -1,0 +1,41 @@
+"""The command `python -m benchmarks`; exit code 1 if a limit is missed."""
+
+import argparse
+import importlib
+import pkgutil
+import sys
+
+import benchmarks
+from benchmarks.harness import BENCHMARKS, table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    for module in pkgutil.iter_modules(benchmarks.__path__):
+        if module.name != "__main__":
+            importlib.import_module(f"benchmarks.{module.name}")
+
+    lines = "\n".join(f"  {name:<12} {function.__doc__.splitlines()[0]}" for name, function in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"The benchmarks:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which to run; all of them without a name")
+    parser.add_argument("--quick", action="store_true", help="the smallest case of each, and few repeats")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+
+    rows = []
+    for name in options.names or BENCHMARKS:
+        for row in BENCHMARKS[name](options.quick):
+            rows.append((name, row))
+            *_, line = table(rows)
+            print(line, file=sys.stderr, flush=True)  # progress; the table comes at the end, on stdout
+    print(*table(rows), sep="\n")
+    return 0 if all(row.passed for _, row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

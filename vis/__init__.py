@@ -18,6 +18,7 @@ _SUBMODULES = frozenset(
         "cli",
         "demo",
         "grad_modifiers",
+        "images",
         "losses",
         "models",
         "plotting",

@@ -1,0 +1,248 @@
+"""Images in and out: what a file holds, what a model takes, and pictures that are written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+if TYPE_CHECKING:
+    import keras
+
+#: The extensions of the pictures that `write_picture` writes.
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+PREPROCESSING = ("unit", "raw", "tf", "caffe", "torch")
+
+
+class InputLayout(NamedTuple):
+    """What a model takes as its image.
+
+    Attributes:
+        height: rows of the image, or None where the model takes any number.
+        width: columns of the image, or None where the model takes any number.
+        channels: 1 (grayscale) or 3 (RGB).
+        channel_axis: where the channels are in one sample: -1, 0, or None for images without a channel axis.
+    """
+
+    height: int | None
+    width: int | None
+    channels: int
+    channel_axis: int | None
+
+
+def read_image(path: str | os.PathLike) -> Image.Image:
+    """Read an image upright and with 8 bits a channel.
+
+    Args:
+        path: a file that Pillow can read: PNG, JPEG, BMP, TIFF, WebP, ...
+
+    Returns:
+        The image in mode 'L' (grayscale) or 'RGB'. An orientation in the EXIF data is applied, 16-bit images are scaled
+        to 8 bits, transparency is dropped as `keras.utils.load_img` does.
+
+    Raises:
+        ValueError: there is no such file, or it is not an image.
+
+    Example:
+        >>> import os, tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGBA", (8, 6)).save(os.path.join(folder, "a.png"))
+        ...     read_image(os.path.join(folder, "a.png")).mode
+        'RGB'
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"{path} does not exist. Give the path of an image file.")
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"{path} is not an image that can be read. Give a whole PNG, JPEG, BMP, TIFF or WebP."
+        ) from error
+
+    if image.mode.startswith("I"):
+        # Pillow's own conversion of 16 bits to 8 clips everything above 255 to white.
+        return Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8))
+    return image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
+
+
+def input_layout(model: keras.Model) -> InputLayout:
+    """Read off a model what image it takes.
+
+    Args:
+        model: a model with one input of shape (height, width), (height, width, channels) or, where its layers are
+            `channels_first`, (channels, height, width). Each may be None.
+
+    Returns:
+        The `InputLayout`.
+
+    Raises:
+        ValueError: the model has several inputs, or its input is not an image.
+
+    Example:
+        >>> import keras
+        >>> input_layout(keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten()]))
+        InputLayout(height=28, width=28, channels=1, channel_axis=-1)
+    """
+    shape = _input_shape(model)
+    if len(shape) == 2:
+        return InputLayout(*shape, channels=1, channel_axis=None)
+    if len(shape) != 3:
+        raise ValueError(
+            f"model takes an input of shape {shape}, which is not an image. Use vis.visualization in Python."
+        )
+
+    channel_axis = 0 if _is_channels_first(model) else -1
+    # A model that takes any number of channels is given colours.
+    channels = 3 if shape[channel_axis] is None else shape[channel_axis]
+    if channels not in (1, 3):
+        raise ValueError(
+            f"model takes images of {channels} channels (input shape {shape}), image files have 1 or 3. "
+            "Use vis.visualization in Python."
+        )
+    height, width = shape[1:] if channel_axis == 0 else shape[:2]
+    return InputLayout(height, width, channels, channel_axis)
+
+
+def to_model_input(image: Image.Image, layout: InputLayout, preprocess: str = "unit") -> np.ndarray:
+    """Turn an image into what a model takes: its size, its channels and its scale of pixel values.
+
+    Args:
+        image: an image in mode 'L' or 'RGB'.
+        layout: what the model takes, from `input_layout`.
+        preprocess: `'unit'` divides by 255, `'raw'` leaves 0 to 255; `'tf'`, `'caffe'` and `'torch'` do what
+            `keras.applications` calls by these names.
+
+    Returns:
+        One sample without batch axis, float32, (height, width, channels), or (channels, height, width), or (height,
+        width), as the layout says.
+
+    Raises:
+        ValueError: `preprocess` is unknown, or needs colours while the model takes grayscale.
+
+    Example:
+        >>> from PIL import Image
+        >>> to_model_input(Image.new("L", (64, 32), 255), InputLayout(2, 3, 1, -1))[..., 0]
+        array([[1., 1., 1.],
+               [1., 1., 1.]], dtype=float32)
+    """
+    if preprocess not in PREPROCESSING:
+        raise ValueError(f"preprocess is {preprocess!r}. Give one of {', '.join(PREPROCESSING)}.")
+    if preprocess in ("caffe", "torch") and layout.channels != 3:
+        raise ValueError(
+            f"preprocess={preprocess!r} is defined for three channels and this model takes {layout.channels}. "
+            "Give unit, raw or tf."
+        )
+    size = (layout.width or image.width, layout.height or image.height)
+    image = image.convert("L" if layout.channels == 1 else "RGB")
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, dtype=np.float32)
+
+    if preprocess == "unit":
+        pixels = pixels / np.float32(255)
+    elif preprocess != "raw":
+        import keras
+
+        pixels = keras.applications.imagenet_utils.preprocess_input(
+            pixels.copy(), data_format="channels_last", mode=preprocess
+        )
+
+    if layout.channel_axis is None:
+        return pixels
+    pixels = pixels.reshape(*pixels.shape[:2], layout.channels)
+    return np.moveaxis(pixels, -1, 0) if layout.channel_axis == 0 else pixels
+
+
+def check_output(path: str | os.PathLike) -> Path:
+    """Refuse a place where a picture could not be written, before hours of work rather than after.
+
+    Args:
+        path: where a picture is to be written.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: the extension is not one of `EXTENSIONS`, or the folder does not exist or takes no files.
+
+    Example:
+        >>> check_output("map.png").name
+        'map.png'
+    """
+    path = Path(path)
+    if path.suffix.lower() not in EXTENSIONS:
+        given = f"ends in '{path.suffix}'" if path.suffix else "has no extension"
+        raise ValueError(f"{path} {given}. Give a name that ends in {', '.join(EXTENSIONS)}.")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder. Give the name of a picture.")
+    if not path.parent.is_dir():
+        raise ValueError(f"the folder {path.parent} does not exist. Make it first, or give another.")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"the folder {path.parent} cannot be written to. Give another.")
+    return path
+
+
+def write_picture(picture: np.ndarray, path: str | os.PathLike) -> None:
+    """Write a picture under a temporary name, then rename it: the file is there whole, or not at all.
+
+    Args:
+        picture: uint8, (height, width) for grayscale or (height, width, 3) for RGB.
+        path: where to; the extension says the format.
+
+    Raises:
+        ValueError: as `check_output`.
+        OSError: the disk is full, for example.
+
+    Example:
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_picture(np.zeros((4, 4), np.uint8), os.path.join(folder, "black.png"))
+        ...     os.listdir(folder)
+        ['black.png']
+    """
+    path = check_output(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        Image.fromarray(picture).save(temporary)
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _input_shape(model: keras.Model) -> tuple[int | None, ...]:
+    """The shape of one sample; a subclassed model has no symbolic input but remembers what it was built with."""
+    inputs = getattr(model, "inputs", None)
+    if inputs:
+        if len(inputs) != 1:
+            raise ValueError(f"model takes {len(inputs)} inputs, not one image. Use vis.visualization in Python.")
+        return tuple(inputs[0].shape[1:])
+    shape = (model.get_build_config() or {}).get("input_shape") if model.built else None
+    if not isinstance(shape, list | tuple) or not all(size is None or isinstance(size, int) for size in shape):
+        raise ValueError(
+            "model does not say what shape of input it takes. Call it on one sample and save it again, or use "
+            "vis.visualization in Python."
+        )
+    return tuple(shape[1:])
+
+
+def _is_channels_first(model: keras.Model) -> bool:
+    """Whether the first layer that knows an order of axes has the channels first."""
+    return next(_data_formats(model), "channels_last") == "channels_first"
+
+
+def _data_formats(model: keras.Model) -> Iterator[str]:
+    for layer in model.layers:
+        if getattr(layer, "layers", None):
+            yield from _data_formats(layer)
+        elif getattr(layer, "data_format", None) is not None:
+            yield layer.data_format

@@ -1,0 +1,143 @@
+"""Turns maps into pictures: grayscale, a colour map, a heatmap laid over an image.
+
+The colour map is `'inferno'` unless another is asked for: its lightness grows evenly with the value, so it reads the
+same in grayscale and to a colour-blind eye, which cannot be said of `'jet'`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+COLORMAP = "inferno"
+
+
+def clip_brightness(array: np.ndarray, percentile: float = 99.0) -> np.ndarray:
+    """Scale a map to [0, 1] with its brightest points cut off, so that a few of them do not leave the rest in the dark.
+
+    Args:
+        array: a map, (height, width), of any scale.
+        percentile: the percentile of the values that becomes 1, in (0, 100].
+
+    Returns:
+        float32, the same shape. A constant map gives zeros.
+
+    Raises:
+        ValueError: `percentile` is out of range.
+
+    Example:
+        >>> clip_brightness(np.array([[0.0, 1.0, 2.0, 100.0]]), percentile=50)
+        array([[0.       , 0.6666667, 1.       , 1.       ]], dtype=float32)
+    """
+    if not 0 < percentile <= 100:
+        raise ValueError(f"percentile is {percentile}. Give a number above 0, up to 100.")
+    array = np.asarray(array, dtype=np.float32)
+    low, high = array.min(), np.percentile(array, percentile)
+    if high <= low:
+        # Fewer points than the percentile cuts off differ from the background.
+        high = array.max()
+    if high <= low:
+        return np.zeros_like(array)
+    return np.clip((array - low) / np.float32(high - low), 0, 1)
+
+
+def grayscale(heatmap: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Draw a map in shades of gray.
+
+    Args:
+        heatmap: (height, width), values in [0, 1].
+        size: (width, height) of the picture; the map's own unless given.
+
+    Returns:
+        uint8, (height, width).
+
+    Example:
+        >>> grayscale(np.array([[0.0, 0.5, 1.0]]))
+        array([[  0, 128, 255]], dtype=uint8)
+    """
+    return np.round(_resize(heatmap, size) * 255).astype(np.uint8)
+
+
+def colorize(heatmap: np.ndarray, colormap: str = COLORMAP, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Draw a map in colours.
+
+    Args:
+        heatmap: (height, width), values in [0, 1].
+        colormap: the name of a matplotlib colour map.
+        size: (width, height) of the picture; the map's own unless given.
+
+    Returns:
+        uint8, (height, width, 3), RGB.
+
+    Raises:
+        ValueError: matplotlib has no colour map of that name.
+
+    Example:
+        >>> colorize(np.array([[0.0, 1.0]]), "gray").tolist()
+        [[[0, 0, 0], [255, 255, 255]]]
+    """
+    return np.round(colormap_named(colormap)(_resize(heatmap, size))[..., :3] * 255).astype(np.uint8)
+
+
+def heatmap_over(
+    image: np.ndarray | Image.Image, heatmap: np.ndarray, alpha: float = 0.6, colormap: str = COLORMAP
+) -> np.ndarray:
+    """Lay the colours of a heatmap over an image, at the image's size.
+
+    Args:
+        image: uint8 or a Pillow image, (height, width) or (height, width, 3).
+        heatmap: (height, width) of any size, values in [0, 1].
+        alpha: the heatmap's share, from 0 (the image alone) to 1 (the heatmap alone).
+        colormap: the name of a matplotlib colour map.
+
+    Returns:
+        uint8, (height, width, 3), RGB, of the image's size.
+
+    Raises:
+        ValueError: `alpha` is not in [0, 1], or matplotlib has no colour map of that name.
+
+    Example:
+        >>> image = np.full((4, 6, 3), 255, np.uint8)
+        >>> heatmap_over(image, np.zeros((2, 2)), alpha=0.0).shape
+        (4, 6, 3)
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha is {alpha}. Give a number from 0 to 1.")
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(np.asarray(image, dtype=np.uint8))
+    background = np.asarray(image.convert("RGB"), dtype=np.float32)
+    colors = colorize(heatmap, colormap, image.size)
+    return np.round((1 - alpha) * background + alpha * colors).astype(np.uint8)
+
+
+def colormap_named(name: str):
+    """The matplotlib colour map of a name.
+
+    Args:
+        name: for example `'inferno'`, `'viridis'`, `'cividis'`, `'gray'`.
+
+    Returns:
+        The `matplotlib.colors.Colormap`.
+
+    Raises:
+        ValueError: matplotlib has no colour map of that name.
+
+    Example:
+        >>> colormap_named("viridis").name
+        'viridis'
+    """
+    from matplotlib import colormaps
+
+    if name not in colormaps:
+        raise ValueError(f"colormap is {name!r}, which matplotlib does not know. Give for example inferno or viridis.")
+    return colormaps[name]
+
+
+def _resize(heatmap: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """A map at another size, in [0, 1]: interpolated linearly where it grows, averaged where it shrinks."""
+    heatmap = np.asarray(heatmap, dtype=np.float32)
+    if heatmap.ndim != 2:
+        raise ValueError(f"heatmap has the shape {heatmap.shape}. Give one map, (height, width).")
+    if size is not None and size != heatmap.shape[::-1]:
+        heatmap = np.asarray(Image.fromarray(heatmap).resize(size, Image.Resampling.BILINEAR))
+    return np.clip(heatmap, 0, 1)

@@ -59,7 +59,7 @@ def test_default_colours_get_lighter_with_the_value():
 
 
 def test_unknown_colormap():
-    with pytest.raises(ValueError, match="colormap is 'rainbow9'.*viridis"):
+    with pytest.raises(ValueError, match=r"colormap is 'rainbow9'.*viridis"):
         plotting.colorize(np.eye(2), "rainbow9")
 
 

@@ -7,26 +7,11 @@ after `import vis` is enough.
 from __future__ import annotations
 
 import importlib
+import pkgutil
 
 __version__ = "0.1.0"
 
 __all__ = ["VisWarning", "__version__"]
-
-_SUBMODULES = frozenset(
-    {
-        "backprop_modifiers",
-        "cli",
-        "demo",
-        "grad_modifiers",
-        "images",
-        "losses",
-        "models",
-        "plotting",
-        "taps",
-        "utils",
-        "visualization",
-    }
-)
 
 
 class VisWarning(UserWarning):
@@ -41,10 +26,16 @@ class VisWarning(UserWarning):
 
 
 def __getattr__(name: str):
-    if name in _SUBMODULES:
-        return importlib.import_module(f"{__name__}.{name}")
+    if not name.startswith("_"):
+        module = f"{__name__}.{name}"
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            # A submodule that is there but misses a package of its own says so itself.
+            if error.name != module:
+                raise
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBMODULES})
+    return sorted({*globals(), *(module.name for module in pkgutil.iter_modules(__path__))})

@@ -1,0 +1,238 @@
+"""Class activation maps: which positions of a feature map speak for a score."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from vis import VisWarning, grad_modifiers
+from vis.gradients import NEAREST_FEATURE_MAP, differentiate
+from vis.losses import ActivationMaximization
+from vis.samples import prepare
+from vis.visualization.maps import arranged, gather, model_of, modified
+
+
+def visualize_cam(
+    model,
+    layer_idx,
+    filter_indices,
+    seed_input,
+    penultimate_layer_idx=None,
+    backprop_modifier=None,
+    grad_modifier=None,
+    *,
+    method: str = "gradcam",
+    logits: bool = True,
+    normalize: bool = True,
+    squeeze: bool = True,
+    batch_size: int | None = None,
+):
+    """Grad-CAM: which regions speak for a score, at the resolution of a feature map.
+
+    With A the feature map of a layer: the weight of channel k is α_k = mean over positions of ∂S/∂A_k, and the map is
+    ReLU(Σ_k α_k A_k), interpolated linearly to the input's size (Selvaraju et al. 2017, "Grad-CAM", arXiv 1610.02391,
+    equations 1 and 2). For a regressor, `grad_modifier` None, `'negate'` and `'small_values'` show what increases,
+    decreases and keeps the output.
+
+    Args:
+        model: A Keras model of any kind.
+        layer_idx: The layer whose filter is explained: an index into `model.layers`, a name, a path through nested
+            models, a layer, or None for the model's own output.
+        filter_indices: The filter (for a classifier's last layer, the class): an int, or a list whose scores are
+            summed; an array of shape (samples, k) gives each sample its own. None means all.
+        seed_input: One sample or a batch, with or without the sample axis, in the model's own units.
+        penultimate_layer_idx: The layer whose feature map is used, addressed like `layer_idx`. None takes the nearest
+            one in front of the target with more than one position, inside a nested model too.
+        backprop_modifier: `'guided'`, `'rectified'`, a function `model -> model`, or None.
+        grad_modifier: What is done to the gradient before it is averaged: `'negate'`, `'small_values'`, ..., a
+            function, or None.
+        method: How a feature map is weighted: `'gradcam'`.
+        logits: Whether a class score is read before the softmax or sigmoid that ends the model.
+        normalize: Whether to bring each sample's map to [0, 1].
+        squeeze: Whether a single sample's map loses its sample axis.
+        batch_size: The most samples to compute at once; None chooses.
+
+    Returns:
+        A float32 array of shape (samples, *input positions), or (*input positions) for a single sample. For a layer
+        that is called several times, one map a call, along axis 1.
+
+    Raises:
+        ValueError: What is wrong with an argument, and what would do.
+        TypeError: An argument is of a wrong type.
+
+    Warns:
+        VisWarning: The map may mislead: it is negative everywhere before the ReLU, the feature map has a single
+            position or is flat, or the gradient is zero everywhere.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential(
+        ...     [keras.Input((8, 8, 1)), keras.layers.AveragePooling2D(4), keras.layers.Flatten(), keras.layers.Dense(2)]
+        ... )
+        >>> model.layers[-1].set_weights([np.full((4, 2), 0.5), np.zeros(2)])
+        >>> image = np.zeros((8, 8, 1))
+        >>> image[4:, :4] = 1
+        >>> visualize_cam(model, -1, 0, image)[[0, 7], [0, 0]]
+        array([0., 1.], dtype=float32)
+    """
+    model, layer, penultimate = modified(model, backprop_modifier, layer_idx, penultimate_layer_idx)
+    loss = ActivationMaximization(layer, filter_indices, logits=logits)
+    return visualize_cam_with_losses(
+        model,
+        [(loss, -1)],
+        seed_input,
+        penultimate,
+        grad_modifier,
+        method=method,
+        normalize=normalize,
+        squeeze=squeeze,
+        batch_size=batch_size,
+    )
+
+
+def visualize_cam_with_losses(
+    input_tensor,
+    losses,
+    seed_input,
+    penultimate_layer,
+    grad_modifier=None,
+    *,
+    method: str = "gradcam",
+    normalize: bool = True,
+    squeeze: bool = True,
+    batch_size: int | None = None,
+):
+    """Grad-CAM of any losses: the gradient is that of their weighted sum.
+
+    Args:
+        input_tensor: `model.input`, or the model itself (a subclassed model has no symbolic input).
+        losses: A list of `(loss, weight)`; a plain function of the model's output is a loss too. As losses are
+            minimized, `(ActivationMaximization(layer, 3), -1)` is what `visualize_cam` explains.
+        seed_input: As in `visualize_cam`.
+        penultimate_layer: The layer whose feature map is used, by itself or addressed; None for the nearest one.
+        grad_modifier: As in `visualize_cam`.
+        method: As in `visualize_cam`.
+        normalize: As in `visualize_cam`.
+        squeeze: As in `visualize_cam`.
+        batch_size: As in `visualize_cam`.
+
+    Returns:
+        As `visualize_cam`.
+
+    Raises:
+        ValueError: What is wrong with an argument, and what would do.
+        TypeError: An argument is of a wrong type.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()])
+        >>> score = lambda output: output[:, 0] - output[:, 1]
+        >>> visualize_cam_with_losses(model.input, [(score, 1)], np.ones((8, 8, 1)), model.layers[0]).shape
+        (8, 8)
+    """
+    if method not in _WEIGHTS:
+        raise ValueError(f"method={method!r} is unknown; known ones are {', '.join(map(repr, _WEIGHTS))}")
+    model = model_of(input_tensor)
+    modify = grad_modifiers.get(grad_modifier)
+    samples = prepare(model, seed_input)
+    wrt = NEAREST_FEATURE_MAP if penultimate_layer is None else penultimate_layer
+    parts = differentiate(model, losses, samples, wrt, values=True, batch_size=batch_size)
+
+    def to_map(tap, activations, gradients):
+        # Channels last, whatever the layer's order, and in double precision: a sum of many channels cancels.
+        axis = 1 if tap.data_format == "channels_first" else -1
+        activations = np.moveaxis(activations, axis, -1).astype(np.float64)
+        gradients = np.moveaxis(modify(gradients), axis, -1).astype(np.float64)
+        if activations.ndim < 3:
+            raise ValueError(
+                f"penultimate_layer_idx: layer {tap.name!r} gives {activations.shape[1:]} values without positions; "
+                "choose a layer with a feature map, such as a convolution"
+            )
+        maps = _as_grid(_WEIGHTS[method](activations, gradients), samples.arrays, tap.data_format)
+        _warn_of_blank(tap, activations, maps)
+        return resize(np.maximum(maps, 0), _target_size(maps.ndim - 1, samples.arrays, tap.data_format))
+
+    return arranged(gather(parts, to_map, normalize=normalize, squeeze=squeeze), samples, penultimate_layer)
+
+
+def gradcam(activations, gradients):
+    """Σ_k α_k A_k, with α_k the mean of the gradient over positions."""
+    weights = gradients.mean(axis=tuple(range(1, gradients.ndim - 1)), keepdims=True)
+    return (weights * activations).sum(axis=-1)
+
+
+_WEIGHTS = {"gradcam": gradcam}
+
+
+def resize(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Interpolates maps linearly, along any number of axes; pixels are areas, as in `tf.image.resize`.
+
+    Args:
+        maps: Shape (samples, *positions).
+        size: The positions wanted, one number an axis.
+
+    Returns:
+        An array of shape (samples, *size).
+
+    Example:
+        >>> resize(np.array([[0.0, 1.0]]), (4,))
+        array([[0.  , 0.25, 0.75, 1.  ]])
+    """
+    for axis, wanted in enumerate(size, start=1):
+        given = maps.shape[axis]
+        if given == wanted:
+            continue
+        at = np.clip((np.arange(wanted) + 0.5) * given / wanted - 0.5, 0, given - 1)
+        left = np.floor(at).astype(int)
+        right = np.minimum(left + 1, given - 1)
+        share = (at - left).reshape([-1 if i == axis else 1 for i in range(maps.ndim)])
+        maps = np.take(maps, left, axis) * (1 - share) + np.take(maps, right, axis) * share
+    return maps
+
+
+def _positions(array, data_format) -> tuple[int, ...]:
+    """The positions of a model's input: its axes without those of samples and channels."""
+    if array.ndim <= 2:
+        return array.shape[1:]
+    return array.shape[2:] if data_format == "channels_first" else array.shape[1:-1]
+
+
+def _target_size(axes: int, inputs, data_format) -> tuple[int, ...]:
+    """The size to bring a map of some axes to: that of the first input that has them."""
+    for array in inputs:
+        positions = _positions(array, data_format)
+        if len(positions) >= axes:
+            return positions[len(positions) - axes :]
+    return ()
+
+
+def _as_grid(maps, inputs, data_format):
+    """Folds the tokens of an image model, with or without a class token in front, into its grid of patches."""
+    images = [array for array in inputs if array.ndim == 4]
+    if maps.ndim != 2 or not images or any(array.ndim == 3 for array in inputs):
+        return maps
+    height, width = _positions(images[0], data_format)
+    for extra in (0, 1):
+        patches = maps.shape[1] - extra
+        rows = round(np.sqrt(patches * height / width))
+        if rows and rows * round(patches / rows) == patches:
+            return maps[:, extra:].reshape(len(maps), rows, -1)
+    return maps
+
+
+def _warn_of_blank(tap, activations, maps):
+    positions = tuple(range(1, activations.ndim - 1))
+    if np.prod(activations.shape[1:-1]) == 1:
+        text = f"the feature map of {tap.name!r} has a single position, so its map is flat: choose an earlier layer"
+    elif (np.ptp(activations, axis=positions).max(axis=-1) == 0).any():
+        text = f"the feature map of {tap.name!r} is the same at every position, so its map is flat"
+    elif ((maps.reshape(len(maps), -1).max(axis=1) <= 0) & maps.reshape(len(maps), -1).any(axis=1)).any():
+        text = (
+            f"the class activation map of {tap.name!r} is negative everywhere (from {maps.min():.3g} to "
+            f"{maps.max():.3g}), so the map shown is blank: nothing there speaks for the target; grad_modifier="
+            "'negate' shows what speaks against it"
+        )
+    else:
+        return
+    warnings.warn(text, VisWarning, stacklevel=6)

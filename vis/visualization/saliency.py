@@ -1,0 +1,257 @@
+"""Saliency maps: how a score changes with each value of the input."""
+
+from __future__ import annotations
+
+import secrets
+
+import numpy as np
+
+from vis import grad_modifiers
+from vis.gradients import Noise, differentiate
+from vis.losses import ActivationMaximization
+from vis.samples import prepare
+from vis.visualization.maps import arranged, gather, model_of, modified
+
+
+def visualize_saliency(
+    model,
+    layer_idx,
+    filter_indices,
+    seed_input,
+    wrt_tensor=None,
+    backprop_modifier=None,
+    grad_modifier="absolute",
+    keepdims: bool = False,
+    *,
+    logits: bool = True,
+    normalize: bool = True,
+    squeeze: bool = True,
+    batch_size: int | None = None,
+):
+    """Saliency: where a small change of the input changes a score most.
+
+    M = max over channels of |∂S/∂x|, S being the class score before the softmax (Simonyan et al. 2013, "Deep Inside
+    Convolutional Networks", arXiv 1312.6034, section 3). For a regressor, `grad_modifier` None, `'negate'` and
+    `'small_values'` show what increases, decreases and keeps the output.
+
+    Args:
+        model: A Keras model of any kind.
+        layer_idx: The layer whose filter is explained: an index into `model.layers`, a name, a path through nested
+            models such as `'backbone/block5_conv3'`, a layer, or None for the model's own output.
+        filter_indices: The filter (for a classifier's last layer, the class): an int, or a list whose scores are
+            summed; an array of shape (samples, k) gives each sample its own. None means all.
+        seed_input: One sample or a batch: an array, a tensor or a Pillow image, with or without the sample axis; for
+            several inputs a list or dict of them. In the model's own units (preprocessed).
+        wrt_tensor: What the gradient is taken with respect to: None for all inputs, a tensor of the graph, a layer
+            (object, index, name or path), or a list of these. For a model that takes tokens, its embedding layer.
+        backprop_modifier: `'guided'`, `'rectified'`, a function `model -> model`, or None.
+        grad_modifier: What is done to the gradient before the maximum over channels: `'absolute'`, `'negate'`,
+            `'invert'`, `'relu'`, `'small_values'`, a function, or None.
+        keepdims: Whether to keep the channels instead of taking their maximum.
+        logits: Whether a class score is read before the softmax or sigmoid that ends the model.
+        normalize: Whether to bring each sample's map to [0, 1].
+        squeeze: Whether a single sample's map loses its sample axis.
+        batch_size: The most samples to compute at once; None chooses.
+
+    Returns:
+        A float32 array of shape (samples, *positions), or (*positions) for a single sample; with `keepdims` the
+        gradient's own shape. Inputs of rank 2 (tables) have no channel axis: a value a feature. For several inputs a
+        list or dict of arrays, as in `seed_input`; for a list `wrt_tensor`, a list. For a layer that is called
+        several times, one map a call, along axis 1.
+
+    Raises:
+        ValueError: What is wrong with an argument, and what would do.
+        TypeError: An argument is of a wrong type.
+
+    Warns:
+        VisWarning: The map may mislead: a disconnected gradient, one that is zero everywhere, a saturated softmax, an
+            activation that the backprop modifier could not reach.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
+        >>> model.layers[-1].set_weights([np.arange(12.0).reshape(4, 3), np.zeros(3)])
+        >>> visualize_saliency(model, -1, 2, np.ones(4), normalize=False)
+        array([ 2.,  5.,  8., 11.], dtype=float32)
+    """
+    model, layer, wrt_tensor = modified(model, backprop_modifier, layer_idx, wrt_tensor)
+    loss = ActivationMaximization(layer, filter_indices, logits=logits)
+    return visualize_saliency_with_losses(
+        model,
+        [(loss, -1)],
+        seed_input,
+        wrt_tensor,
+        grad_modifier,
+        keepdims,
+        normalize=normalize,
+        squeeze=squeeze,
+        batch_size=batch_size,
+    )
+
+
+def visualize_saliency_with_losses(
+    input_tensor,
+    losses,
+    seed_input,
+    wrt_tensor=None,
+    grad_modifier="absolute",
+    keepdims: bool = False,
+    *,
+    normalize: bool = True,
+    squeeze: bool = True,
+    batch_size: int | None = None,
+):
+    """Saliency of any losses: the gradient of their weighted sum.
+
+    Args:
+        input_tensor: `model.input`, or the model itself (a subclassed model has no symbolic input).
+        losses: A list of `(loss, weight)`; a plain function of the model's output is a loss too. As losses are
+            minimized, `(ActivationMaximization(layer, 3), -1)` is what `visualize_saliency` explains.
+        seed_input: As in `visualize_saliency`.
+        wrt_tensor: As in `visualize_saliency`.
+        grad_modifier: As in `visualize_saliency`.
+        keepdims: As in `visualize_saliency`.
+        normalize: As in `visualize_saliency`.
+        squeeze: As in `visualize_saliency`.
+        batch_size: As in `visualize_saliency`.
+
+    Returns:
+        As `visualize_saliency`.
+
+    Raises:
+        ValueError: What is wrong with an argument, and what would do.
+        TypeError: An argument is of a wrong type.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        >>> model.layers[-1].set_weights([np.array([[1.0, 2.0], [3.0, 7.0]]), np.zeros(2)])
+        >>> margin = lambda output: output[:, 1] - output[:, 0]
+        >>> visualize_saliency_with_losses(model.input, [(margin, 1)], np.ones(2), normalize=False)
+        array([1., 4.], dtype=float32)
+    """
+    model = model_of(input_tensor)
+    samples = prepare(model, seed_input)
+    parts = differentiate(model, losses, samples, wrt_tensor, batch_size=batch_size)
+    to_map = _sensitivity(grad_modifier, keepdims)
+    return arranged(gather(parts, to_map, normalize=normalize, squeeze=squeeze), samples, wrt_tensor)
+
+
+def smoothgrad(
+    model,
+    layer_idx,
+    filter_indices,
+    seed_input,
+    wrt_tensor=None,
+    backprop_modifier=None,
+    grad_modifier="absolute",
+    keepdims: bool = False,
+    *,
+    noise_level: float = 0.15,
+    num_samples: int = 25,
+    aggregate: str = "mean",
+    seed: int | None = None,
+    logits: bool = True,
+    normalize: bool = True,
+    squeeze: bool = True,
+    batch_size: int | None = None,
+):
+    """SmoothGrad: saliency averaged over noisy copies of the input.
+
+    M = 1/n Σ ∂S/∂x (x + 𝒩(0, σ²)), with σ = `noise_level` · (max x − min x) of each sample (Smilkov et al. 2017,
+    "SmoothGrad: removing noise by adding noise", arXiv 1706.03825, equation 2 and section 3.2).
+
+    Args:
+        model: As in `visualize_saliency`.
+        layer_idx: As in `visualize_saliency`.
+        filter_indices: As in `visualize_saliency`.
+        seed_input: As in `visualize_saliency`.
+        wrt_tensor: As in `visualize_saliency`. The noise is added there, so that a model that takes tokens gets it on
+            its embeddings.
+        backprop_modifier: As in `visualize_saliency`.
+        grad_modifier: As in `visualize_saliency`; it acts on the aggregate.
+        keepdims: As in `visualize_saliency`.
+        noise_level: The noise's standard deviation in units of the sample's range, from 0 to 1. The paper finds 0.1
+            to 0.2 good.
+        num_samples: The number n of noisy copies.
+        aggregate: `'mean'` of the gradients, as in the paper; `'square'`, the mean of their squares, which keeps what
+            the sign would cancel (Hooker et al. 2019, arXiv 1806.10758); or `'var'`, their variance (Adebayo et al.
+            2018, arXiv 1810.03307).
+        seed: An int for the same noise at each call; None for another one.
+        logits: As in `visualize_saliency`.
+        normalize: As in `visualize_saliency`.
+        squeeze: As in `visualize_saliency`.
+        batch_size: The most noisy copies to compute at once; None chooses. The result does not depend on it, nor does
+            the memory depend on `num_samples`.
+
+    Returns:
+        As `visualize_saliency`.
+
+    Raises:
+        ValueError: What is wrong with an argument, and what would do.
+        TypeError: An argument is of a wrong type.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(3)])
+        >>> smoothgrad(model, -1, 2, np.ones(4) * [1, 2, 3, 4], num_samples=10, seed=0).shape
+        (4,)
+    """
+    if not 0 <= noise_level <= 1:
+        raise ValueError(f"noise_level must be from 0 to 1, a share of the input's range, not {noise_level}")
+    if isinstance(num_samples, bool) or num_samples != int(num_samples) or num_samples < 1:
+        raise ValueError(f"num_samples must be a whole number of at least 1, not {num_samples!r}")
+    if aggregate not in _AGGREGATES:
+        raise ValueError(f"aggregate={aggregate!r} is unknown; known ones are {', '.join(map(repr, _AGGREGATES))}")
+    model, layer, wrt_tensor = modified(model, backprop_modifier, layer_idx, wrt_tensor)
+    losses = [(ActivationMaximization(layer, filter_indices, logits=logits), -1)]
+    samples = prepare(model, seed_input)
+    noise = Noise(noise_level, num_samples, secrets.randbits(31) if seed is None else seed)
+    parts = differentiate(model, losses, samples, wrt_tensor, noise=noise, batch_size=batch_size)
+    to_map = _sensitivity(grad_modifier, keepdims)
+    maps = gather(_aggregated(parts, noise.draws, aggregate), to_map, normalize=normalize, squeeze=squeeze)
+    return arranged(maps, samples, wrt_tensor)
+
+
+def _sensitivity(grad_modifier, keepdims):
+    modify = grad_modifiers.get(grad_modifier)
+
+    def to_map(tap, values, gradient):
+        gradient = modify(gradient)
+        if keepdims or gradient.ndim < 3:
+            return gradient
+        return gradient.max(axis=1 if tap.data_format == "channels_first" else -1)
+
+    return to_map
+
+
+# From the mean and the mean square of the gradients.
+_AGGREGATES = {
+    "mean": lambda mean, square: mean,
+    "square": lambda mean, square: square,
+    "var": lambda mean, square: np.maximum(square - mean**2, 0),
+}
+
+
+def _aggregated(parts, draws: int, aggregate: str):
+    """Makes of the gradients of noisy copies, which come in the order of the samples, one gradient a sample."""
+    combine = _AGGREGATES[aggregate]
+    seen = 0
+    for part in parts:
+        for row in range(len(part.rows)):
+            gradients = [[slope[row].astype(np.float64) for slope in calls] for calls in part.gradients]
+            if seen == 0:
+                sums = [[np.zeros_like(slope) for slope in calls] for calls in gradients]
+                squares = [[np.zeros_like(slope) for slope in calls] for calls in gradients]
+            for total, square, slopes in zip(sums, squares, gradients, strict=True):
+                for call, slope in enumerate(slopes):
+                    total[call] += slope
+                    square[call] += slope**2
+            seen += 1
+            if seen == draws:
+                seen = 0
+                means = [
+                    [combine(t / draws, s / draws)[None].astype(np.float32) for t, s in zip(ts, ss, strict=True)]
+                    for ts, ss in zip(sums, squares, strict=True)
+                ]
+                yield part._replace(rows=part.rows[row : row + 1], values=[], gradients=means)

@@ -1,0 +1,190 @@
+"""Images in, pictures out."""
+
+from __future__ import annotations
+
+import os
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from vis import images
+from vis.images import InputLayout
+
+COLOURS = np.random.default_rng(0).integers(0, 256, (10, 14, 3), dtype=np.uint8)
+
+
+def saved(picture: Image.Image, path, **options):
+    picture.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tiff"])
+def test_colours_are_read_as_they_are(tmp_path, name):
+    image = images.read_image(saved(Image.fromarray(COLOURS), tmp_path / name))
+    np.testing.assert_array_equal(image, COLOURS)
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
+    deep = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
+    image = images.read_image(saved(Image.fromarray(deep), tmp_path / "deep.png"))
+    assert np.asarray(image).tolist() == [[0, 1, 128, 255]]
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("1", "L"), ("L", "L"), ("LA", "L"), ("P", "RGB"), ("RGBA", "RGB")])
+def test_modes_become_grayscale_or_rgb(tmp_path, mode, expected):
+    path = saved(Image.fromarray(COLOURS).convert(mode), tmp_path / "a.png")
+    assert images.read_image(path).mode == expected
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = images.read_image(saved(Image.fromarray(COLOURS), tmp_path / "a.png", exif=exif))
+    np.testing.assert_array_equal(image, np.rot90(COLOURS, -1))
+
+
+def test_not_an_image_and_no_image(tmp_path):
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"a\.png is not an image"):
+        images.read_image(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"b\.png does not exist"):
+        images.read_image(tmp_path / "b.png")
+
+
+def test_an_image_cut_short(tmp_path):
+    path = saved(Image.fromarray(COLOURS), tmp_path / "a.png")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"a\.png is not an image"):
+        images.read_image(path)
+
+
+def network(shape, **options):
+    layer = keras.layers.Conv2D(2, 3, **options) if len(shape) == 3 else keras.layers.Flatten()
+    return keras.Sequential([keras.Input(shape), layer])
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (network((28, 30, 1)), InputLayout(28, 30, 1, -1)),
+        (network((None, None, 3)), InputLayout(None, None, 3, -1)),
+        (network((3, 20, 24), data_format="channels_first"), InputLayout(20, 24, 3, 0)),
+        (network((28, 30)), InputLayout(28, 30, 1, None)),
+        (
+            keras.Sequential([keras.Input((3, 20, 24)), network((3, 20, 24), data_format="channels_first")]),
+            InputLayout(20, 24, 3, 0),
+        ),
+    ],
+    ids=["grayscale", "any size", "channels first", "no channel axis", "nested channels first"],
+)
+def test_layout_is_read_off_the_model(model, expected):
+    assert images.input_layout(model) == expected
+
+
+def test_layout_of_a_subclassed_model():
+    class Classifier(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.convolution = keras.layers.Conv2D(2, 3)
+
+        def call(self, x):
+            return self.convolution(x)
+
+    model = Classifier()
+    with pytest.raises(ValueError, match="does not say what shape"):
+        images.input_layout(model)
+    model(np.zeros((1, 9, 8, 3), np.float32))
+    assert images.input_layout(model) == InputLayout(9, 8, 3, -1)
+
+
+def test_models_that_take_no_image():
+    a, b = keras.Input((4, 4, 1)), keras.Input((4, 4, 1))
+    with pytest.raises(ValueError, match="2 inputs"):
+        images.input_layout(keras.Model([a, b], keras.layers.Add()([a, b])))
+    with pytest.raises(ValueError, match=r"\(7,\), which is not an image"):
+        images.input_layout(network((7,)))
+    with pytest.raises(ValueError, match="5 channels"):
+        images.input_layout(network((8, 8, 5)))
+
+
+@pytest.mark.parametrize("preprocess", ["tf", "caffe", "torch"])
+def test_preprocessing_is_that_of_keras_applications(preprocess):
+    module = {"tf": "mobilenet_v2", "caffe": "vgg16", "torch": "densenet"}[preprocess]
+    expected = getattr(keras.applications, module).preprocess_input(COLOURS.astype(np.float32))
+    sample = images.to_model_input(Image.fromarray(COLOURS), InputLayout(10, 14, 3, -1), preprocess)
+    np.testing.assert_allclose(sample, expected, rtol=1e-6)
+
+
+def test_unit_and_raw():
+    layout = InputLayout(10, 14, 3, -1)
+    raw = images.to_model_input(Image.fromarray(COLOURS), layout, "raw")
+    np.testing.assert_array_equal(raw, COLOURS)
+    np.testing.assert_allclose(images.to_model_input(Image.fromarray(COLOURS), layout), COLOURS / 255, rtol=1e-6)
+    assert raw.dtype == np.float32
+
+
+def test_channels_first_and_no_channels():
+    sample = images.to_model_input(Image.fromarray(COLOURS), InputLayout(10, 14, 3, 0), "raw")
+    np.testing.assert_array_equal(sample, np.moveaxis(COLOURS, -1, 0))
+    gray = images.to_model_input(Image.fromarray(COLOURS), InputLayout(None, None, 1, None), "raw")
+    np.testing.assert_array_equal(gray, Image.fromarray(COLOURS).convert("L"))
+
+
+def test_the_image_gets_the_model_s_size():
+    halves = Image.fromarray(np.repeat(np.array([[0, 255]], np.uint8), 20, axis=1))
+    sample = images.to_model_input(halves, InputLayout(3, 4, 1, -1))
+    assert sample.shape == (3, 4, 1)
+    assert sample[:, 0].max() < 0.1
+    assert sample[:, -1].min() > 0.9
+
+
+@pytest.mark.parametrize("preprocess", ["caffe", "torch"])
+def test_preprocessing_for_colours_refuses_grayscale(preprocess):
+    with pytest.raises(ValueError, match=f"preprocess='{preprocess}' is defined for three channels"):
+        images.to_model_input(Image.new("L", (4, 4)), InputLayout(4, 4, 1, -1), preprocess)
+
+
+def test_unknown_preprocessing():
+    with pytest.raises(ValueError, match=r"preprocess is 'imagenet'.*unit, raw, tf, caffe, torch"):
+        images.to_model_input(Image.new("L", (4, 4)), InputLayout(4, 4, 1, -1), "imagenet")
+
+
+@pytest.mark.parametrize("extension", images.EXTENSIONS)
+def test_pictures_are_written_in_every_format(tmp_path, extension):
+    path = tmp_path / f"a{extension}"
+    images.write_picture(np.full((16, 12, 3), 99, np.uint8), path)
+    with Image.open(path) as picture:
+        assert picture.size == (12, 16)
+        assert np.abs(np.asarray(picture.convert("RGB"), int) - 99).max() <= 3
+
+
+def test_a_failed_write_leaves_the_old_picture_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"the old one")
+
+    def fail_half_way(self, file, *args, **options):
+        file.write_bytes(b"half of")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Image.Image, "save", fail_half_way)
+    with pytest.raises(OSError, match="disk full"):
+        images.write_picture(np.zeros((4, 4), np.uint8), path)
+    assert os.listdir(tmp_path) == ["a.png"]
+    assert path.read_bytes() == b"the old one"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.xyz", r"ends in '\.xyz'\. Give a name that ends in \.png"),
+        ("a", "has no extension"),
+        ("nowhere/a.png", "folder .*nowhere does not exist"),
+        ("folder.png", "is a folder"),
+    ],
+)
+def test_places_a_picture_cannot_be_written_to(tmp_path, name, message):
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ValueError, match=message):
+        images.check_output(tmp_path / name)

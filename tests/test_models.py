@@ -1,0 +1,119 @@
+"""Model files, whole and broken."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from vis.models import load_model
+
+
+class Doubling(keras.layers.Layer):
+    """A layer that no file can explain."""
+
+    def call(self, x):
+        return 2 * x
+
+
+def save(model, path):
+    model.save(path)
+    return path
+
+
+@pytest.fixture
+def model():
+    return keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+
+
+@pytest.fixture(autouse=True)
+def hdf5_without_advice():
+    """Keras advises against HDF5 on standard error whenever such a file is written."""
+    from absl import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    yield
+    logging.set_verbosity(verbosity)
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.hdf5"])
+def test_a_model_comes_back_as_it_was(model, tmp_path, name):
+    x = np.random.default_rng(0).random((2, 6, 6, 1), dtype=np.float32)
+    loaded = load_model(save(model, tmp_path / name))
+    np.testing.assert_array_equal(loaded(x), model(x))
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_a_loss_of_one_s_own_is_not_needed(model, tmp_path, name):
+    def loss(true, predicted):
+        return keras.ops.mean(predicted - true)
+
+    model.compile(loss=loss)
+    assert not load_model(save(model, tmp_path / name)).compiled
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+@pytest.mark.parametrize("share", [0.3, 0.95])
+def test_a_file_cut_short(model, tmp_path, name, share):
+    path = save(model, tmp_path / name)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=rf"{name}.*cut short"):
+        load_model(path)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(ValueError, match=r"nothing\.keras does not exist"):
+        load_model(tmp_path / "nothing.keras")
+
+
+def test_a_folder(tmp_path):
+    with pytest.raises(ValueError, match=r"is a folder.*model\.save"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PNG, or so", b"PK\x03"])
+def test_not_a_model(tmp_path, content):
+    path = tmp_path / "picture.keras"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"picture\.keras is not a Keras model"):
+        load_model(path)
+
+
+def test_a_zip_file_that_is_no_model(tmp_path):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        archive.writestr("notes.txt", "hello")
+    with pytest.raises(ValueError, match=r"m\.keras could not be loaded: it has no model in it"):
+        load_model(tmp_path / "m.keras")
+
+
+def test_weights_only(model, tmp_path):
+    path = tmp_path / "m.weights.h5"
+    model.save_weights(path)
+    with pytest.raises(ValueError, match=r"m\.weights\.h5 could not be loaded: it has no model in it.*weights only"):
+        load_model(path)
+
+
+def test_another_extension(model, tmp_path):
+    path = save(model, tmp_path / "m.keras").rename(tmp_path / "m.model")
+    with pytest.raises(ValueError, match=r"m\.model.*Rename it to end in \.keras"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_a_custom_object_is_named_and_can_be_given(tmp_path, name):
+    path = save(keras.Sequential([keras.Input((4,)), Doubling()]), tmp_path / name)
+    with pytest.raises(ValueError, match=r"needs the custom object 'Doubling'.*custom_objects"):
+        load_model(path)
+    loaded = load_model(path, custom_objects={"Doubling": Doubling})
+    np.testing.assert_array_equal(loaded(np.ones((1, 4), np.float32)), np.full((1, 4), 2))
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_code_in_a_file_is_not_run(tmp_path, name):
+    path = save(keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda x: x + 1)]), tmp_path / name)
+    with pytest.raises(ValueError, match="Lambda layer, whose code is not run"):
+        load_model(path)

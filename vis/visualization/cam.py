@@ -128,7 +128,7 @@ def visualize_cam_with_losses(
         >>> import keras, numpy as np
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()])
         >>> score = lambda output: output[:, 0] - output[:, 1]
-        >>> visualize_cam_with_losses(model.input, [(score, 1)], np.ones((8, 8, 1)), model.layers[0]).shape
+        >>> visualize_cam_with_losses(model, [(score, 1)], np.eye(8)[..., None], model.layers[0]).shape
         (8, 8)
     """
     if method not in _WEIGHTS:
@@ -223,15 +223,17 @@ def _as_grid(maps, inputs, data_format):
 
 def _warn_of_blank(tap, activations, maps):
     positions = tuple(range(1, activations.ndim - 1))
+    flat = maps.reshape(len(maps), -1)
+    negative = flat[(flat.max(axis=1) <= 0) & flat.any(axis=1)]
     if np.prod(activations.shape[1:-1]) == 1:
         text = f"the feature map of {tap.name!r} has a single position, so its map is flat: choose an earlier layer"
     elif (np.ptp(activations, axis=positions).max(axis=-1) == 0).any():
         text = f"the feature map of {tap.name!r} is the same at every position, so its map is flat"
-    elif ((maps.reshape(len(maps), -1).max(axis=1) <= 0) & maps.reshape(len(maps), -1).any(axis=1)).any():
+    elif len(negative):
         text = (
-            f"the class activation map of {tap.name!r} is negative everywhere (from {maps.min():.3g} to "
-            f"{maps.max():.3g}), so the map shown is blank: nothing there speaks for the target; grad_modifier="
-            "'negate' shows what speaks against it"
+            f"the class activation map of {tap.name!r} is negative everywhere (from {negative.min():.3g} to "
+            f"{negative.max():.3g}) for {len(negative)} of {len(maps)} samples, so the map shown is blank: nothing "
+            "there speaks for the target; grad_modifier='negate' shows what speaks against it"
         )
     else:
         return

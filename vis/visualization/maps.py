@@ -113,9 +113,7 @@ def gather(parts: Iterable[Differentiated], to_map: Callable, *, normalize: bool
         batches.append(maps)
     results = []
     for calls_by_batch in zip(*batches, strict=True):
-        calls = [
-            _finish(np.concatenate(arrays), normalize, squeeze) for arrays in zip(*calls_by_batch, strict=True)
-        ]
+        calls = [_finish(np.concatenate(arrays), normalize, squeeze) for arrays in zip(*calls_by_batch, strict=True)]
         if len(calls) == 1:
             results.append(calls[0])
         elif len({call.shape for call in calls}) == 1:

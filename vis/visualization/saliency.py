@@ -127,7 +127,7 @@ def visualize_saliency_with_losses(
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
         >>> model.layers[-1].set_weights([np.array([[1.0, 2.0], [3.0, 7.0]]), np.zeros(2)])
         >>> margin = lambda output: output[:, 1] - output[:, 0]
-        >>> visualize_saliency_with_losses(model.input, [(margin, 1)], np.ones(2), normalize=False)
+        >>> visualize_saliency_with_losses(model, [(margin, 1)], np.ones(2), normalize=False)
         array([1., 4.], dtype=float32)
     """
     model = model_of(input_tensor)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import keras
+import numpy as np
+import pytest
+import zoo
+
+from vis import gradients
+from vis.losses import ActivationMaximization
+from vis.visualization import smoothgrad, visualize_cam, visualize_saliency, visualize_saliency_with_losses
+
+
+def explain_every_way(model, x):
+    visualize_saliency(model, -1, 1, x)
+    visualize_saliency(model, -1, 1, x, backprop_modifier="guided")
+    visualize_cam(model, -1, 1, x, grad_modifier="absolute")
+    smoothgrad(model, -1, 1, x, num_samples=2)
+    losses = [(ActivationMaximization(model.layers[-1], 1), -1), (lambda output: len(model.layers) * output[:, 0], 1)]
+    visualize_saliency_with_losses(model.inputs, losses, x)
+
+
+def tiny():
+    layers = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.ReLU(), keras.layers.Flatten()]
+    return keras.Sequential([keras.Input((8, 8, 3)), *layers, keras.layers.Dense(3, "softmax")])
+
+
+def test_a_dropped_model_is_freed():
+    x = zoo.images(1, (8, 8, 3))
+    model = tiny()
+    explain_every_way(model, x)
+    parts = [model, *model.layers, *(variable.value for variable in model.variables)]
+    references = [weakref.ref(part) for part in parts]
+    del model, parts
+    gc.collect()
+    assert [type(reference()).__name__ for reference in references if reference() is not None] == []
+
+
+def test_the_number_of_kept_functions_is_bounded(monkeypatch):
+    monkeypatch.setattr(gradients, "_MOST_FUNCTIONS", 3)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    for factor in range(5):
+        visualize_saliency_with_losses(
+            model, lambda output, factor=factor: factor * output[:, 0] + output[:, 1], np.ones(4)
+        )
+    assert gradients.traced(model) == 3
+
+
+def test_two_sizes_of_image_are_one_trace():
+    layers = [keras.layers.Conv2D(4, 3, name="c"), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
+    model = keras.Sequential([keras.Input((None, None, 3)), *layers])
+    for size in (12, 20):
+        assert visualize_saliency(model, -1, 1, zoo.images(2, (size, size + 4, 3))).shape == (2, size, size + 4)
+    assert gradients.traced(model) == 1
+
+
+def test_a_model_for_a_fixed_batch_size_takes_any_number_of_samples():
+    inputs = keras.Input(batch_shape=(4, 6))
+    model = keras.Model(inputs, keras.layers.Dense(3)(inputs))
+    kernel = model.layers[-1].get_weights()[0]
+    maps = visualize_saliency(model, -1, 2, np.ones((6, 6)), grad_modifier=None, normalize=False)
+    np.testing.assert_allclose(maps, np.tile(kernel[:, 2], (6, 1)), rtol=1e-6)
+
+
+def test_a_model_that_needs_the_number_of_samples_is_traced_with_it():
+    class Static(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(2)
+
+        def call(self, x):
+            return self.dense(keras.ops.reshape(x, (int(x.shape[0]), 6)))
+
+    model = Static()
+    maps = visualize_saliency(model, None, 1, np.ones((3, 2, 3)), grad_modifier=None, keepdims=True, normalize=False)
+    np.testing.assert_allclose(maps.reshape(3, 6), np.tile(model.dense.get_weights()[0][:, 1], (3, 1)), rtol=1e-6)
+
+
+def test_threads_may_explain_one_model_at_once():
+    model = zoo.functional()
+    x = zoo.images(2)
+    expected = [zoo.Reference(model).saliency(x, label) for label in range(4)]
+    results = [None] * 4
+
+    def explain(label):
+        modifier = "guided" if label == 3 else None
+        results[label] = visualize_saliency(model, -1, label, x, backprop_modifier=modifier, normalize=False)
+
+    threads = [threading.Thread(target=explain, args=[label]) for label in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for label in range(3):
+        zoo.assert_close(results[label], expected[label])
+    assert np.abs(results[3] - expected[3]).max() > 1e-3 * expected[3].max()
+
+
+def test_an_error_of_the_model_itself_is_shown():
+    class Broken(keras.layers.Layer):
+        def call(self, x):
+            if not isinstance(x, keras.KerasTensor):
+                raise RuntimeError("the model's own trouble")
+            return x
+
+    inputs = keras.Input((4,))
+    with pytest.raises(RuntimeError, match="the model's own trouble"):
+        visualize_saliency(keras.Model(inputs, Broken()(inputs)), -1, 0, np.ones(4))

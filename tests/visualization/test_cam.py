@@ -1,0 +1,221 @@
+"""Grad-CAM beside hand-written references."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import zoo
+
+from vis import VisWarning
+from vis.losses import ActivationMaximization
+from vis.visualization import visualize_cam, visualize_cam_with_losses
+from vis.visualization.cam import resize
+
+# A class whose map on these images is not negative everywhere.
+LABEL = 2
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return zoo.functional()
+
+
+@pytest.fixture(scope="module")
+def reference(plain):
+    return zoo.Reference(plain)
+
+
+PATHS = {
+    zoo.nested: "body/backbone/conv2",
+    zoo.sequence_of_models: "backbone/conv2",
+    zoo.custom_layer: "features/conv2",
+}
+
+
+@pytest.mark.parametrize("kind", zoo.KINDS)
+def test_every_kind_of_model_matches_the_reference(kind):
+    model = kind()
+    x = zoo.images(3)
+    target = None if kind is zoo.subclassed else -1
+    for penultimate in (None, PATHS.get(kind, "conv2")):
+        maps = visualize_cam(model, target, LABEL, x, penultimate, normalize=False)
+        zoo.assert_close(maps, zoo.Reference(model).cam(x, LABEL))
+
+
+def test_a_layer_object_deep_inside(reference):
+    model = zoo.nested()
+    layer = model.get_layer("body").get_layer("backbone").get_layer("conv1")
+    assert visualize_cam(model, -1, LABEL, zoo.images(1), layer).shape == (16, 16)
+
+
+def test_batches_equal_single_samples(plain):
+    x = zoo.images(33)
+    alone = np.stack([visualize_cam(plain, -1, LABEL, each) for each in x])
+    for count in (1, 3, 16, 33):
+        together = visualize_cam(plain, -1, LABEL, x[:count], squeeze=False, batch_size=5)
+        np.testing.assert_allclose(together, alone[:count], atol=1e-5)
+
+
+def test_losses_equal_the_plain_call(plain, reference):
+    x = zoo.images(2)
+    losses = [(ActivationMaximization(plain.layers[-1], LABEL), -1)]
+    for given in (plain, plain.input):
+        for layer in (plain.get_layer("conv2"), None):
+            maps = visualize_cam_with_losses(given, losses, x, layer, normalize=False)
+            zoo.assert_close(maps, reference.cam(x, LABEL))
+
+
+def regressor():
+    """Its output is the mean of the left half of a 4 x 4 feature map minus that of the right half."""
+    inputs = keras.Input((8, 8, 1))
+    pooled = keras.layers.AveragePooling2D(2, name="pooled")(inputs)
+    halves = keras.layers.Flatten()(pooled)
+    model = keras.Model(inputs, keras.layers.Dense(1, name="angle")(halves))
+    kernel = np.where(np.arange(16) % 4 < 2, 1.0, -1.0)[:, None] / 8
+    model.layers[-1].set_weights([kernel + 0.01, np.zeros(1)])
+    return model
+
+
+def test_regressor_increase_decrease_and_maintain():
+    # The mean of the gradient over positions is 0.01: the map is 0.01 x the feature map.
+    model = regressor()
+    x = np.random.default_rng(0).normal(size=(8, 8, 1)).astype("float32")
+    pooled = x[..., 0].reshape(4, 2, 4, 2).mean(axis=(1, 3))
+    size = (8, 8)
+    increase = visualize_cam(model, -1, 0, x, normalize=False)
+    decrease = visualize_cam(model, -1, 0, x, grad_modifier="negate", normalize=False)
+    zoo.assert_close(increase, resize(np.maximum(0.01 * pooled, 0)[None], size)[0], 1e-5)
+    zoo.assert_close(decrease, resize(np.maximum(-0.01 * pooled, 0)[None], size)[0], 1e-5)
+    # |1 / (1/8 ± 0.01)|, averaged, for what keeps the output.
+    weight = (1 / 0.135 + 1 / 0.115) / 2
+    maintain = visualize_cam(model, -1, 0, x, grad_modifier="small_values", normalize=False)
+    zoo.assert_close(maintain, resize(np.maximum(weight * pooled, 0)[None], size)[0], 1e-5)
+
+
+@pytest.mark.parametrize(("given", "wanted"), [((5, 7), (16, 9)), ((4, 4), (224, 224)), ((6, 6), (3, 3))])
+def test_resize_is_tensorflows(given, wanted):
+    maps = np.random.default_rng(0).normal(size=(2, *given))
+    expected = tf.image.resize(maps[..., None], wanted, method="bilinear")[..., 0]
+    np.testing.assert_allclose(resize(maps, wanted), expected, atol=1e-6)
+
+
+def test_resize_in_one_and_three_dimensions_is_separable():
+    rng = np.random.default_rng(0)
+    line = rng.normal(size=(1, 4))
+    expected = tf.image.resize(line[0][None, :, None, None], (9, 1))[0, :, 0, 0]
+    np.testing.assert_allclose(resize(line, (9,))[0], expected, atol=1e-6)
+    a, b, c = rng.normal(size=(3, 4))
+    cube = np.einsum("i,j,k->ijk", a, b, c)[None]
+    parts = [resize(v[None], (6,))[0] for v in (a, b, c)]
+    np.testing.assert_allclose(resize(cube, (6, 6, 6))[0], np.einsum("i,j,k->ijk", *parts), atol=1e-12)
+
+
+def test_signals_and_volumes():
+    for rank, conv in ((1, keras.layers.Conv1D), (3, keras.layers.Conv3D)):
+        shape = (8,) * rank + (2,)
+        model = keras.Sequential(
+            [
+                keras.Input(shape),
+                conv(3, 3, strides=2, activation="relu", name="c"),
+                keras.layers.Flatten(),
+                keras.layers.Dense(4),
+            ]
+        )
+        x = zoo.images(2, shape, seed=4)
+        features = keras.Sequential(model.layers[:1])(x)
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            score = tf.reduce_sum(model.layers[2](model.layers[1](features))[:, 1])
+        alpha = tf.reduce_mean(tape.gradient(score, features), axis=range(1, rank + 1), keepdims=True)
+        raw = np.maximum(tf.reduce_sum(alpha * features, axis=-1), 0)
+        assert raw.reshape(2, -1).any(axis=1).all()
+        zoo.assert_close(visualize_cam(model, -1, 1, x, normalize=False), resize(raw, (8,) * rank).astype("float32"))
+
+
+def test_the_nearest_feature_map_is_on_the_way_to_the_target():
+    # A second branch, called later, has a feature map too; the first output does not depend on it.
+    inputs = keras.Input(zoo.SHAPE)
+    near = keras.layers.Conv2D(4, 3, name="near")(inputs)
+    first = keras.layers.Dense(2, name="first")(keras.layers.GlobalAveragePooling2D()(near))
+    far = keras.layers.Conv2D(4, 5, name="far")(inputs)
+    second = keras.layers.Dense(2, name="second")(keras.layers.GlobalAveragePooling2D()(far))
+    model = keras.Model(inputs, [first, second])
+    x = zoo.images(2)
+    for target, layer in (("first", "near"), ("second", "far")):
+        expected = visualize_cam(model, target, 0, x, layer, normalize=False)
+        assert np.abs(expected).max() > 0
+        np.testing.assert_array_equal(visualize_cam(model, target, 0, x, normalize=False), expected)
+
+
+def test_a_filter_of_a_convolution_is_explained_by_the_map_before_it(plain, reference):
+    x = zoo.images(2)
+    expected = visualize_cam(plain, "conv2", 4, x, "relu1", normalize=False)
+    np.testing.assert_array_equal(visualize_cam(plain, "conv2", 4, x, normalize=False), expected)
+
+
+def test_no_feature_map():
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match="has no feature map .* choose a layer by penultimate_layer_idx"):
+        visualize_cam(model, -1, 0, np.ones((8, 8, 1)))
+
+
+def test_a_layer_without_positions(plain):
+    with pytest.raises(ValueError, match="layer 'flatten' gives .* without positions"):
+        visualize_cam(plain, -1, 0, zoo.images(1), "flatten")
+
+
+def test_a_layer_behind_the_target(plain):
+    with pytest.raises(ValueError, match="the target does not depend on 'conv2'"):
+        visualize_cam(plain, "conv1", 0, zoo.images(1), "conv2")
+
+
+def test_an_unknown_method(plain):
+    with pytest.raises(ValueError, match="known ones are 'gradcam'"):
+        visualize_cam(plain, -1, 0, zoo.images(1), method="gradcam3")
+
+
+def small(kernel, size=(4, 4)):
+    model = keras.Sequential(
+        [
+            keras.Input((*size, 1)),
+            keras.layers.MaxPooling2D(1, name="map"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.layers[-1].set_weights([np.array([[kernel]]), np.zeros(1)])
+    return model
+
+
+def test_warns_of_a_map_that_is_negative_everywhere():
+    with pytest.warns(VisWarning, match=r"negative everywhere \(from -0.938 to -0.0625\) for 1 of 1"):
+        cam = visualize_cam(small(-1.0), -1, 0, np.linspace(1, 15, 16).reshape(4, 4, 1))
+    np.testing.assert_array_equal(cam, np.zeros((4, 4)))
+
+
+def test_warns_of_a_flat_feature_map():
+    with pytest.warns(VisWarning, match="is the same at every position"):
+        cam = visualize_cam(small(1.0), -1, 0, np.ones((4, 4, 1)))
+    np.testing.assert_array_equal(cam, np.zeros((4, 4)))
+
+
+def test_warns_of_a_single_position():
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            keras.layers.AveragePooling2D(4, name="one"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(1),
+        ]
+    )
+    with pytest.warns(VisWarning, match="'one' has a single position"):
+        cam = visualize_cam(model, -1, 0, np.arange(16.0).reshape(4, 4, 1), "one")
+    np.testing.assert_array_equal(cam, np.zeros((4, 4)))
+
+
+def test_warns_of_a_gradient_that_is_zero_everywhere():
+    with pytest.warns(VisWarning, match="zero everywhere for 1 of 1 samples"):
+        cam = visualize_cam(small(0.0), -1, 0, np.arange(16.0).reshape(4, 4, 1))
+    assert np.isfinite(cam).all()

@@ -1,0 +1,358 @@
+"""Saliency and SmoothGrad beside hand-written references."""
+
+from __future__ import annotations
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import zoo
+from PIL import Image
+
+from vis import VisWarning, gradients
+from vis.losses import ActivationMaximization, Loss, Target
+from vis.visualization import smoothgrad, visualize_saliency, visualize_saliency_with_losses
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return zoo.functional()
+
+
+@pytest.fixture(scope="module")
+def reference(plain):
+    return zoo.Reference(plain)
+
+
+@pytest.mark.parametrize("kind", zoo.KINDS)
+def test_every_kind_of_model_matches_the_reference(kind):
+    model = kind()
+    x = zoo.images(3)
+    layer = None if kind is zoo.subclassed else -1
+    maps = visualize_saliency(model, layer, 2, x, normalize=False)
+    zoo.assert_close(maps, zoo.Reference(model).saliency(x, 2))
+
+
+@pytest.mark.parametrize("logits", [True, False])
+def test_score_before_and_after_the_softmax(plain, reference, logits):
+    x = zoo.images(2)
+    maps = visualize_saliency(plain, -1, 1, x, logits=logits, normalize=False)
+    zoo.assert_close(maps, reference.saliency(x, 1, probability=not logits))
+
+
+def test_gradient_agrees_with_finite_differences(plain, reference):
+    x = zoo.images(1)
+    gradient = visualize_saliency(plain, -1, 1, x, grad_modifier=None, keepdims=True, normalize=False)
+    kernels = [array.astype("float64") for array in vars(reference).values()]
+    exact = zoo.Reference.__new__(zoo.Reference)
+    exact.kernel1, exact.bias1, exact.kernel2, exact.bias2, exact.kernel3, exact.bias3 = kernels
+    for position in [(0, 0, 0), (5, 9, 2), (15, 15, 1)]:
+        step = np.zeros_like(x, "float64")
+        step[(0, *position)] = 1e-6
+        up, down = (exact.logits(exact.features(tf.constant(x + sign * step)))[0, 1] for sign in (1, -1))
+        assert gradient[position] == pytest.approx(float(up - down) / 2e-6, abs=1e-6)
+
+
+def test_batches_equal_single_samples(plain):
+    x = zoo.images(33)
+    alone = np.stack([visualize_saliency(plain, -1, 2, each) for each in x])
+    for count in (1, 3, 16, 33):
+        together = visualize_saliency(plain, -1, 2, x[:count], squeeze=False, batch_size=5)
+        np.testing.assert_allclose(together, alone[:count], atol=1e-5)
+
+
+def test_each_sample_is_normalized_by_itself(plain):
+    maps = visualize_saliency(plain, -1, 2, zoo.images(3) * np.array([1, 10, 100]).reshape(3, 1, 1, 1))
+    assert maps.dtype == np.float32
+    np.testing.assert_allclose(maps.reshape(3, -1).min(axis=1), 0, atol=1e-7)
+    np.testing.assert_allclose(maps.reshape(3, -1).max(axis=1), 1, atol=1e-7)
+
+
+def test_shapes_with_and_without_the_sample_axis(plain):
+    x = zoo.images(1)
+    assert visualize_saliency(plain, -1, 2, x).shape == (16, 16)
+    assert visualize_saliency(plain, -1, 2, x[0]).shape == (16, 16)
+    assert visualize_saliency(plain, -1, 2, x, squeeze=False).shape == (1, 16, 16)
+    assert visualize_saliency(plain, -1, 2, x, keepdims=True).shape == (16, 16, 3)
+
+
+def test_tensors_and_pillow_images_are_taken_as_arrays(plain):
+    pixels = np.random.default_rng(0).integers(0, 255, zoo.SHAPE, dtype="uint8")
+    expected = visualize_saliency(plain, -1, 2, pixels.astype("float32"))
+    for given in (pixels, Image.fromarray(pixels), tf.constant(pixels), [Image.fromarray(pixels)]):
+        np.testing.assert_array_equal(visualize_saliency(plain, -1, 2, given), expected)
+
+
+def test_a_list_of_filters_is_summed(plain, reference):
+    x = zoo.images(2)
+    gradient = visualize_saliency(plain, -1, [1, 3], x, grad_modifier=None, keepdims=True, normalize=False)
+    zoo.assert_close(gradient, reference.input_gradient(x, 1) + reference.input_gradient(x, 3))
+
+
+def test_each_sample_may_have_its_own_filters(plain, reference):
+    x = zoo.images(3)
+    maps = visualize_saliency(plain, -1, [[1], [4], [0]], x, normalize=False, batch_size=2)
+    expected = np.concatenate([reference.saliency(x[i : i + 1], label) for i, label in enumerate([1, 4, 0])])
+    zoo.assert_close(maps, expected)
+
+
+def test_a_filter_of_a_hidden_convolution(plain, reference):
+    x = zoo.images(2)
+    with tf.GradientTape() as tape:
+        watched = tf.constant(x)
+        tape.watch(watched)
+        score = tf.reduce_sum(tf.reduce_mean(reference.features(watched)[..., 4], axis=[1, 2]))
+    expected = np.abs(tape.gradient(score, watched).numpy()).max(axis=-1)
+    for address in ("conv2", 3, plain.get_layer("conv2")):
+        zoo.assert_close(visualize_saliency(plain, address, 4, x, normalize=False), expected)
+
+
+def test_with_respect_to_a_layer_or_a_tensor(plain, reference):
+    x = zoo.images(2)
+    features = reference.features(tf.constant(x))
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        score = tf.reduce_sum(reference.logits(features)[:, 2])
+    expected = np.abs(tape.gradient(score, features).numpy()).max(axis=-1)
+    for wrt in ("conv2", plain.get_layer("conv2"), plain.get_layer("conv2").output):
+        zoo.assert_close(visualize_saliency(plain, -1, 2, x, wrt_tensor=wrt, normalize=False), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "modify"), [(None, lambda g: g), ("negate", np.negative), ("relu", lambda g: np.maximum(g, 0))]
+)
+def test_grad_modifiers_act_before_the_channel_maximum(plain, reference, name, modify):
+    x = zoo.images(2)
+    maps = visualize_saliency(plain, -1, 2, x, grad_modifier=name, normalize=False)
+    zoo.assert_close(maps, modify(reference.input_gradient(x, 2)).max(axis=-1))
+
+
+def test_regressor_increase_decrease_and_maintain():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.layers[-1].set_weights([np.array([[2.0], [-4.0], [0.5]]), np.zeros(1)])
+    slopes = {
+        modifier: visualize_saliency(model, -1, 0, np.ones(3), grad_modifier=modifier, normalize=False)
+        for modifier in (None, "negate", "small_values")
+    }
+    np.testing.assert_allclose(slopes[None], [2, -4, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(slopes["negate"], [-2, 4, -0.5], rtol=1e-6)
+    np.testing.assert_allclose(slopes["small_values"], [0.5, 0.25, 2], rtol=1e-5)
+
+
+def test_losses_equal_the_plain_call(plain, reference):
+    x = zoo.images(2)
+    expected = reference.saliency(x, 2)
+    layer = plain.layers[-1]
+
+    class Symbolic(Loss):
+        name = "symbolic"
+
+        def build_loss(self):
+            return -keras.ops.mean(plain.get_layer("conv2").output, axis=(1, 2))[:, 4]
+
+    for losses in ([(ActivationMaximization(layer, 2), -1)], [(Target(lambda out: out[:, 2], logits=True), 1)]):
+        for given in (plain, plain.input):
+            zoo.assert_close(visualize_saliency_with_losses(given, losses, x, normalize=False), expected)
+    hidden = visualize_saliency(plain, "conv2", 4, x, normalize=False)
+    zoo.assert_close(visualize_saliency_with_losses(plain.input, [(Symbolic(), 1)], x, normalize=False), hidden)
+
+
+def test_a_scalar_loss_gives_each_sample_its_own_map(plain):
+    class OfWholeBatch(Loss):
+        def build_loss(self):
+            return keras.ops.mean(plain.get_layer("conv2").output[..., 4])
+
+    x = zoo.images(3)
+    maps = visualize_saliency_with_losses(plain.input, [(OfWholeBatch(), -1)], x, normalize=False)
+    zoo.assert_close(maps, visualize_saliency(plain, "conv2", 4, x, normalize=False))
+
+
+def test_weighted_losses_add_up_and_none_is_left_out(plain, reference):
+    x = zoo.images(2)
+    losses = [
+        (Target(lambda out: out[:, 2], logits=True), 2),
+        (Target(lambda out: out[:, 0], logits=True), -0.5),
+        (Target(lambda out: out[:, 1]), None),
+        (Target(lambda out: out[:, 1]), 0),
+    ]
+    gradient = visualize_saliency_with_losses(plain, losses, x, grad_modifier=None, keepdims=True, normalize=False)
+    zoo.assert_close(gradient, 2 * reference.input_gradient(x, 2) - 0.5 * reference.input_gradient(x, 0))
+
+
+def test_a_plain_function_of_the_output_is_a_loss():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6)])
+    kernel = model.layers[0].get_weights()[0]
+    maps = visualize_saliency_with_losses(
+        model, lambda output: output[:, 3] - output[:, 5], np.ones((2, 4)), grad_modifier=None, normalize=False
+    )
+    np.testing.assert_allclose(maps, np.tile(kernel[:, 3] - kernel[:, 5], (2, 1)), rtol=1e-5)
+
+
+def test_a_hundred_classes_and_images_are_one_trace():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(100, "softmax")])
+    kernel = model.layers[0].get_weights()[0]
+    for label in range(100):
+        maps = visualize_saliency(model, -1, label, np.full(8, label), normalize=False)
+        np.testing.assert_allclose(maps, np.abs(kernel[:, label]), rtol=1e-5)
+    assert gradients.traced(model) == 1
+
+
+def test_new_weights_and_a_changed_activation_are_seen():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "relu"), keras.layers.Dense(1)])
+    model.layers[0].set_weights([np.eye(2), np.zeros(2)])
+    model.layers[1].set_weights([np.ones((2, 1)), np.zeros(1)])
+    x = np.array([1.0, -1.0])
+    np.testing.assert_array_equal(visualize_saliency(model, -1, 0, x, normalize=False), [1, 0])
+    model.layers[1].set_weights([np.full((2, 1), 3.0), np.zeros(1)])
+    np.testing.assert_array_equal(visualize_saliency(model, -1, 0, x, normalize=False), [3, 0])
+    model.layers[0].activation = keras.activations.linear
+    np.testing.assert_array_equal(visualize_saliency(model, -1, 0, x, normalize=False), [3, 3])
+
+
+def smoothgrad_reference(gradient_of, x, noise_level, num_samples, seed):
+    """The mean, the mean square and the variance of the gradient over the very draws that `smoothgrad` makes."""
+    draws = []
+    for draw in range(num_samples):
+        key = tf.random.experimental.stateless_fold_in(tf.constant([seed, draw], tf.int64), 1)
+        noise = tf.random.stateless_normal(x.shape[1:], key).numpy()
+        span = np.ptp(x, axis=(1, 2, 3), keepdims=True)
+        draws.append(gradient_of(x + noise_level * span * noise))
+    draws = np.array(draws, "float64")
+    return {"mean": draws.mean(0), "square": (draws**2).mean(0), "var": draws.var(0)}
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "square", "var"])
+def test_smoothgrad_matches_the_reference(plain, reference, aggregate):
+    x = zoo.images(2)
+    expected = smoothgrad_reference(lambda noisy: reference.input_gradient(noisy, 2), x, 0.2, 7, seed=3)[aggregate]
+    options = {"noise_level": 0.2, "num_samples": 7, "seed": 3, "aggregate": aggregate, "normalize": False}
+    maps = smoothgrad(plain, -1, 2, x, grad_modifier=None, keepdims=True, **options)
+    zoo.assert_close(maps, expected.astype("float32"), 1e-4)
+    zoo.assert_close(smoothgrad(plain, -1, 2, x, **options), np.abs(expected).max(axis=-1).astype("float32"), 1e-4)
+
+
+def test_smoothgrad_of_a_linear_model_is_its_gradient_whatever_the_noise():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    maps = smoothgrad(model, -1, 1, np.arange(4.0), noise_level=1, num_samples=4, normalize=False)
+    np.testing.assert_allclose(maps, np.abs(model.layers[0].get_weights()[0][:, 1]), rtol=1e-5)
+
+
+def test_smoothgrad_depends_on_the_seed_alone(plain):
+    x = zoo.images(3)
+    options = {"num_samples": 6, "normalize": False}
+    first = smoothgrad(plain, -1, 2, x, seed=1, **options)
+    for batch_size in (1, 4, 32):
+        zoo.assert_close(smoothgrad(plain, -1, 2, x, seed=1, batch_size=batch_size, **options), first)
+    zoo.assert_close(smoothgrad(plain, -1, 2, x[1], seed=1, **options), first[1])
+    assert np.abs(smoothgrad(plain, -1, 2, x, seed=2, **options) - first).max() > 1e-3 * first.max()
+    assert np.abs(smoothgrad(plain, -1, 2, x, **options) - smoothgrad(plain, -1, 2, x, **options)).max() > 0
+
+
+def test_smoothgrad_noise_has_the_stated_standard_deviation():
+    # The gradient of x²/2 is x itself: what comes back is the noisy input.
+    class HalfSquare(keras.Model):
+        def call(self, x):
+            return tf.reduce_sum(x**2, axis=-1, keepdims=True) / 2
+
+    x = np.linspace(-1, 3, 400)
+    var = smoothgrad(
+        HalfSquare(), None, 0, x[None], aggregate="var", noise_level=0.1, num_samples=300, seed=0, normalize=False
+    )
+    assert np.sqrt(var.mean()) == pytest.approx(0.1 * 4, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"noise_level": 1.5}, "noise_level must be from 0 to 1"),
+        ({"noise_level": -0.1}, "noise_level must be from 0 to 1"),
+        ({"num_samples": 0}, "num_samples must be a whole number of at least 1"),
+        ({"num_samples": 2.5}, "num_samples must be a whole number of at least 1"),
+        ({"aggregate": "median"}, "known ones are 'mean', 'square', 'var'"),
+    ],
+)
+def test_smoothgrad_refuses(plain, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        smoothgrad(plain, -1, 2, zoo.images(1), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("seed_input", "message"),
+    [
+        (np.zeros((1, 16, 16, 4)), r"shape \(1, 16, 16, 4\), but the model takes \(None, 16, 16, 3\)"),
+        (np.zeros((8, 16, 3)), r"the model takes \(None, 16, 16, 3\)"),
+        (np.zeros((16, 16)), r"has shape \(16, 16\); the model takes \(None, 16, 16, 3\), or one sample"),
+        (np.zeros((0, 16, 16, 3)), "empty batch"),
+        (np.full(zoo.SHAPE, np.nan), "NaN or infinite"),
+        (np.full(zoo.SHAPE, np.inf), "NaN or infinite"),
+    ],
+)
+def test_bad_seed_inputs(plain, seed_input, message):
+    with pytest.raises(ValueError, match=message):
+        visualize_saliency(plain, -1, 2, seed_input)
+
+
+def test_a_seed_input_that_is_not_numeric(plain):
+    with pytest.raises(TypeError, match="seed_input must be numeric"):
+        visualize_saliency(plain, -1, 2, "cat.png")
+
+
+@pytest.mark.parametrize(
+    ("filter_indices", "error", "message"),
+    [
+        (5, ValueError, r"filter_indices=5 is out of range: layer -1 has 5 filters \(0 to 4\)"),
+        (-1, ValueError, "filter_indices=-1 is negative"),
+        (1.5, TypeError, "filter_indices must be an int"),
+        ([], TypeError, "filter_indices must be an int"),
+        ([[0], [1]], ValueError, "has 2 rows for 1 samples"),
+    ],
+)
+def test_bad_filter_indices(plain, filter_indices, error, message):
+    with pytest.raises(error, match=message):
+        visualize_saliency(plain, -1, filter_indices, zoo.images(1))
+
+
+def test_bad_addresses_and_modifiers(plain):
+    x = zoo.images(1)
+    with pytest.raises(ValueError, match="no layer 'con2'; the nearest names are 'conv2'"):
+        visualize_saliency(plain, "con2", 0, x)
+    with pytest.raises(ValueError, match=r"layer_idx=17 is out of range: .* has 6 layers"):
+        visualize_saliency(plain, 17, 0, x)
+    with pytest.raises(ValueError, match="wrt_tensor: .*no layer 'con1'"):
+        visualize_saliency(plain, -1, 0, x, wrt_tensor="con1")
+    with pytest.raises(ValueError, match=r"known ones are 'guided', 'rectified', 'relu', 'deconv'"):
+        visualize_saliency(plain, -1, 0, x, backprop_modifier="guide")
+    with pytest.raises(ValueError, match="absolute"):
+        visualize_saliency(plain, -1, 0, x, grad_modifier="abs")
+    with pytest.raises(ValueError, match="batch_size must be"):
+        visualize_saliency(plain, -1, 0, x, batch_size=0)
+
+
+def test_a_target_that_does_not_depend_on_the_input():
+    image, other = keras.Input((4,), name="image"), keras.Input((3,), name="other")
+    model = keras.Model(
+        [image, other], [keras.layers.Dense(2, name="a")(image), keras.layers.Dense(2, name="b")(other)]
+    )
+    with pytest.raises(ValueError, match="the target does not depend on 'other'"):
+        visualize_saliency(model, "a", 0, [np.ones(4), np.ones(3)], wrt_tensor="other")
+
+
+def test_integer_input_points_at_the_embedding():
+    model = keras.Sequential(
+        [
+            keras.Input((6,), dtype="int32"),
+            keras.layers.Embedding(20, 4, name="words"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2),
+        ]
+    )
+    with pytest.raises(ValueError, match="wrt_tensor='words'"):
+        visualize_saliency(model, -1, 0, np.arange(6))
+
+
+def test_no_warning_where_nothing_is_wrong(plain):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", VisWarning)
+        visualize_saliency(plain, -1, 2, zoo.images(2), backprop_modifier="guided")

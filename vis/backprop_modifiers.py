@@ -100,7 +100,7 @@ def from_rule(name: str, *, through_activation: bool = True) -> Callable:
         rule = Rule(name, function, through_activation)
 
         def modifier(model):
-            if not (isinstance(model, keras.layers.Layer) or isinstance(model, ModifiedModel)):
+            if not isinstance(model, (keras.layers.Layer, ModifiedModel)):
                 raise TypeError(f"a backprop modifier takes a Keras model, not {type(model).__name__}")
             return ModifiedModel(underlying(model), rule)
 

@@ -19,22 +19,24 @@ from vis import VisWarning
 # Typer exports this class's child only, and has its own copy of click or not, by version.
 UsageError = typer.BadParameter.__base__
 
-# What an argument of the library is called on the command line, for its errors to name what was typed.
+# What an argument of the library is called on the command line, for its errors to name what was typed. Those that are
+# ordinary words too count only where a message gives their value.
 _OPTIONS = {
-    "model": "--model",
     "seed_input": "--image",
     "filter_indices": "--class-index",
     "penultimate_layer_idx": "--layer",
     "penultimate_layer": "--layer",
+    "wrt_tensor": "--layer",
     "backprop_modifier": "--backprop-modifier",
     "grad_modifier": "--grad-modifier",
     "noise_level": "--noise-level",
     "num_samples": "--num-samples",
-    "aggregate": "--aggregate",
-    "seed": "--seed",
-    "preprocess": "--preprocess",
-    "colormap": "--colormap",
 }
+_ORDINARY_WORDS = {name: f"--{name}" for name in ("model", "aggregate", "seed", "preprocess", "colormap")}
+_ARGUMENT = re.compile(
+    rf"(?<![\w.'-])(?:({'|'.join(name.replace('_', '[_ ]') for name in _OPTIONS)})\b"
+    rf"|(?<!the )({'|'.join(_ORDINARY_WORDS)})(?==| is\b| must\b| takes\b|:))"
+)
 
 
 class OneLineErrors(TyperGroup):
@@ -84,8 +86,10 @@ def library_messages() -> Iterator[None]:
 
 
 def _in_options(message: str) -> str:
-    names = "|".join(sorted(_OPTIONS, key=len, reverse=True))
-    return re.sub(rf"(?<![\w.'\"-])(?:{names})(?==| is\b| must\b|:)", lambda match: _OPTIONS[match[0]], message)
+    """A message of the library, with options in place of Python arguments."""
+    return _ARGUMENT.sub(
+        lambda match: _OPTIONS[match[1].replace(" ", "_")] if match[1] else _ORDINARY_WORDS[match[2]], message
+    )
 
 
 def _one_line(message: str) -> str:

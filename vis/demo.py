@@ -259,7 +259,8 @@ def explain(
         "smoothgrad": [_enlarge(plotting.grayscale(plotting.clip_brightness(m))) for m in maps["smoothgrad"]],
         "guided": [_enlarge(plotting.colorize(plotting.clip_brightness(heatmap))) for heatmap in maps["guided"]],
         "gradcam": [
-            plotting.heatmap_over(digit, heatmap, alpha=0.75) for digit, heatmap in zip(digits, maps["gradcam"], strict=True)
+            plotting.heatmap_over(digit, heatmap, alpha=0.75)
+            for digit, heatmap in zip(digits, maps["gradcam"], strict=True)
         ],
     }
 

@@ -6,6 +6,7 @@ and samples are arguments of its function, so that only a new question is traced
 
 from __future__ import annotations
 
+import itertools
 import types
 import warnings
 import weakref
@@ -165,7 +166,7 @@ def differentiate(
 
 def _grouped(found: list[Tap], arrays) -> list[list]:
     remaining = iter(arrays)
-    return [[array for _, array in zip(range(tap.count), remaining)] for tap in found] if arrays else []
+    return [list(itertools.islice(remaining, tap.count)) for tap in found] if arrays else []
 
 
 def traced(model) -> int:

@@ -27,13 +27,14 @@ INPUT = object()  # the address of the model's input
 _REACHED = "vis_reached"
 _RECTIFYING_LAYERS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.PReLU)
 _RECTIFYING_OPERATIONS = frozenset(
-    ["Relu", "ReLU", "Relu6", "LeakyRelu", "Elu", "Selu", "Celu", "Silu", "Gelu", "Softplus", "Squareplus", "HardSilu", "Mish"]
+    "Relu ReLU Relu6 LeakyRelu Elu Selu Celu Silu Gelu Softplus Squareplus HardSilu Mish".split()
 )
 # An `activation=` that is none of these rectifies, whoever wrote it.
 _NOT_RECTIFYING = frozenset(
-    ["linear", "identity", "softmax", "log_softmax", "sparsemax", "sigmoid", "hard_sigmoid", "log_sigmoid", "sparse_sigmoid", "tanh", "hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink", "softsign", "exponential", "exp", "glu", "threshold"]
+    "linear identity softmax log_softmax sparsemax sigmoid hard_sigmoid log_sigmoid sparse_sigmoid tanh hard_tanh "
+    "tanh_shrink soft_shrink hard_shrink softsign exponential exp glu threshold".split()
 )
-_RECTIFYING_OP_TYPES = frozenset(["Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus", "Erf"])
+_RECTIFYING_OP_TYPES = frozenset("Relu Relu6 LeakyRelu Elu Selu Softplus Erf".split())
 # Operations that only carry values along: a softmax or sigmoid before them is still the end of the model.
 _CARRIERS: dict[str, Callable] = {
     "Identity": lambda op, value: value,
@@ -115,8 +116,8 @@ class Run:
         found = self._of(layer)
         if not found or any(tensor.graph is not tf.compat.v1.get_default_graph() for tensor in found):
             raise ValueError(
-                f"{argument}: the output of layer '{layer.name}' cannot be read: the layer is not called when the model "
-                "runs, or runs inside a loop or a @tf.function of its own; choose the layer around it"
+                f"{argument}: the output of layer '{layer.name}' cannot be read: the layer is not called when the "
+                "model runs, or runs inside a loop or a @tf.function of its own; choose the layer around it"
             )
         return found
 

@@ -67,9 +67,8 @@ def visualize_cam(
 
     Example:
         >>> import keras, numpy as np
-        >>> model = keras.Sequential(
-        ...     [keras.Input((8, 8, 1)), keras.layers.AveragePooling2D(4), keras.layers.Flatten(), keras.layers.Dense(2)]
-        ... )
+        >>> layers = [keras.layers.AveragePooling2D(4), keras.layers.Flatten(), keras.layers.Dense(2)]
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
         >>> model.layers[-1].set_weights([np.full((4, 2), 0.5), np.zeros(2)])
         >>> image = np.zeros((8, 8, 1))
         >>> image[4:, :4] = 1

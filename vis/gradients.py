@@ -43,7 +43,7 @@ class Tap(NamedTuple):
     name: str
     count: int
     data_format: str
-    is_input: bool
+    connected: bool = True
 
 
 class Differentiated(NamedTuple):
@@ -256,8 +256,8 @@ def _trace(model, losses, samples, shapes, arguments, wrt, values, noisy) -> Fun
             total = tf.reduce_sum(weights[:, None] * scores) * scale
         groups = _nearest(run, losses) if nearest else _tapped(run, wrt, samples)
         sources = [tensor for _, found in groups for tensor in found]
-        slopes, texts = _slopes(tape, total, sources, groups)
-        traced.update(taps=[tap for tap, _ in groups], notes=notes, warnings=texts + _unreached(model, run, total))
+        slopes, cut, texts = _slopes(tape, total, sources, groups)
+        traced.update(taps=[tap._replace(connected=tap.name not in cut) for tap, _ in groups], notes=notes, warnings=texts + _unreached(model, run, total))
         slopes = [tf.cast(slope, tf.float32) / scale for slope in slopes]
         return scores, [tf.cast(tensor, tf.float32) for tensor in sources] if values else [], slopes
 
@@ -358,10 +358,10 @@ def _tapped(run, wrt, samples) -> list[tuple[Tap, list]]:
         if address is None or position is not None:
             for i in range(len(run.inputs)) if address is None else [position]:
                 name = samples.keys[i] if samples.keys else symbols[i].name if symbols else f"input {i}"
-                groups.append((Tap(name, 1, run.data_format(taps.INPUT), True), [run.inputs[i]]))
+                groups.append((Tap(name, 1, run.data_format(taps.INPUT)), [run.inputs[i]]))
         else:
             found = run.tensors(address, "wrt_tensor")
-            groups.append((Tap(taps.name_of(address), len(found), run.data_format(address), False), found))
+            groups.append((Tap(taps.name_of(address), len(found), run.data_format(address)), found))
     return groups
 
 
@@ -379,7 +379,7 @@ def _nearest(run, losses) -> list[tuple[Tap, list]]:
                 continue
             data_format = run.data_format(layer)
             if _positions(tensor.shape, data_format) > 1:
-                return [(Tap(addressing.path_of(run.model, layer), 1, data_format, False), [tensor])]
+                return [(Tap(addressing.path_of(run.model, layer), 1, data_format), [tensor])]
     raise ValueError(
         f"the model '{run.model.name}' has no feature map (a layer's output with more than one position) in front of "
         "the target, which a class activation map needs: choose a layer by penultimate_layer_idx, or use saliency"
@@ -395,9 +395,13 @@ def _positions(shape, data_format) -> float:
 
 def _slopes(tape, total, sources, groups):
     """The gradients, zeros where they are cut off on the way, and what to say of that."""
-    slopes = tape.gradient(total, sources)
-    if all(slope is not None for slope in slopes):
-        return slopes, []
+    given = tape.gradient(total, sources)
+    slopes = [
+        tf.zeros_like(source) if slope is None else tf.convert_to_tensor(slope)
+        for source, slope in zip(sources, given, strict=True)
+    ]
+    if all(slope is not None for slope in given):
+        return slopes, set(), []
     computed_from = taps.behind(total)
     names = [tap.name for tap, found in groups for _ in found]
     reached = [source.op.name in computed_from for source in sources]
@@ -407,16 +411,16 @@ def _slopes(tape, total, sources, groups):
             "there to the target, so there is no gradient; choose another target, or another wrt_tensor"
         )
     texts = []
-    for i, slope in enumerate(slopes):
+    for i, slope in enumerate(given):
         if slope is None:
-            slopes[i] = tf.zeros_like(sources[i], tf.float32)
             why = (
                 "an operation on the way has no gradient (a rounding, an argmax, a cast to integers, a stop_gradient)"
                 if reached[i]
                 else "the target does not depend on it"
             )
             texts.append(f"the gradient with respect to {names[i]!r} is disconnected and given as zeros: {why}")
-    return [tf.convert_to_tensor(slope) for slope in slopes], texts
+    cut = {name for name, slope in zip(names, given, strict=True) if slope is None}
+    return slopes, cut, texts
 
 
 def _unreached(model, run, total) -> list[str]:

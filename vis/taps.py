@@ -122,7 +122,11 @@ class Run:
         return found
 
     def _of(self, layer) -> list:
-        return [tensor for call in self.calls if call.layer is layer for tensor in call.outputs]
+        calls = [call for call in self.calls if call.layer is layer]
+        order = _node_order(self.model, layer) if len(calls) > 1 else []
+        if len(order) == len(calls):  # as the layer was called when the graph was made, not as the graph runs
+            calls = [calls[order.index(node)] for node in layer._inbound_nodes if node in order]
+        return [tensor for call in calls for tensor in call.outputs]
 
     def _evaluate(self, symbol):
         """A symbolic tensor's value in this run: read where a layer returned it, computed onwards from there."""

@@ -107,7 +107,8 @@ def gather(parts: Iterable[Differentiated], to_map: Callable, *, normalize: bool
         maps = []
         for i, (tap, gradients) in enumerate(zip(part.taps, part.gradients, strict=True)):
             values = part.values[i] if part.values else [None] * len(gradients)
-            _warn_of_zeros(tap, gradients)
+            if tap.connected:
+                _warn_of_zeros(tap, gradients)
             maps.append([to_map(tap, value, slope) for value, slope in zip(values, gradients, strict=True)])
         batches.append(maps)
     results = []

@@ -237,7 +237,9 @@ def explain(
         uint8, enlarged.
 
     Example:
-        >>> pictures = explain(build_model(), np.zeros((2, 28, 28, 1), np.float32), np.array([3, 5]))
+        >>> digits = load_digits()
+        >>> model = train(build_model(), digits.x_train, digits.y_train, epochs=1)
+        >>> pictures = explain(model, digits.x_test[:2], digits.y_test[:2])
         >>> sorted(pictures)
         ['digit', 'gradcam', 'guided', 'saliency', 'smoothgrad']
     """

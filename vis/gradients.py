@@ -257,7 +257,11 @@ def _trace(model, losses, samples, shapes, arguments, wrt, values, noisy) -> Fun
         groups = _nearest(run, losses) if nearest else _tapped(run, wrt, samples)
         sources = [tensor for _, found in groups for tensor in found]
         slopes, cut, texts = _slopes(tape, total, sources, groups)
-        traced.update(taps=[tap._replace(connected=tap.name not in cut) for tap, _ in groups], notes=notes, warnings=texts + _unreached(model, run, total))
+        traced.update(
+            taps=[tap._replace(connected=tap.name not in cut) for tap, _ in groups],
+            notes=notes,
+            warnings=texts + _unreached(model, run, total),
+        )
         slopes = [tf.cast(slope, tf.float32) / scale for slope in slopes]
         return scores, [tf.cast(tensor, tf.float32) for tensor in sources] if values else [], slopes
 

@@ -34,7 +34,7 @@ _NOT_RECTIFYING = frozenset(
     "linear identity softmax log_softmax sparsemax sigmoid hard_sigmoid log_sigmoid sparse_sigmoid tanh hard_tanh "
     "tanh_shrink soft_shrink hard_shrink softsign exponential exp glu threshold".split()
 )
-_RECTIFYING_OP_TYPES = frozenset("Relu Relu6 LeakyRelu Elu Selu Softplus Erf".split())
+_RECTIFYING_OP_TYPES = frozenset("Relu Relu6 LeakyRelu Elu Selu Softplus Erf Erfc".split())
 # Operations that only carry values along: a softmax or sigmoid before them is still the end of the model.
 _CARRIERS: dict[str, Callable] = {
     "Identity": lambda op, value: value,
@@ -309,19 +309,36 @@ def behind(tensor) -> set:
 
 def unreached_activations(tensor) -> list[str]:
     """The rectifying operations behind a tensor that no backprop rule was applied to, by their names in the graph."""
-    graph = tensor.graph
-    found = []
-    for name in behind(tensor):
-        if _REACHED in name:
-            continue
-        op = graph.get_operation_by_name(name)
-        gate = op.type == "Sigmoid" and any(
-            user.type == "Mul" and any(other is op.inputs[0] for other in user.inputs)
-            for user in op.outputs[0].consumers()
-        )
-        if gate or op.type in _RECTIFYING_OP_TYPES:
-            found.append(name)
-    return sorted(found)
+    operations = (tensor.graph.get_operation_by_name(name) for name in behind(tensor) if _REACHED not in name)
+    return sorted(op.name for op in operations if op.type in _RECTIFYING_OP_TYPES or _gates_itself(op))
+
+
+def _gates_itself(op) -> bool:
+    """Whether an operation is the sigmoid or tanh of an x·σ(x), such as swish, or gelu by its approximation."""
+    if op.type not in ("Sigmoid", "Tanh"):
+        return False
+    sources = {id(source) for source in _elementwise_sources(op.inputs[0], 6)}
+    reached = [op.outputs[0]]
+    for _ in range(3):
+        users = [user for value in reached for user in value.consumers() if user.type in ("Mul", "AddV2")]
+        for user in users:
+            factors = [value for value in user.inputs if all(value is not mine for mine in reached)]
+            if user.type == "Mul" and any(
+                id(source) in sources for factor in factors for source in _elementwise_sources(factor, 2)
+            ):
+                return True
+        reached = [user.outputs[0] for user in users]
+    return False
+
+
+def _elementwise_sources(tensor, depth: int) -> list:
+    """A tensor and those that it was computed from value by value, by at most so many operations; no constants."""
+    if tensor.op.type == "Const":
+        return []
+    found = [tensor]
+    if depth and tensor.op.type in ("Mul", "AddV2", "Pow", "Square", "Identity"):
+        found += [source for value in tensor.op.inputs for source in _elementwise_sources(value, depth - 1)]
+    return found
 
 
 def _node_order(model, operation) -> list:

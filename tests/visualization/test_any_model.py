@@ -1,4 +1,4 @@
-"""Models that are no plain convolutional network: values beside references, or beside the same weights spelled plainly."""
+"""Models that are no plain convolutional network: beside references, or the same weights spelled plainly."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-
 import zoo
+
 from vis import VisWarning
 from vis.losses import ActivationMaximization, Target
 from vis.visualization import smoothgrad, visualize_cam, visualize_saliency, visualize_saliency_with_losses

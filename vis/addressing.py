@@ -23,9 +23,9 @@ def flatten(model) -> list:
     Example:
         >>> import keras
         >>> x = keras.Input((4,))
-        >>> model = keras.Model(x, keras.ops.relu(keras.layers.Dense(2, name="scores")(x)))
-        >>> [operation.name for operation in flatten(model)][1:]
-        ['scores', 'relu']
+        >>> model = keras.Model(x, keras.ops.relu(keras.layers.Dense(2)(x)))
+        >>> [type(operation).__name__ for operation in flatten(model)]
+        ['InputLayer', 'Dense', 'Relu']
     """
     found: dict[int, object] = {}
 

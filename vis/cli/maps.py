@@ -1,93 +1,34 @@
-"""The `vis` command: a model file and an image in, a picture out.
-
-Arguments only; the mathematics is in `vis.visualization`. TensorFlow is imported inside the commands, after the checks
-that need no model, so that `vis --help` and a mistyped path answer at once.
-"""
+"""`vis saliency`, `vis smoothgrad` and `vis gradcam`: one image in, one picture out."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-import vis
-from vis.cli_messages import OneLineErrors, UsageError, import_tensorflow, library_messages, option, refuse
+from vis.cli.app import app
+from vis.cli.messages import import_tensorflow, library_messages, option, refuse
+from vis.cli.options import (
+    Aggregate,
+    BackpropModifierOption,
+    ClassIndexOption,
+    ColormapOption,
+    GradModifierOption,
+    ImageOption,
+    LogitsOption,
+    ModelOption,
+    OutputOption,
+    Preprocess,
+    PreprocessOption,
+)
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
     from PIL import Image
-
-app = typer.Typer(
-    name="vis",
-    cls=OneLineErrors,
-    add_completion=False,
-    # Boxes cut long option names short in a narrow terminal, and cannot be searched.
-    rich_markup_mode=None,
-    pretty_exceptions_show_locals=False,
-    # --class_index is --class-index.
-    context_settings={"token_normalize_func": lambda token: token.replace("_", "-")},
-)
-
-
-class Preprocess(str, Enum):
-    """How pixel values are scaled for the model."""
-
-    unit = "unit"
-    raw = "raw"
-    tf = "tf"
-    caffe = "caffe"
-    torch = "torch"
-
-
-class Aggregate(str, Enum):
-    """How SmoothGrad puts the gradients of its samples together."""
-
-    square = "square"
-    mean = "mean"
-    var = "var"
-
-
-ModelOption = Annotated[Path, typer.Option(help="A trained model: .keras or .h5.", show_default=False)]
-ImageOption = Annotated[Path, typer.Option(help="An image; it is resized to the model's input.", show_default=False)]
-ClassIndexOption = Annotated[
-    str, typer.Option(help="The output to explain, from 0; 'auto' for the predicted class.", metavar="INTEGER|auto")
-]
-OutputOption = Annotated[Path, typer.Option(help="The picture to write: .png, .jpg, .bmp, .tif or .webp.")]
-PreprocessOption = Annotated[
-    Preprocess,
-    typer.Option(
-        help="Pixel values as the model was trained: 'unit' is 0 to 1, 'raw' 0 to 255; "
-        "'tf', 'caffe' and 'torch' as keras.applications has them."
-    ),
-]
-GradModifierOption = Annotated[
-    str,
-    typer.Option(help="What is done to the gradient: absolute, negate, invert, relu, small_values or none."),
-]
-BackpropModifierOption = Annotated[
-    str, typer.Option(help="How gradients pass activations: none, guided, or rectified (also relu, deconv).")
-]
-LogitsOption = Annotated[
-    bool, typer.Option("--logits/--no-logits", help="Explain the score before a final softmax or sigmoid, or after it.")
-]
-ColormapOption = Annotated[str, typer.Option(help="A colour map of matplotlib, such as inferno, viridis or jet.")]
-
-
-@app.callback(invoke_without_command=True)
-def _vis(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
-) -> None:
-    """See where a Keras model looks. Every option may be spelled with underscores too."""
-    if version:
-        typer.echo(f"vis {vis.__version__}")
-    elif context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 @app.command(short_help="Which pixels change the score.")
@@ -200,41 +141,6 @@ def gradcam(
             logits=logits,
         )
     _write(question, plotting.heatmap_over(question.image, heatmap, colormap=colormap))
-
-
-@app.command(short_help="See it at work on digits.")
-def demo(
-    output: Annotated[Path, typer.Option(help="The folder to write to; it is made where there is none.")] = Path(
-        "vis-demo"
-    ),
-) -> None:
-    """Train a small CNN on handwritten digits and show in a page where it looks."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        refuse("--output", f"the folder {output} cannot be made: {error.strerror}. Give another.")
-    import_tensorflow()
-    from vis import demo as library_demo
-
-    try:
-        result = library_demo.run(output)
-    except ModuleNotFoundError as error:
-        # The extra's message is the whole message; anything else missing is a broken installation and shown as it is.
-        if error.name != "mlxtend":
-            raise
-        raise UsageError(str(error)) from error
-    except OSError as error:
-        refuse("--output", f"{output} cannot be written to: {error.strerror}. Give another folder.")
-    typer.echo(f"The network reads {100 * result.accuracy:.1f} % of the held-out digits rightly. Open {result.page}")
-
-
-def main() -> None:
-    """Run the `vis` command, as the console script does.
-
-    Example:
-        >>> main()  # doctest: +SKIP
-    """
-    app(prog_name="vis")
 
 
 class _Question(NamedTuple):

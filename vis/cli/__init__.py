@@ -1,0 +1,17 @@
+"""The `vis` command: model files, images and tables in; pictures, pages and tables out.
+
+Arguments only; the mathematics is in the rest of `vis`. TensorFlow is imported inside the commands, after the checks
+that need no model, so that `vis --help` and a mistyped path answer at once.
+"""
+
+from vis.cli import demo, maps  # noqa: F401 - each adds its commands
+from vis.cli.app import app
+
+
+def main() -> None:
+    """Run the `vis` command, as the console script does.
+
+    Example:
+        >>> main()  # doctest: +SKIP
+    """
+    app(prog_name="vis")

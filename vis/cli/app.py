@@ -1,0 +1,33 @@
+"""The `vis` command itself; its subcommands are in the modules beside this one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import vis
+from vis.cli.messages import OneLineErrors
+
+app = typer.Typer(
+    name="vis",
+    cls=OneLineErrors,
+    add_completion=False,
+    # Boxes cut long option names short in a narrow terminal, and cannot be searched.
+    rich_markup_mode=None,
+    pretty_exceptions_show_locals=False,
+    # --class_index is --class-index.
+    context_settings={"token_normalize_func": lambda token: token.replace("_", "-")},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _vis(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """See where a Keras model looks. Every option may be spelled with underscores too."""
+    if version:
+        typer.echo(f"vis {vis.__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())

@@ -1,0 +1,53 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Preprocess(str, Enum):
+    """How pixel values are scaled for the model."""
+
+    unit = "unit"
+    raw = "raw"
+    tf = "tf"
+    caffe = "caffe"
+    torch = "torch"
+
+
+class Aggregate(str, Enum):
+    """How SmoothGrad puts the gradients of its samples together."""
+
+    square = "square"
+    mean = "mean"
+    var = "var"
+
+
+ModelOption = Annotated[Path, typer.Option(help="A trained model: .keras or .h5.", show_default=False)]
+ImageOption = Annotated[Path, typer.Option(help="An image; it is resized to the model's input.", show_default=False)]
+ClassIndexOption = Annotated[
+    str, typer.Option(help="The output to explain, from 0; 'auto' for the predicted class.", metavar="INTEGER|auto")
+]
+OutputOption = Annotated[Path, typer.Option(help="The picture to write: .png, .jpg, .bmp, .tif or .webp.")]
+PreprocessOption = Annotated[
+    Preprocess,
+    typer.Option(
+        help="Pixel values as the model was trained: 'unit' is 0 to 1, 'raw' 0 to 255; "
+        "'tf', 'caffe' and 'torch' as keras.applications has them."
+    ),
+]
+GradModifierOption = Annotated[
+    str,
+    typer.Option(help="What is done to the gradient: absolute, negate, invert, relu, small_values or none."),
+]
+BackpropModifierOption = Annotated[
+    str, typer.Option(help="How gradients pass activations: none, guided, or rectified (also relu, deconv).")
+]
+LogitsOption = Annotated[
+    bool, typer.Option("--logits/--no-logits", help="Explain the score before a final softmax or sigmoid, or after it.")
+]
+ColormapOption = Annotated[str, typer.Option(help="A colour map of matplotlib, such as inferno, viridis or jet.")]

@@ -23,3 +23,10 @@ def digit_model(digits):
     from vis.demo import build_model, train
 
     return train(build_model(), digits.x_train, digits.y_train)
+
+
+@pytest.fixture(autouse=True)
+def _the_same_random_weights_whatever_ran_before():
+    import keras
+
+    keras.utils.set_random_seed(0)

@@ -46,7 +46,7 @@ def children(parent) -> list:
     if isinstance(parent, keras.Sequential):
         return list(parent.layers)
     if isinstance(parent, keras.layers.Layer):
-        return [layer for layer in parent._flatten_layers(include_self=False, recursive=False) if layer is not parent]
+        return list(parent._layers)
     return []
 
 

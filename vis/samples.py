@@ -190,7 +190,11 @@ def _build(model, sample):
 
 def _shapes(model, arrays) -> list[tuple]:
     symbols = symbolic_inputs(model)
-    static = not symbols or any(isinstance(layer, keras.layers.TimeDistributed) for layer in addressing.flatten(model))
+    static = not symbols or (
+        any(None in symbol.shape[1:] for symbol in symbols)
+        # which runs frame by frame only where it knows how many there are
+        and any(isinstance(layer, keras.layers.TimeDistributed) for layer in addressing.flatten(model))
+    )
     shapes = []
     for position, array in enumerate(arrays):
         # A Sequential that was first called on a batch wrongly takes that batch's size for part of its input shape.

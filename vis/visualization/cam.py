@@ -7,9 +7,10 @@ import warnings
 import numpy as np
 
 from vis import VisWarning, grad_modifiers
-from vis.gradients import NEAREST_FEATURE_MAP, differentiate
+from vis.gradients import differentiate
 from vis.losses import ActivationMaximization
 from vis.samples import prepare
+from vis.tracing import NEAREST_FEATURE_MAP
 from vis.visualization.maps import arranged, gather, model_of, modified
 
 

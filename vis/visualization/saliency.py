@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 
 import numpy as np
@@ -220,38 +221,38 @@ def _sensitivity(grad_modifier, keepdims):
         gradient = modify(gradient)
         if keepdims or gradient.ndim < 3:
             return gradient
-        return gradient.max(axis=1 if tap.data_format == "channels_first" else -1)
+        channels = np.moveaxis(gradient, 1 if tap.data_format == "channels_first" else -1, 0)
+        # NumPy's own reduction is slow along a short axis.
+        return functools.reduce(np.maximum, channels) if len(channels) <= 16 else channels.max(axis=0)
 
     return to_map
 
 
-# From the mean and the mean square of the gradients.
+# What is averaged of the gradient's values at one place, and what is made of the averages.
 _AGGREGATES = {
-    "mean": lambda mean, square: mean,
-    "square": lambda mean, square: square,
-    "var": lambda mean, square: np.maximum(square - mean**2, 0),
+    "mean": ([lambda g: g], lambda mean: mean),
+    "square": ([np.square], lambda square: square),
+    "var": ([lambda g: g, np.square], lambda mean, square: np.maximum(square - mean**2, 0)),
 }
 
 
 def _aggregated(parts, draws: int, aggregate: str):
     """Makes of the gradients of noisy copies, which come in the order of the samples, one gradient a sample."""
-    combine = _AGGREGATES[aggregate]
+    powers, combine = _AGGREGATES[aggregate]
     seen = 0
     for part in parts:
         for row in range(len(part.rows)):
-            gradients = [[slope[row].astype(np.float64) for slope in calls] for calls in part.gradients]
             if seen == 0:
-                sums = [[np.zeros_like(slope) for slope in calls] for calls in gradients]
-                squares = [[np.zeros_like(slope) for slope in calls] for calls in gradients]
-            for total, square, slopes in zip(sums, squares, gradients, strict=True):
-                for call, slope in enumerate(slopes):
-                    total[call] += slope
-                    square[call] += slope**2
+                sums = [[[np.zeros(slope.shape[1:]) for _ in powers] for slope in calls] for calls in part.gradients]
+            for totals, calls in zip(sums, part.gradients, strict=True):
+                for total, slope in zip(totals, calls, strict=True):
+                    for power, moment in zip(powers, total, strict=True):
+                        moment += power(slope[row])
             seen += 1
             if seen == draws:
                 seen = 0
-                means = [
-                    [combine(t / draws, s / draws)[None].astype(np.float32) for t, s in zip(ts, ss, strict=True)]
-                    for ts, ss in zip(sums, squares, strict=True)
+                gradients = [
+                    [combine(*(moment / draws for moment in total))[None].astype(np.float32) for total in totals]
+                    for totals in sums
                 ]
-                yield part._replace(rows=part.rows[row : row + 1], values=[], gradients=means)
+                yield part._replace(rows=part.rows[row : row + 1], values=[], gradients=gradients)

@@ -2,12 +2,18 @@
 
 from vis.visualization.cam import visualize_cam, visualize_cam_with_losses
 from vis.visualization.maps import get_num_filters, overlay
-from vis.visualization.saliency import smoothgrad, visualize_saliency, visualize_saliency_with_losses
+from vis.visualization.saliency import (
+    smoothgrad,
+    smoothgrad_with_losses,
+    visualize_saliency,
+    visualize_saliency_with_losses,
+)
 
 __all__ = [
     "get_num_filters",
     "overlay",
     "smoothgrad",
+    "smoothgrad_with_losses",
     "visualize_cam",
     "visualize_cam_with_losses",
     "visualize_saliency",

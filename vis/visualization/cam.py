@@ -12,8 +12,10 @@ from vis.losses import ActivationMaximization
 from vis.samples import prepare
 from vis.tracing import NEAREST_FEATURE_MAP
 from vis.visualization.maps import arranged, gather, model_of, modified
+from vis.visualization.streams import over_batches
 
 
+@over_batches
 def visualize_cam(
     model,
     layer_idx,
@@ -42,7 +44,8 @@ def visualize_cam(
             models, a layer, or None for the model's own output.
         filter_indices: The filter (for a classifier's last layer, the class): an int, or a list whose scores are
             summed; an array of shape (samples, k) gives each sample its own. None means all.
-        seed_input: One sample or a batch, with or without the sample axis, in the model's own units.
+        seed_input: One sample or a batch, with or without the sample axis, in the model's own units; or batches of
+            `x` or `(x, y)`, as in `visualize_saliency`.
         penultimate_layer_idx: The layer whose feature map is used, addressed like `layer_idx`. None takes the nearest
             one in front of the target with more than one position, inside a nested model too.
         backprop_modifier: `'guided'`, `'rectified'`, a function `model -> model`, or None.
@@ -56,7 +59,7 @@ def visualize_cam(
 
     Returns:
         A float32 array of shape (samples, *input positions), or (*input positions) for a single sample. For a layer
-        that is called several times, one map a call, along axis 1.
+        that is called several times, one map a call, along axis 1. For batches a generator of the result of each.
 
     Raises:
         ValueError: What is wrong with an argument, and what would do.
@@ -91,6 +94,7 @@ def visualize_cam(
     )
 
 
+@over_batches
 def visualize_cam_with_losses(
     input_tensor,
     losses,

@@ -12,8 +12,10 @@ from vis.gradients import Noise, differentiate
 from vis.losses import ActivationMaximization
 from vis.samples import prepare
 from vis.visualization.maps import arranged, gather, model_of, modified
+from vis.visualization.streams import over_batches
 
 
+@over_batches
 def visualize_saliency(
     model,
     layer_idx,
@@ -42,7 +44,9 @@ def visualize_saliency(
         filter_indices: The filter (for a classifier's last layer, the class): an int, or a list whose scores are
             summed; an array of shape (samples, k) gives each sample its own. None means all.
         seed_input: One sample or a batch: an array, a tensor or a Pillow image, with or without the sample axis; for
-            several inputs a list or dict of them. In the model's own units (preprocessed).
+            several inputs a list or dict of them. In the model's own units (preprocessed). Or a `tf.data.Dataset` or
+            another iterable of batches: of `x`, or of `(x, y)`, where y is each sample's filter if `filter_indices`
+            is None.
         wrt_tensor: What the gradient is taken with respect to: None for all inputs, a tensor of the graph, a layer
             (object, index, name or path), or a list of these. For a model that takes tokens, its embedding layer.
         backprop_modifier: `'guided'`, `'rectified'`, a function `model -> model`, or None.
@@ -58,7 +62,7 @@ def visualize_saliency(
         A float32 array of shape (samples, *positions), or (*positions) for a single sample; with `keepdims` the
         gradient's own shape. Inputs of rank 2 (tables) have no channel axis: a value a feature. For several inputs a
         list or dict of arrays, as in `seed_input`; for a list `wrt_tensor`, a list. For a layer that is called
-        several times, one map a call, along axis 1.
+        several times, one map a call, along axis 1. For an iterable of batches a generator of the result of each.
 
     Raises:
         ValueError: What is wrong with an argument, and what would do.
@@ -90,6 +94,7 @@ def visualize_saliency(
     )
 
 
+@over_batches
 def visualize_saliency_with_losses(
     input_tensor,
     losses,
@@ -138,6 +143,7 @@ def visualize_saliency_with_losses(
     return arranged(gather(parts, to_map, normalize=normalize, squeeze=squeeze), samples, wrt_tensor)
 
 
+@over_batches
 def smoothgrad(
     model,
     layer_idx,
@@ -198,14 +204,81 @@ def smoothgrad(
         >>> smoothgrad(model, -1, 2, np.ones(4) * [1, 2, 3, 4], num_samples=10, seed=0).shape
         (4,)
     """
+    model, layer, wrt_tensor = modified(model, backprop_modifier, layer_idx, wrt_tensor)
+    loss = ActivationMaximization(layer, filter_indices, logits=logits)
+    return smoothgrad_with_losses(
+        model,
+        [(loss, -1)],
+        seed_input,
+        wrt_tensor,
+        grad_modifier,
+        keepdims,
+        noise_level=noise_level,
+        num_samples=num_samples,
+        aggregate=aggregate,
+        seed=seed,
+        normalize=normalize,
+        squeeze=squeeze,
+        batch_size=batch_size,
+    )
+
+
+@over_batches
+def smoothgrad_with_losses(
+    input_tensor,
+    losses,
+    seed_input,
+    wrt_tensor=None,
+    grad_modifier="absolute",
+    keepdims: bool = False,
+    *,
+    noise_level: float = 0.15,
+    num_samples: int = 25,
+    aggregate: str = "mean",
+    seed: int | None = None,
+    normalize: bool = True,
+    squeeze: bool = True,
+    batch_size: int | None = None,
+):
+    """SmoothGrad of any losses: the gradient of their weighted sum, averaged over noisy copies of the input.
+
+    Args:
+        input_tensor: As in `visualize_saliency_with_losses`.
+        losses: As in `visualize_saliency_with_losses`.
+        seed_input: As in `visualize_saliency`.
+        wrt_tensor: As in `smoothgrad`.
+        grad_modifier: As in `smoothgrad`.
+        keepdims: As in `visualize_saliency`.
+        noise_level: As in `smoothgrad`.
+        num_samples: As in `smoothgrad`.
+        aggregate: As in `smoothgrad`.
+        seed: As in `smoothgrad`.
+        normalize: As in `visualize_saliency`.
+        squeeze: As in `visualize_saliency`.
+        batch_size: As in `smoothgrad`.
+
+    Returns:
+        As `visualize_saliency`.
+
+    Raises:
+        ValueError: What is wrong with an argument, and what would do.
+        TypeError: An argument is of a wrong type.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        >>> model.layers[-1].set_weights([np.array([[1.0, 2.0], [3.0, 7.0]]), np.zeros(2)])
+        >>> margin = lambda output: output[:, 1] - output[:, 0]
+        >>> smoothgrad_with_losses(model, [(margin, 1)], np.ones(2), num_samples=4, seed=0, normalize=False)
+        array([1., 4.], dtype=float32)
+    """
     if not 0 <= noise_level <= 1:
         raise ValueError(f"noise_level must be from 0 to 1, a share of the input's range, not {noise_level}")
     if isinstance(num_samples, bool) or num_samples != int(num_samples) or num_samples < 1:
         raise ValueError(f"num_samples must be a whole number of at least 1, not {num_samples!r}")
     if aggregate not in _AGGREGATES:
         raise ValueError(f"aggregate={aggregate!r} is unknown; known ones are {', '.join(map(repr, _AGGREGATES))}")
-    model, layer, wrt_tensor = modified(model, backprop_modifier, layer_idx, wrt_tensor)
-    losses = [(ActivationMaximization(layer, filter_indices, logits=logits), -1)]
+    model = model_of(input_tensor)
     samples = prepare(model, seed_input)
     noise = Noise(noise_level, num_samples, secrets.randbits(31) if seed is None else seed)
     parts = differentiate(model, losses, samples, wrt_tensor, noise=noise, batch_size=batch_size)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import keras
 
-from vis.backprop_modifiers import underlying
+from vis.backprop_modifiers import ModifiedModel, underlying
 
 
 def flatten(model) -> list:
@@ -133,3 +133,45 @@ def _find_by_name(model, name, argument):
 def path_of(model, layer) -> str:
     """The path of names that leads to a layer, `'backbone/block5_conv3'`; the layer's own name if it is not inside."""
     return next((path for path, found in paths(model) if found is layer), layer.name)
+
+
+def model_of(input_tensor):
+    """The model that an input tensor leads to.
+
+    Args:
+        input_tensor: A model, or the symbolic input (a Keras tensor, or a list or dict of them) of one.
+
+    Returns:
+        The model itself; for a symbolic input one of everything in the graph that follows from it.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if isinstance(input_tensor, (keras.Model, ModifiedModel)):
+        return input_tensor
+    symbols = keras.tree.flatten(input_tensor)
+    if not symbols or not all(isinstance(symbol, keras.KerasTensor) for symbol in symbols):
+        raise TypeError(f"input_tensor must be model.input or a model, not {type(input_tensor).__name__}")
+    # Kept beside the tensor, so that it goes when the graph goes and the functions traced for it serve again.
+    known = vars(symbols[0]).setdefault("_vis_models", {})
+    key = tuple(id(symbol) for symbol in symbols)
+    ends = _ends(symbols)
+    if key not in known or [id(end) for end in known[key].outputs] != [id(end) for end in ends]:
+        known[key] = keras.Model(input_tensor, ends)
+    return known[key]
+
+
+def _ends(symbols) -> list:
+    """The tensors that can be computed from symbolic inputs and that nothing more is computed from."""
+    reachable = {id(symbol): symbol for symbol in symbols}
+    used, waiting = set(), [symbol._keras_history.operation for symbol in symbols]
+    while waiting:
+        for node in waiting.pop()._outbound_nodes:
+            if not all(id(tensor) in reachable for tensor in node.input_tensors):
+                continue
+            used.update(id(tensor) for tensor in node.input_tensors)
+            new = [tensor for tensor in node.outputs if id(tensor) not in reachable]
+            reachable.update((id(tensor), tensor) for tensor in new)
+            if new:
+                waiting.append(node.operation)
+    return [tensor for key, tensor in reachable.items() if key not in used]

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from vis import VisWarning, addressing, backprop_modifiers
+from vis.addressing import model_of as model_of
 from vis.backprop_modifiers import underlying
 from vis.gradients import Differentiated
 from vis.samples import Samples, symbolic_inputs
@@ -45,48 +46,6 @@ def modified(model, backprop_modifier, *addresses):
         return address
 
     return seen, *(translate(address) for address in addresses)
-
-
-def model_of(input_tensor):
-    """The model that the `_with_losses` functions run.
-
-    Args:
-        input_tensor: A model, or the symbolic input (a Keras tensor, or a list or dict of them) of one.
-
-    Returns:
-        The model itself; for a symbolic input one of everything in the graph that follows from it.
-
-    Raises:
-        TypeError: It is neither.
-    """
-    if isinstance(input_tensor, (keras.Model, backprop_modifiers.ModifiedModel)):
-        return input_tensor
-    symbols = keras.tree.flatten(input_tensor)
-    if not symbols or not all(isinstance(symbol, keras.KerasTensor) for symbol in symbols):
-        raise TypeError(f"input_tensor must be model.input or a model, not {type(input_tensor).__name__}")
-    # Kept beside the tensor, so that it goes when the graph goes and the functions traced for it serve again.
-    known = vars(symbols[0]).setdefault("_vis_models", {})
-    key = tuple(id(symbol) for symbol in symbols)
-    ends = _ends(symbols)
-    if key not in known or [id(end) for end in known[key].outputs] != [id(end) for end in ends]:
-        known[key] = keras.Model(input_tensor, ends)
-    return known[key]
-
-
-def _ends(symbols) -> list:
-    """The tensors that can be computed from symbolic inputs and that nothing more is computed from."""
-    reachable = {id(symbol): symbol for symbol in symbols}
-    used, waiting = set(), [symbol._keras_history.operation for symbol in symbols]
-    while waiting:
-        for node in waiting.pop()._outbound_nodes:
-            if not all(id(tensor) in reachable for tensor in node.input_tensors):
-                continue
-            used.update(id(tensor) for tensor in node.input_tensors)
-            new = [tensor for tensor in node.outputs if id(tensor) not in reachable]
-            reachable.update((id(tensor), tensor) for tensor in new)
-            if new:
-                waiting.append(node.operation)
-    return [tensor for key, tensor in reachable.items() if key not in used]
 
 
 def gather(parts: Iterable[Differentiated], to_map: Callable, *, normalize: bool, squeeze: bool) -> list:

@@ -1,0 +1,168 @@
+"""Regularizers: losses of the input itself, which keep an optimized input from turning into noise.
+
+They are divided by the size of the input (channels and positions, not samples), as in keras-vis, so that a weight means
+the same for small and large images. Every sample has a value of its own.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+from vis import taps
+from vis.backprop_modifiers import ModifiedModel
+from vis.losses import Loss
+from vis.samples import symbolic_inputs
+
+
+class _Regularizer(Loss):
+    """A loss of the input, whatever the model makes of it; a subclass gives `of`."""
+
+    def __init__(self, img_input):
+        symbols = [] if isinstance(img_input, (keras.Model, ModifiedModel)) else keras.tree.flatten(img_input)
+        if not all(isinstance(symbol, keras.KerasTensor) for symbol in symbols):
+            raise TypeError(f"img_input must be model.input or a model, not {type(img_input).__name__}")
+        self.img = img_input
+        self._symbols = symbols
+
+    def build_loss(self):
+        symbols = self._symbols or symbolic_inputs(self.img)
+        return sum(self.of(symbol, keras.config.image_data_format()) for symbol in symbols)
+
+    def __call__(self, run):
+        own = symbolic_inputs(run.model)
+        # For the model itself, or the input of a model that a backprop modifier made this one of: all inputs.
+        meant = [any(symbol is mine for mine in self._symbols) for symbol in own]
+        tensors = [tensor for i, tensor in enumerate(run.inputs) if not any(meant) or meant[i]]
+        data_format = run.data_format(taps.INPUT)
+        return sum(self.of(tensor, data_format) for tensor in tensors if tensor.dtype.is_floating)
+
+    def of(self, images, data_format: str = "channels_last"):
+        raise NotImplementedError
+
+
+class TotalVariation(_Regularizer):
+    """Total variation: how much neighbouring positions differ.
+
+    TV = 1/n Σ (Σ over axes d of (x shifted by one along d − x)²)^(β/2), n being the number of values of a sample
+    (Mahendran and Vedaldi 2015, "Understanding Deep Image Representations by Inverting Them", arXiv 1412.0035,
+    equation 5). The sum is over the positions that have a neighbour along every axis.
+
+    Args:
+        img_input: `model.input`, or the model itself, for a model of any kind. Images may have one, two, three or more
+            dimensions; an input without positions (a table) has no variation.
+        beta: The exponent β; below 2 it favours few sharp edges, above it many smooth ones.
+
+    Raises:
+        TypeError: `img_input` is neither.
+        ValueError: `beta` is not above 0.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        >>> image = np.array([[1.0, 3.0], [4.0, 0.0]], "float32").reshape(1, 2, 2, 1)
+        >>> TotalVariation(model).of(image).numpy()  # (2² + 3²) / 4
+        array([3.25], dtype=float32)
+    """
+
+    def __init__(self, img_input, beta: float = 2.0):
+        super().__init__(img_input)
+        if not beta > 0:
+            raise ValueError(f"beta must be above 0, not {beta}")
+        self.beta = beta
+        self.name = f"TV({beta}) Loss"
+
+    @property
+    def key(self):
+        return TotalVariation, *(self._symbols or [self.img]), self.beta
+
+    def of(self, images, data_format: str = "channels_last"):
+        """The total variation of each image.
+
+        Args:
+            images: A float tensor of shape (samples, positions..., channels), or (samples, channels, positions...).
+            data_format: Which of the two, `'channels_last'` or `'channels_first'`.
+
+        Returns:
+            A tensor of shape (samples,).
+        """
+        rank = len(images.shape)
+        axes = range(2, rank) if data_format == "channels_first" else range(1, rank - 1)
+        if not axes:
+            return _summed(images * 0)
+        squares = 0
+        for axis in axes:
+            # The neighbour along this axis; along the others the last position goes, as it has none there.
+            near, far = [slice(None)] * rank, [slice(None)] * rank
+            for each in axes:
+                near[each], far[each] = slice(None, -1), slice(None, -1)
+            far[axis] = slice(1, None)
+            squares += ops.square(images[tuple(far)] - images[tuple(near)])
+        return _summed(_power(squares, self.beta / 2)) / _size(images)
+
+
+class LPNorm(_Regularizer):
+    """The L-p norm, which keeps values from running away.
+
+    Lp = 1/n (Σ |x|^p)^(1/p), n being the number of values of a sample; max |x| / n for p = inf.
+
+    Args:
+        img_input: As in `TotalVariation`.
+        p: The order, 1 or more; `np.inf` for the largest value.
+
+    Raises:
+        TypeError: `img_input` is neither `model.input` nor a model.
+        ValueError: `p` is below 1.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> LPNorm(model, p=2).of(np.array([[3.0, -4.0]], "float32")).numpy()
+        array([2.5], dtype=float32)
+    """
+
+    def __init__(self, img_input, p: float = 6.0):
+        super().__init__(img_input)
+        if not p >= 1:
+            raise ValueError(f"p must be 1 or more, not {p}")
+        self.p = p
+        self.name = f"L-{p} Norm Loss"
+
+    @property
+    def key(self):
+        return LPNorm, *(self._symbols or [self.img]), self.p
+
+    def of(self, images, data_format: str = "channels_last"):
+        """The norm of each image.
+
+        Args:
+            images: A float tensor of shape (samples, ...).
+            data_format: Of no account here.
+
+        Returns:
+            A tensor of shape (samples,).
+        """
+        del data_format
+        values = ops.abs(images)
+        axes = tuple(range(1, len(images.shape)))
+        if np.isinf(self.p):
+            return ops.max(values, axis=axes) / _size(images)
+        # In units of the largest value, a constant, so that no power overflows.
+        unit = ops.stop_gradient(ops.max(values, axis=axes, keepdims=True))
+        unit = ops.where(unit > 0, unit, ops.ones_like(unit))
+        norms = _power(_summed(_power(values / unit, self.p)), 1 / self.p)
+        return norms * ops.reshape(unit, (-1,)) / _size(images)
+
+
+def _power(values, exponent: float):
+    """A power of values that are not negative, whose gradient at 0 is 0 and not infinite."""
+    positive = values > 0
+    safe = ops.where(positive, values, ops.ones_like(values))
+    return ops.where(positive, safe**exponent, ops.zeros_like(values))
+
+
+def _summed(values):
+    return ops.sum(values, axis=tuple(range(1, len(values.shape))))
+
+
+def _size(images):
+    return ops.cast(ops.prod(ops.shape(images)[1:]), images.dtype)

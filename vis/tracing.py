@@ -31,10 +31,11 @@ _HALF_SCALE = 1024.0
 
 
 class Tap(NamedTuple):
-    """What a function differentiates with respect to: `count` tensors at an address."""
+    """What a function differentiates with respect to: `count` tensors of a rank, at an address."""
 
     name: str
     count: int
+    rank: int
     data_format: str
     connected: bool = True
 
@@ -233,10 +234,12 @@ def _tapped(run, wrt, samples) -> list[tuple[Tap, list]]:
         if address is None or position is not None:
             for i in range(len(run.inputs)) if address is None else [position]:
                 name = samples.keys[i] if samples.keys else symbols[i].name if symbols else f"input {i}"
-                groups.append((Tap(name, 1, run.data_format(taps.INPUT)), [run.inputs[i]]))
+                groups.append((Tap(name, 1, run.inputs[i].shape.rank, run.data_format(taps.INPUT)), [run.inputs[i]]))
         else:
             found = run.tensors(address, "wrt_tensor")
-            groups.append((Tap(taps.name_of(address), len(found), run.data_format(address)), found))
+            groups.append(
+                (Tap(taps.name_of(address), len(found), found[0].shape.rank, run.data_format(address)), found)
+            )
     return groups
 
 
@@ -254,7 +257,8 @@ def _nearest(run, losses) -> list[tuple[Tap, list]]:
                 continue
             data_format = run.data_format(layer)
             if _positions(tensor.shape, data_format) > 1:
-                return [(Tap(addressing.path_of(run.model, layer), 1, data_format), [tensor])]
+                path = addressing.path_of(run.model, layer)
+                return [(Tap(path, 1, tensor.shape.rank, data_format), [tensor])]
     raise ValueError(
         f"the model '{run.model.name}' has no feature map (a layer's output with more than one position) in front of "
         "the target, which a class activation map needs: choose a layer by penultimate_layer_idx, or use saliency"

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from vis import VisWarning, grad_modifiers
-from vis.gradients import differentiate
+from vis.gradients import Question, differentiate
 from vis.losses import ActivationMaximization
 from vis.samples import prepare
 from vis.tracing import NEAREST_FEATURE_MAP
@@ -141,7 +141,7 @@ def visualize_cam_with_losses(
     modify = grad_modifiers.get(grad_modifier)
     samples = prepare(model, seed_input)
     wrt = NEAREST_FEATURE_MAP if penultimate_layer is None else penultimate_layer
-    parts = differentiate(model, losses, samples, wrt, values=True, batch_size=batch_size)
+    parts = differentiate(Question(model, losses, samples, wrt, batch_size), values=True)
 
     def to_map(tap, activations, gradients):
         # Channels last, whatever the layer's order, and in double precision: a sum of many channels cancels.

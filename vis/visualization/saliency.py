@@ -6,10 +6,12 @@ import functools
 import secrets
 
 import numpy as np
+import tensorflow as tf
 
 from vis import grad_modifiers
-from vis.gradients import Noise, differentiate
+from vis.gradients import Question, differentiate
 from vis.losses import ActivationMaximization
+from vis.noise import averaged
 from vis.samples import prepare
 from vis.visualization.maps import arranged, gather, model_of, modified
 from vis.visualization.streams import over_batches
@@ -138,7 +140,7 @@ def visualize_saliency_with_losses(
     """
     model = model_of(input_tensor)
     samples = prepare(model, seed_input)
-    parts = differentiate(model, losses, samples, wrt_tensor, batch_size=batch_size)
+    parts = differentiate(Question(model, losses, samples, wrt_tensor, batch_size))
     to_map = _sensitivity(grad_modifier, keepdims)
     return arranged(gather(parts, to_map, normalize=normalize, squeeze=squeeze), samples, wrt_tensor)
 
@@ -280,11 +282,15 @@ def smoothgrad_with_losses(
         raise ValueError(f"aggregate={aggregate!r} is unknown; known ones are {', '.join(map(repr, _AGGREGATES))}")
     model = model_of(input_tensor)
     samples = prepare(model, seed_input)
-    noise = Noise(noise_level, num_samples, secrets.randbits(31) if seed is None else seed)
-    parts = differentiate(model, losses, samples, wrt_tensor, noise=noise, batch_size=batch_size)
+    powers, combine = _AGGREGATES[aggregate]
+    question = Question(model, losses, samples, wrt_tensor, batch_size)
+    seed = secrets.randbits(31) if seed is None else seed
+    parts = (
+        part._replace(gradients=[[combine(*np.moveaxis(call, -1, 0)) for call in calls] for calls in part.gradients])
+        for part in averaged(question, powers, level=noise_level, draws=num_samples, seed=seed)
+    )
     to_map = _sensitivity(grad_modifier, keepdims)
-    maps = gather(_aggregated(parts, noise.draws, aggregate), to_map, normalize=normalize, squeeze=squeeze)
-    return arranged(maps, samples, wrt_tensor)
+    return arranged(gather(parts, to_map, normalize=normalize, squeeze=squeeze), samples, wrt_tensor)
 
 
 def _sensitivity(grad_modifier, keepdims):
@@ -301,31 +307,9 @@ def _sensitivity(grad_modifier, keepdims):
     return to_map
 
 
-# What is averaged of the gradient's values at one place, and what is made of the averages.
+# What of the gradient is averaged, and what is made of the averages.
 _AGGREGATES = {
-    "mean": ([lambda g: g], lambda mean: mean),
-    "square": ([np.square], lambda square: square),
-    "var": ([lambda g: g, np.square], lambda mean, square: np.maximum(square - mean**2, 0)),
+    "mean": ([tf.identity], lambda mean: mean),
+    "square": ([tf.square], lambda square: square),
+    "var": ([tf.identity, tf.square], lambda mean, square: np.maximum(square - mean**2, 0)),
 }
-
-
-def _aggregated(parts, draws: int, aggregate: str):
-    """Makes of the gradients of noisy copies, which come in the order of the samples, one gradient a sample."""
-    powers, combine = _AGGREGATES[aggregate]
-    seen = 0
-    for part in parts:
-        for row in range(len(part.rows)):
-            if seen == 0:
-                sums = [[[np.zeros(slope.shape[1:]) for _ in powers] for slope in calls] for calls in part.gradients]
-            for totals, calls in zip(sums, part.gradients, strict=True):
-                for total, slope in zip(totals, calls, strict=True):
-                    for power, moment in zip(powers, total, strict=True):
-                        moment += power(slope[row])
-            seen += 1
-            if seen == draws:
-                seen = 0
-                gradients = [
-                    [combine(*(moment / draws for moment in total))[None].astype(np.float32) for total in totals]
-                    for totals in sums
-                ]
-                yield part._replace(rows=part.rows[row : row + 1], values=[], gradients=gradients)

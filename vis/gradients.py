@@ -159,20 +159,7 @@ def differentiate(question: Question, *, values: bool = False) -> Iterator[Diffe
         VisWarning: Part of the gradient is cut off, a softmax is saturated, or a backprop modifier could not reach
             every activation.
     """
-
-    def trace(specs):
-        answers = []
-
-        def batch(weights, *tensors):
-            answer = question.ask(tensors, weights)
-            answers.append(answer)
-            sources = [tf.cast(source, tf.float32) for source in answer.sources] if values else []
-            return answer.scores, sources, answer.slopes
-
-        call = concrete(batch, tf.TensorSpec(question.weights.shape, tf.float32), *specs)
-        return described(call, answers[-1], specs)
-
-    function = question.function(("batch", values), trace)
+    function = question.function(("batch", values), batch_trace(question, values))
     count = question.samples.count
     size = function.batch_size or even(count, question.rows_at_once(1_200_000))
     for start in range(0, count, size):
@@ -188,6 +175,33 @@ def differentiate(question: Question, *, values: bool = False) -> Iterator[Diffe
             [output.numpy()[: len(rows)] for output in outputs],
             [slope.numpy()[: len(rows)] for slope in slopes],
         )
+
+
+def batch_trace(question: Question, values: bool = False) -> Callable[[list[tf.TensorSpec]], Function]:
+    """What traces the function of a batch of rows; for `Question.function`, kind `('batch', values)`.
+
+    Args:
+        question: The question.
+        values: Whether the function gives the values of what is differentiated with respect to.
+
+    Returns:
+        A function that traces. The traced one takes `question.weights` and a tensor for each of `question.arrays`, and
+        gives the losses, (losses, rows) and unweighted, a list of values, and a list of gradients.
+    """
+
+    def trace(specs):
+        answers = []
+
+        def batch(weights, *tensors):
+            answer = question.ask(tensors, weights)
+            answers.append(answer)
+            sources = [tf.cast(source, tf.float32) for source in answer.sources] if values else []
+            return answer.scores, sources, answer.slopes
+
+        call = concrete(batch, tf.TensorSpec(question.weights.shape, tf.float32), *specs)
+        return described(call, answers[-1], specs)
+
+    return trace
 
 
 def concrete(function: Callable, *specs):

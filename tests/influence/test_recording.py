@@ -1,0 +1,313 @@
+"""Recording, replaying, saving and going on."""
+
+from __future__ import annotations
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from influence.networks import dense_network, image_network
+from keras import layers
+
+from vis import VisWarning
+from vis.influence import load_training, record_training
+from vis.influence.storage import Storage
+
+
+def record(model, x, y, **options):
+    return record_training(model, x, y, **{"optimizer": "adam", "progress": False, **options})
+
+
+def flat(state):
+    return [np.asarray(value) for value in tf.nest.flatten(state)]
+
+
+def assert_same(ours, theirs):
+    for one, other in zip(flat(ours), flat(theirs), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def images(small_images):
+    x, y = small_images
+    return x[:150], y[:150]
+
+
+@pytest.fixture(scope="module")
+def run(images):
+    """Three epochs of a network with dropout and batch normalization; the last batch of each is smaller."""
+    return record(image_network(), *images, epochs=3, batch_size=32)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True, clipnorm=1.0),
+        lambda: keras.optimizers.AdamW(keras.optimizers.schedules.ExponentialDecay(0.01, 3, 0.7)),
+    ],
+)
+def test_training_is_that_of_keras(optimizer, small_images):
+    x, y = small_images[0][:48], small_images[1][:48]
+    weight = np.linspace(0.1, 2, 48).astype(np.float32)
+    model = image_network(dropout=0)
+    steps = [np.arange(start, start + 16) for start in (0, 16, 32)]
+    run = record(model, x, y, optimizer=optimizer(), batches=steps, epochs=2, sample_weight=weight)
+    model.compile(optimizer(), "sparse_categorical_crossentropy")
+    for indices in steps * 2:
+        model.train_on_batch(x[indices], y[indices], sample_weight=weight[indices])
+    for ours, theirs in zip(run.model().get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6)
+
+
+def test_a_replay_is_the_record_bit_for_bit_with_dropout(run):
+    for epoch in range(run.epochs):
+        *_, last = run.replay(epoch)
+        assert_same(last, run.state(epoch + 1))
+    halfway = list(run.replay(1))[2]
+    *_, last = run.replay(1, start=3, state=halfway)
+    assert_same(last, run.state(2))
+
+
+def test_dropout_draws_another_mask_each_step(run):
+    seeds = [next(b for b in state.buffers if b.dtype == tf.int64).numpy().tolist() for state in run.replay(0)]
+    assert len({tuple(seed) for seed in seeds}) == run.steps_per_epoch
+
+
+def test_the_model_and_the_global_state_are_left_alone(images):
+    model = image_network()
+    before = [array.copy() for array in model.get_weights()]
+    state = [variable.numpy() for variable in model.variables]
+    random = np.random.get_state()[1].copy()  # noqa: NPY002 - that is what is left alone
+    record(model, *images, init="fresh").model()
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    for old, variable in zip(state, model.variables, strict=True):
+        np.testing.assert_array_equal(old, variable.numpy())
+    np.testing.assert_array_equal(random, np.random.get_state()[1])  # noqa: NPY002
+    assert not model.compiled
+
+
+def test_the_same_seed_gives_the_same_run_whatever_the_model_was_used_for(images, run):
+    model = image_network()
+    model(images[0][:5], training=True)  # draws from the dropout layer's generator
+    model.set_weights(image_network().get_weights())
+    again = record(model, *images, epochs=1)
+    assert_same(again.state(1), run.state(1))
+    other = record(model, *images, epochs=1, seed=1)
+    assert not np.array_equal(flat(other.state(1))[0], flat(run.state(1))[0])
+
+
+def test_every_epoch_sees_each_example_once_in_another_order(run):
+    orders = [np.concatenate(run.order(epoch)) for epoch in range(3)]
+    for order in orders:
+        np.testing.assert_array_equal(np.sort(order), np.arange(150))
+    assert not np.array_equal(orders[0], orders[1])
+
+
+def test_fresh_weights_are_a_matter_of_the_seed_even_where_initializers_have_their_own(images):
+    model = image_network()
+    kernels = [record(model, *images, init="fresh", seed=seed).state(0).weights[0] for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])
+    assert not np.array_equal(kernels[0], model.get_weights()[0])
+    assert np.std(kernels[0]) == pytest.approx(np.sqrt(2 / 9), rel=0.4)  # as He has it
+
+
+def test_frozen_layers_keep_their_weights(images):
+    model = image_network()
+    model.layers[0].trainable = model.layers[1].trainable = False
+    model.layers[1].set_weights([array + 0.5 for array in model.layers[1].get_weights()])
+    for init in ("weights", "fresh"):
+        trained = record(model, *images, init=init).model()
+        for old, new in zip(model.layers[0].get_weights(), trained.layers[0].get_weights(), strict=True):
+            np.testing.assert_array_equal(old, new)
+        for old, new in zip(model.layers[1].get_weights(), trained.layers[1].get_weights(), strict=True):
+            np.testing.assert_array_equal(old, new)
+        assert not np.array_equal(model.layers[-1].get_weights()[0], trained.layers[-1].get_weights()[0])
+
+
+def test_training_again_without_nothing_is_the_same_and_without_something_is_not(run):
+    assert_same(run.retrain().state(3), run.state(3))
+    again = run.retrain(without=[3, 77])
+    assert again.without == (3, 77)
+    assert not np.array_equal(flat(again.state(3))[0], flat(run.state(3))[0])
+    assert again.retrain(without=[5]).without == (3, 5, 77)
+
+
+def test_leaving_out_an_example_is_training_without_it(tumours):
+    (x, y), _ = tumours
+    options = {"optimizer": keras.optimizers.SGD(0.1), "batch_size": 20, "epochs": 1}
+    model = dense_network()
+    run = record(model, x[:20], y[:20], l2=0.1, **options)
+    without = run.retrain(without=[4]).state(1)
+    kept = np.delete(np.arange(20), 4)
+    # One batch of 19 instead of 20, whose mean is put back to the same divisor.
+    smaller = record(model, x[kept], y[kept], l2=0.1, **{**options, "optimizer": keras.optimizers.SGD(0.1 * 19 / 20)})
+    for ours, theirs in zip(without.weights, smaller.state(1).weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_leaving_out_an_example_that_never_occurs_changes_nothing(images):
+    steps = [np.arange(10), np.arange(20, 40)]
+    run = record(image_network(), *images, batches=steps, epochs=2)
+    assert_same(run.retrain(without=[15, 149]).state(2), run.state(2))
+
+
+def test_l2_is_half_its_square_on_every_weight(tumours):
+    (x, y), _ = tumours
+    model = dense_network([3])
+    plain, decayed = (
+        record(model, x, y, batch_size=200, optimizer=keras.optimizers.SGD(1.0), l2=l2).state(1).weights
+        for l2 in (0.0, 0.25)
+    )
+    for before, ours, theirs in zip(model.get_weights(), decayed, plain, strict=True):
+        np.testing.assert_allclose(ours, theirs - 0.25 * before, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("activation", "units", "labels", "name"),
+    [
+        ("softmax", 2, np.int64, "sparse_categorical_crossentropy"),
+        ("sigmoid", 1, np.int64, "binary_crossentropy"),
+        ("linear", 1, np.float32, "mean_squared_error"),
+    ],
+)
+def test_the_loss_goes_with_the_last_layer(tumours, activation, units, labels, name):
+    (x, y), _ = tumours
+    model = keras.Sequential([keras.Input((30,)), layers.Dense(units, activation=activation)])
+    run = record(model, x, y.astype(labels), epochs=1)
+    theirs = record(model, x, y.astype(labels), loss=name, epochs=1)
+    assert_same(run.state(1), theirs.state(1))
+
+
+def test_several_inputs_and_an_embedding():
+    rng = np.random.default_rng(0)
+    tokens, numbers = keras.Input((4,), dtype="int32", name="tokens"), keras.Input((3,), name="numbers")
+    words = layers.Flatten()(layers.Embedding(10, 2)(tokens))
+    model = keras.Model({"tokens": tokens, "numbers": numbers}, layers.Dense(1)(layers.Concatenate()([words, numbers])))
+    x = {"tokens": rng.integers(0, 10, (40, 4)), "numbers": rng.normal(size=(40, 3))}
+    y = x["numbers"].sum(axis=1) + (x["tokens"] == 3).any(axis=1)
+    run = record(model, x, y, optimizer=keras.optimizers.Adam(0.05), epochs=40)
+    predicted = run.model().predict(x, verbose=0)[:, 0]
+    assert np.corrcoef(predicted, y)[0, 1] > 0.95
+
+
+def test_a_saved_run_is_read_again(run, images, tmp_path):
+    run.save(tmp_path / "run")
+    again = load_training(tmp_path / "run", *images)
+    for epoch in range(4):
+        assert_same(again.state(epoch), run.state(epoch))
+    *_, last = again.replay(2)
+    assert_same(last, run.state(3))
+    weights_only = load_training(tmp_path / "run")
+    np.testing.assert_array_equal(weights_only.state(3).weights[0], run.state(3).weights[0])
+    with pytest.raises(ValueError, match=r"load_training\(directory, x, y\)"):
+        list(weights_only.replay(0))
+    with pytest.raises(ValueError, match="not what the run was trained on"):
+        load_training(tmp_path / "run", images[0] + 0.1, images[1])
+    with pytest.raises(ValueError, match="holds a training run already"):
+        run.save(tmp_path / "run")
+
+
+def test_a_run_takes_a_weight_set_an_epoch_and_a_few_kilobytes(images, tmp_path):
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(300), layers.Dense(3, activation="softmax")]
+    )
+    record(model, *images, optimizer="sgd", epochs=5, batch_size=5, directory=tmp_path)
+    weights = 4 * model.count_params()
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 6 * (weights + 2000) + 8000
+
+
+def test_a_run_that_was_killed_goes_on(run, images, tmp_path, monkeypatch):
+    write = Storage.write_state
+
+    def killed(storage, epoch, state):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        write(storage, epoch, state)
+
+    monkeypatch.setattr(Storage, "write_state", killed)
+    with pytest.raises(KeyboardInterrupt):
+        record(image_network(), *images, epochs=3, directory=tmp_path)
+    assert load_training(tmp_path, *images).epochs == 1
+    monkeypatch.undo()
+    first = (tmp_path / "epoch_0001.npz").stat().st_mtime_ns
+    (tmp_path / "epoch_0002.npz.part").write_bytes(b"half a file")
+    assert_same(record(image_network(), *images, epochs=3, directory=tmp_path).state(3), run.state(3))
+    assert (tmp_path / "epoch_0001.npz").stat().st_mtime_ns == first
+
+
+def test_another_run_in_the_folder_is_not_overwritten(images, tmp_path):
+    record(image_network(), *images, directory=tmp_path)
+    with pytest.raises(ValueError, match="holds a run with another seed"):
+        record(image_network(), *images, directory=tmp_path, seed=5)
+    with pytest.raises(ValueError, match="another examples, x, y or sample_weight"):
+        record(image_network(), images[0][:100], images[1][:100], directory=tmp_path)
+    with pytest.warns(VisWarning, match="began with other weights"):
+        record(image_network(seed=5), *images, directory=tmp_path, epochs=2)
+
+
+def test_broken_records_are_named(images, tmp_path):
+    with pytest.raises(ValueError, match="does not exist"):
+        load_training(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="holds no training run"):
+        load_training(tmp_path)
+    record(image_network(), *images, directory=tmp_path)
+    (tmp_path / "epoch_0001.npz").write_bytes(b"half a")
+    with pytest.raises(ValueError, match=r"epoch_0001.npz cannot be read"):
+        load_training(tmp_path).model()
+    settings = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**settings, "format": 99}))
+    with pytest.raises(ValueError, match="another version"):
+        load_training(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"y": np.arange(149)}, "x holds 150 examples, but y holds 149 labels"),
+        ({"y": np.full(150, 3)}, r"y\[0\] is 3, but the model has the classes 0 to 2"),
+        ({"y": np.full(150, -1)}, r"y\[0\] is -1"),
+        ({"y": np.zeros((150, 3)), "loss": "categorical_crossentropy", "epochs": 0}, "epochs is 0"),
+        ({"y": np.zeros(150), "loss": "categorical_crossentropy"}, "takes a row of 3"),
+        ({"sample_weight": np.ones(3)}, "sample_weight has the shape"),
+        ({"init": "zeros"}, "init is 'zeros'"),
+        ({"batches": [[0, 150]]}, r"batches\[0\] holds 150"),
+        ({"batches": []}, "batches holds no step"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"l2": -1}, "l2 is -1"),
+        ({"optimizer": "ftrl"}, "optimizer is Ftrl"),
+        ({"optimizer": None}, "optimizer is not given"),
+        ({"loss": lambda y, p: keras.ops.mean(p)}, "one number for a whole batch"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(images, change, words):
+    arguments = {"x": images[0], "y": images[1], **change}
+    with pytest.raises(ValueError, match=words):
+        record(image_network(), arguments.pop("x"), arguments.pop("y"), **arguments)
+
+
+def test_one_example_and_bad_inputs_are_refused(images):
+    with pytest.raises(ValueError, match="x holds one example"):
+        record(image_network(), images[0][:1], images[1][:1])
+    with pytest.raises(ValueError, match=r"x has shape \(150, 7, 8, 1\)"):
+        record(image_network(), images[0][:, 1:], images[1])
+    with pytest.raises(ValueError, match="without holds 150"):
+        record(image_network(), *images).retrain(without=[150])
+
+
+def test_a_loss_that_is_not_a_number_stops_with_the_step(images):
+    x = images[0].copy()
+    steps = [np.arange(30), np.arange(30, 60)]
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(1)])
+    with pytest.raises(ValueError, match=r"training loss is (nan|inf) at step \d+"):
+        record(model, x, images[1] * 1e30, optimizer=keras.optimizers.SGD(1e9), batches=steps, epochs=20)
+
+
+def test_a_frozen_model_is_refused(images):
+    model = image_network()
+    model.trainable = False
+    with pytest.raises(ValueError, match="every layer is frozen"):
+        record(model, *images)

@@ -1,0 +1,219 @@
+"""Recording a training run, and reading a record."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from vis import VisWarning
+from vis.influence.copying import fresh_values
+from vis.influence.examples import Examples, check_labels, example_loss, outputs_of
+from vis.influence.runs import TrainingRun, checked_indices
+from vis.influence.storage import Storage
+from vis.influence.training import State, seeded
+from vis.influence.update_rules import update_rule
+
+
+def record_training(
+    model,
+    x,
+    y,
+    *,
+    loss=None,
+    optimizer=None,
+    epochs: int = 1,
+    batch_size: int = 32,
+    seed: int = 0,
+    l2: float = 0.0,
+    init: str = "weights",
+    batches: Sequence | None = None,
+    sample_weight=None,
+    directory: str | os.PathLike | None = None,
+    progress: bool = True,
+) -> TrainingRun:
+    """Trains a copy of a model's weights and records the run, so that it can be replayed and its influences computed.
+
+    Args:
+        model: A Keras model of one output; it is not changed.
+        x: Its inputs, (examples, ...); for several inputs a list or dict of arrays.
+        y: Labels, (examples,) or (examples, ...).
+        loss: A Keras loss or its name; None for the compiled one, else the one that goes with the last layer.
+        optimizer: A Keras optimizer or its name; None for the compiled one. It starts anew: its momenta and its number
+            of steps are not taken over. SGD (momentum, nesterov), Adam, AdamW and RMSprop, with learning-rate
+            schedules, weight decay and clipping.
+        epochs: How often each example is seen.
+        batch_size: Examples a step; the last batch of an epoch may be smaller.
+        seed: Of the order, of dropout and of fresh weights.
+        l2: λ; ½λ‖θ‖² over all trainable weights, biases too, is added to each example's loss.
+        init: `'weights'` starts from the model's weights, `'fresh'` from newly drawn ones (frozen layers keep theirs).
+        batches: A list of arrays of indices, one a step of every epoch, instead of seeded shuffling.
+        sample_weight: (examples,), a factor for each example's loss.
+        directory: A folder for the record; None for a temporary one. A run that was stopped goes on after its last full
+            epoch when this function is called again with the same arguments, or with more epochs.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The `TrainingRun`.
+
+    Raises:
+        ValueError: Lengths that differ, labels out of range, an optimizer without update rule, a loss that becomes NaN,
+            a `directory` that holds another run.
+
+    Warns:
+        VisWarning: `directory` holds a run that began with other weights, which goes on.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer='zeros')])
+        >>> x = np.array([[1.0], [2.0], [3.0], [4.0]])
+        >>> run = record_training(model, x, 2 * x, optimizer='sgd', epochs=200, progress=False)
+        >>> run.model().get_weights()[0].round(1).item()
+        1.9
+    """
+    examples = Examples(model, x, y, sample_weight)
+    _check_numbers(epochs=epochs, batch_size=batch_size, seed=seed, l2=l2)
+    if init not in ("weights", "fresh"):
+        raise ValueError(f"init is {init!r}. Give 'weights' or 'fresh'.")
+    if batches is not None:
+        batches = [checked_indices(batch, len(examples), f"batches[{step}]") for step, batch in enumerate(batches)]
+        if not batches or not all(len(batch) for batch in batches):
+            raise ValueError("batches holds no step, or a step without examples.")
+    loss, _ = example_loss(model, loss, examples.labels)
+    check_labels(loss, examples.labels, outputs_of(model))
+    if optimizer is None:
+        optimizer = getattr(model, "optimizer", None)
+        if optimizer is None:
+            raise ValueError("optimizer is not given and the model is not compiled. Give for example 'adam'.")
+    rule = update_rule(optimizer)
+
+    buffers = seeded(model, seed)
+    weights = [variable.numpy() for variable in model.trainable_variables]
+    if not weights:
+        raise ValueError("model has no weights to train: every layer is frozen.")
+    if init == "fresh":
+        weights, drawn = fresh_values(model, examples.batch(slice(0, 1)).inputs, seed)
+        buffers = [old if old.dtype.kind in "iu" else new for old, new in zip(buffers, drawn, strict=True)]
+    settings = {
+        "examples": len(examples),
+        "checksum": examples.checksum(),
+        "batch_size": int(batch_size),
+        "seed": int(seed),
+        "l2": float(l2),
+        "init": init,
+        "batches": None if batches is None else [batch.tolist() for batch in batches],
+        "without": [],
+        "loss": _serialized(loss),
+        "optimizer": rule.config,
+        "model": _serialized(model),
+    }
+    storage = Storage(directory)
+    initial = State(tuple(weights), tuple(buffers), tf.nest.map_structure(np.asarray, rule.initial(weights)))
+    _begin(storage, settings, initial)
+    run = TrainingRun(model, examples, loss, optimizer, storage, settings, batches)
+    run.train(epochs, progress=progress)
+    run.epochs = epochs
+    return run
+
+
+def load_training(directory: str | os.PathLike, x=None, y=None, *, sample_weight=None, model=None) -> TrainingRun:
+    """Reads a training run that `TrainingRun.save` or `record_training(directory=...)` wrote.
+
+    Args:
+        directory: The folder.
+        x: The training inputs, which are not part of the record; None if only the weights are wanted.
+        y: The training labels, as `x`.
+        sample_weight: As given to `record_training`.
+        model: A model of the same architecture; None to make it from the record, which Keras can do for models of its
+            own layers and of registered classes.
+
+    Returns:
+        The `TrainingRun`, as far as it was recorded.
+
+    Raises:
+        ValueError: There is no run, its model cannot be made again, or `x` and `y` are not what it was trained on.
+
+    Example:
+        >>> import keras, numpy as np, tempfile
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        >>> x = np.array([[1.0], [2.0], [3.0]])
+        >>> run = record_training(model, x, 2 * x, optimizer='sgd', epochs=2, progress=False)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run.save(folder)
+        ...     load_training(folder, x, 2 * x).epochs
+        2
+    """
+    if not os.path.isdir(directory):
+        raise ValueError(f"directory {directory} does not exist. Give a folder that a training run was saved to.")
+    storage = Storage(directory)
+    settings = storage.read_settings()
+    if settings is None or storage.epochs() < 0:
+        raise ValueError(f"directory {directory} holds no training run.")
+    if model is None:
+        model = _deserialized(settings["model"], "model")
+    loss = _deserialized(settings["loss"], "loss")
+    examples = None
+    if x is not None:
+        examples = Examples(model, x, y, sample_weight)
+        if examples.checksum() != settings["checksum"]:
+            raise ValueError("x, y or sample_weight are not what the run was trained on.")
+    batches = settings["batches"] and [np.array(batch) for batch in settings["batches"]]
+    return TrainingRun(model, examples, loss, settings["optimizer"], storage, settings, batches)
+
+
+def _begin(storage: Storage, settings: dict, initial: State) -> None:
+    """Starts a record, or checks that the one in the folder is of this very run."""
+    known = storage.read_settings()
+    if known is None or storage.epochs() < 0:
+        storage.write_settings(settings)
+        storage.write_state(0, initial)
+        return
+    differing = [name for name, value in settings.items() if name not in ("model", "init") and known[name] != value]
+    if differing:
+        names = ", ".join("x, y or sample_weight" if name == "checksum" else name for name in differing)
+        raise ValueError(
+            f"directory {storage.directory} holds a run with another {names}. Give another folder, or the "
+            "same arguments."
+        )
+    recorded = storage.read_state(0)
+    if not all(np.array_equal(ours, theirs) for ours, theirs in zip(initial.weights, recorded.weights, strict=True)):
+        warnings.warn(
+            f"directory {storage.directory} holds a run that began with other weights than the model has now: it "
+            "goes on from its own.",
+            VisWarning,
+            stacklevel=3,
+        )
+
+
+def _check_numbers(**values) -> None:
+    for name, value in values.items():
+        least = 1 if name in ("epochs", "batch_size") else 0
+        if isinstance(value, bool) or not np.isreal(value) or value < least or (name != "l2" and value != int(value)):
+            kind = "number" if name == "l2" else "whole number"
+            raise ValueError(f"{name} is {value!r}. Give a {kind} of at least {least}.")
+
+
+def _serialized(thing):
+    try:
+        if isinstance(thing, keras.Model):
+            return {"class_name": type(thing).__name__, "json": thing.to_json()}
+        return keras.losses.serialize(thing)
+    except Exception:
+        # Models and losses of one's own need no configuration to be trained; only loading asks for one.
+        return None
+
+
+def _deserialized(config, name: str):
+    try:
+        if name == "model":
+            return keras.models.model_from_json(config["json"])
+        return keras.losses.deserialize(config)
+    except Exception as error:
+        raise ValueError(
+            f"the run's {name} cannot be made from the record ({error}). Register its class with "
+            f"@keras.saving.register_keras_serializable(){', or give model' if name == 'model' else ''}."
+        ) from error

@@ -1,0 +1,110 @@
+"""A training run on disk: one file for the state at each epoch's start, one for how the run was made."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+
+import numpy as np
+
+from vis.influence.training import State
+
+_FORMAT = 1
+
+
+class Storage:
+    """A folder with a training run.
+
+    A file is written beside its place and moved there, so that a killed process leaves no half of one.
+
+    Args:
+        directory: The folder, made if need be; None for one that goes when this object does.
+    """
+
+    def __init__(self, directory: str | os.PathLike | None = None):
+        self.temporary = directory is None
+        if directory is None:
+            directory = tempfile.mkdtemp(prefix="vis-influence-")
+            weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+        self.directory = Path(directory)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"directory {directory} cannot be made: {error.strerror}.") from error
+
+    def epochs(self) -> int:
+        """How many epochs are done: states from 0 on without a gap, less the first."""
+        count = 0
+        while self._path(count).exists():
+            count += 1
+        return count - 1
+
+    def write_state(self, epoch: int, state: State) -> None:
+        """Keeps the state at the start of an epoch."""
+        arrays = {f"weight_{i}": np.asarray(weight) for i, weight in enumerate(state.weights)}
+        arrays |= {f"buffer_{i}": np.asarray(buffer) for i, buffer in enumerate(state.buffers)}
+        arrays |= {f"slot_{i}_{k}": np.asarray(slot) for i, own in enumerate(state.slots) for k, slot in enumerate(own)}
+        self._write(self._path(epoch), lambda file: np.savez(file, **arrays))
+
+    def read_state(self, epoch: int) -> State:
+        """The state at the start of an epoch, NumPy arrays."""
+        path = self._path(epoch)
+        try:
+            with np.load(path) as file:
+                weights = [file[f"weight_{i}"] for i in range(sum(name.startswith("weight_") for name in file))]
+                buffers = [file[f"buffer_{i}"] for i in range(sum(name.startswith("buffer_") for name in file))]
+                slots = []
+                for i in range(len(weights)):
+                    count = sum(name.startswith(f"slot_{i}_") for name in file)
+                    slots.append(tuple(file[f"slot_{i}_{k}"] for k in range(count)))
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(f"{path} cannot be read as the state of a training run: {error}") from error
+        return State(tuple(weights), tuple(buffers), tuple(slots))
+
+    def write_settings(self, settings: dict) -> None:
+        """Keeps how the run was made."""
+        text = json.dumps({"format": _FORMAT, **settings}, indent=1)
+        self._write(self.directory / "run.json", lambda file: file.write(text.encode()))
+
+    def read_settings(self) -> dict | None:
+        """How the run was made; None for a folder without one.
+
+        Raises:
+            ValueError: The file is none of ours, or of another version.
+        """
+        path = self.directory / "run.json"
+        if not path.exists():
+            return None
+        try:
+            settings = json.loads(path.read_text())
+            known = settings.pop("format") == _FORMAT
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise ValueError(f"{path} is not the description of a training run: {error}") from error
+        if not known:
+            raise ValueError(f"{path} was written by another version of vis. Record the run again.")
+        return settings
+
+    def copy_to(self, directory: str | os.PathLike) -> None:
+        """Copies the run into another folder, which must hold none."""
+        target = Storage(directory)
+        if target.directory.resolve() == self.directory.resolve():
+            return
+        if target.read_settings() is not None:
+            raise ValueError(f"{directory} holds a training run already. Give another folder.")
+        for epoch in range(self.epochs() + 1):
+            target.write_state(epoch, self.read_state(epoch))
+        target.write_settings(self.read_settings())
+
+    def _path(self, epoch: int) -> Path:
+        return self.directory / f"epoch_{epoch:04d}.npz"
+
+    @staticmethod
+    def _write(path: Path, write) -> None:
+        beside = path.with_suffix(path.suffix + ".part")
+        with beside.open("wb") as file:
+            write(file)
+        os.replace(beside, path)

@@ -1,0 +1,173 @@
+"""One training step as a pure function: everything in `vis.influence` is made of it.
+
+With θ the trainable weights, the loss that a step follows is, for a batch of B examples with the weights w,
+
+    L(θ; w) = (1/B) Σ_i w_i (s_i ℓ_i(θ) + ½ λ‖θ‖²) + R(θ)
+
+where ℓ_i is the loss of an example, s_i its sample weight, λ is `l2` and R the model's own regularization. With w = 1
+that is the loss Keras trains on; w_i = 0 leaves an example out and changes nothing else: neither B nor dropout's masks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from vis.influence.examples import Batch, Examples
+from vis.influence.update_rules import UpdateRule
+
+_SEED_STATE = "seed_generator_state"
+
+
+class State(NamedTuple):
+    """All that changes in training.
+
+    Attributes:
+        weights: The trainable weights, a tuple of tensors or arrays.
+        buffers: The model's other variables: moving averages, dropout's seeds.
+        slots: The optimizer's variables, a tuple for each weight.
+    """
+
+    weights: tuple
+    buffers: tuple
+    slots: tuple
+
+
+class TrainingStep:
+    """One step of training a model, as a function of nothing but its arguments.
+
+    Args:
+        model: A built Keras model; its variables are neither read nor changed.
+        loss: Labels and outputs to a loss for each example, from `examples.example_loss`.
+        rule: The optimizer's `UpdateRule`.
+        l2: λ.
+
+    Attributes:
+        model: As given.
+        rule: As given.
+    """
+
+    def __init__(self, model, loss, rule: UpdateRule, l2: float = 0.0):
+        self.model = model
+        self.rule = rule
+        self._loss = loss
+        self._l2 = l2
+        self._constraints = [variable.constraint for variable in model.trainable_variables]
+
+    def __call__(self, state: State, step, rate, batch: Batch, example_weights) -> tuple[State, tf.Tensor]:
+        """Trains for one step.
+
+        Args:
+            state: The `State` before.
+            step: How many steps were done before, an integer scalar.
+            rate: The learning rate, a float scalar.
+            batch: The examples.
+            example_weights: (examples,), w.
+
+        Returns:
+            The `State` after it, and the loss, a scalar.
+        """
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(state.weights)
+            objective, buffers = self.objective(state.weights, state.buffers, batch, example_weights)
+        gradients = dense_gradients(tape, objective, state.weights)
+        weights, slots = self.rule.apply(state.weights, gradients, state.slots, rate, step)
+        weights = tuple(
+            weight if constraint is None else constraint(weight)
+            for weight, constraint in zip(weights, self._constraints, strict=True)
+        )
+        return State(weights, buffers, slots), objective
+
+    def with_model(self, model) -> TrainingStep:
+        """The same step for another model with the same variables."""
+        return TrainingStep(model, self._loss, self.rule, self._l2)
+
+    def objective(self, weights, buffers, batch: Batch, example_weights, training: bool = True):
+        """L(θ; w) of a batch, and the buffers after it."""
+        losses, buffers, regularization = self.losses(weights, buffers, batch, training)
+        losses = losses * batch.sample_weight + self.decay(weights)
+        count = tf.cast(tf.shape(losses)[0], losses.dtype)
+        return tf.reduce_sum(example_weights * losses) / count + regularization, buffers
+
+    def losses(self, weights, buffers, batch: Batch, training: bool):
+        """The ℓ_i of a batch, (examples,); the buffers after it; R."""
+        with _exact_moments():
+            outputs, buffers, regularization = self.model.stateless_call(
+                list(weights), list(buffers), batch.inputs, training=training, return_losses=True
+            )
+        losses = self._loss(batch.labels, outputs)
+        return losses, tuple(buffers), tf.add_n([tf.zeros([], losses.dtype), *regularization])
+
+    def decay(self, weights):
+        """½ λ‖θ‖²."""
+        if not self._l2:
+            return 0.0
+        return 0.5 * self._l2 * tf.add_n([tf.reduce_sum(tf.square(weight)) for weight in weights])
+
+    def initial(self, weights: Sequence, buffers: Sequence) -> State:
+        """The `State` before the first step."""
+        weights = tuple(map(tf.convert_to_tensor, weights))
+        return State(weights, tuple(map(tf.convert_to_tensor, buffers)), self.rule.initial(weights))
+
+    def compiled(self, state: State, examples: Examples):
+        """The step as one compiled function, for batches of any size."""
+        return tf.function(self.__call__, autograph=False, input_signature=signature(state, examples))
+
+
+def signature(state: State, examples: Examples) -> tuple:
+    """The `tf.TensorSpec`s of a step's arguments."""
+    rate = tf.TensorSpec([], tf.float32)
+    example_weights = tf.TensorSpec([None], examples.sample_weight.dtype)
+    specs = tf.nest.map_structure(lambda value: tf.TensorSpec(value.shape, value.dtype), state)
+    return specs, tf.TensorSpec([], tf.int64), rate, examples.specification(), example_weights
+
+
+def dense_gradients(tape, target, sources) -> list:
+    """Gradients as tensors: those of embeddings come as `tf.IndexedSlices`, which have no second derivative."""
+    return [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in tape.gradient(target, sources)]
+
+
+@contextlib.contextmanager
+def _exact_moments():
+    """Lets batch and group normalization be differentiated twice.
+
+    `tf.nn.moments` computes a variance around a mean whose gradient is stopped. That leaves the variance's gradient as
+    it is, but makes its second derivative wrong, by a third in a small convolutional network.
+    """
+    with _moments_lock:
+        original = tf.nn.moments
+        tf.nn.moments = _moments
+        try:
+            yield
+        finally:
+            tf.nn.moments = original
+
+
+_moments_lock = threading.RLock()
+
+
+def _moments(x, axes, shift=None, keepdims=False, name=None):
+    wide = tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16) else x
+    mean = tf.reduce_mean(wide, axes, keepdims=True)
+    variance = tf.reduce_mean(tf.math.squared_difference(wide, mean), axes, keepdims=True)
+    if not keepdims:
+        mean, variance = tf.squeeze(mean, axes), tf.squeeze(variance, axes)
+    return tf.cast(mean, x.dtype), tf.cast(variance, x.dtype)
+
+
+def seeded(model, seed: int) -> tuple[np.ndarray, ...]:
+    """A model's variables that are not trained, with the states of its random generators (dropout's) set by a seed."""
+    buffers = []
+    for position, variable in enumerate(model.non_trainable_variables):
+        value = variable.numpy()
+        if variable.path.endswith(_SEED_STATE):
+            # Positive and 31 bits: the state's first number is the seed, its second counts the draws.
+            drawn = np.random.default_rng([seed, position]).integers(1, 2**31 - 1)
+            value = np.array([drawn, 0], value.dtype)
+        buffers.append(value)
+    return tuple(buffers)

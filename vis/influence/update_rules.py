@@ -1,0 +1,195 @@
+"""The update rules of Keras optimizers as pure functions, which can be differentiated and replayed.
+
+A rule maps weights, gradients and the optimizer's own variables (its slots: momenta, mean squares, ...) to new weights
+and new slots. Each gives what the Keras optimizer of its name gives; `keras.Optimizer.stateless_apply`, which would
+serve, is not supported by Keras on TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+SUPPORTED = "SGD (momentum, nesterov), Adam, AdamW, RMSprop"
+
+
+class UpdateRule(NamedTuple):
+    """What an optimizer does with a gradient.
+
+    Attributes:
+        slots: How many variables it keeps for each weight.
+        update: Maps a weight, its gradient, its slots, the learning rate and the number of the step (0, 1, ...) to the
+            new weight and a tuple of new slots.
+        config: The optimizer's configuration, as `keras.optimizers.serialize` gives it.
+    """
+
+    slots: int
+    update: Callable
+    config: dict
+
+    def initial(self, weights: Sequence) -> tuple:
+        """The slots before the first step, zeros: a tuple of tuples, one for each weight."""
+        return tuple(tuple(tf.zeros_like(weight) for _ in range(self.slots)) for weight in weights)
+
+    def learning_rates(self, steps: int) -> list[float]:
+        """The learning rate of each of the first steps."""
+        rate = self.config["config"]["learning_rate"]
+        if isinstance(rate, dict):
+            schedule = keras.optimizers.schedules.deserialize(rate)
+            return [float(schedule(step)) for step in range(steps)]
+        return [float(rate)] * steps
+
+    def apply(self, weights: Sequence, gradients: Sequence, slots: Sequence, rate, step) -> tuple[tuple, tuple]:
+        """One update of all weights.
+
+        Args:
+            weights: Tensors.
+            gradients: A dense tensor for each weight, or None for a weight that the loss does not depend on, which
+                stays as it is.
+            slots: A tuple of slots for each weight.
+            rate: The learning rate, a float scalar.
+            step: How many steps were done before, an integer scalar.
+
+        Returns:
+            The new weights and the new slots.
+        """
+        options = self.config["config"]
+        used = [gradient for gradient in gradients if gradient is not None]
+        clipped = iter(_clip(used, options))
+        new_weights, new_slots = [], []
+        for weight, gradient, own in zip(weights, gradients, slots, strict=True):
+            if gradient is None:
+                new_weights.append(weight)
+                new_slots.append(tuple(own))
+                continue
+            cast_rate = tf.cast(rate, weight.dtype)
+            if options.get("weight_decay") is not None:
+                weight = weight - weight * tf.cast(options["weight_decay"], weight.dtype) * cast_rate
+            weight, own = self.update(weight, next(clipped), own, cast_rate, step)
+            new_weights.append(weight)
+            new_slots.append(tuple(own))
+        return tuple(new_weights), tuple(new_slots)
+
+
+def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRule:
+    """The update rule of a Keras optimizer.
+
+    Args:
+        optimizer: A Keras optimizer, its name, or its configuration. Its state (momenta, the number of steps) is not
+            taken over.
+
+    Returns:
+        Its `UpdateRule`.
+
+    Raises:
+        ValueError: An optimizer, or an option of it, that has no update rule here.
+
+    Example:
+        >>> update_rule(keras.optimizers.SGD(0.1, momentum=0.9)).slots
+        1
+    """
+    optimizer = keras.optimizers.get(optimizer)
+    make = _RULES.get(type(optimizer))
+    if make is None:
+        raise ValueError(
+            f"optimizer is {type(optimizer).__name__}, whose update rule is not known here. Choose one of {SUPPORTED}."
+        )
+    rate = getattr(optimizer, "_learning_rate", None)
+    if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        raise ValueError(
+            "optimizer: its learning rate is a function, which cannot be replayed. Give a number or a "
+            "keras.optimizers.schedules.LearningRateSchedule."
+        )
+    config = keras.optimizers.serialize(optimizer)
+    options = config["config"]
+    options.pop("name")  # Keras counts optimizers in their names
+    for name in ("use_ema", "gradient_accumulation_steps"):
+        if options.get(name):
+            raise ValueError(f"optimizer has {name}={options[name]!r}, which is not supported. Leave it out.")
+    if any(getattr(optimizer, f"_exclude_from_weight_decay{suffix}", None) for suffix in ("", "_pattern")):
+        raise ValueError("optimizer excludes weights from weight decay, which is not supported. Leave that out.")
+    return UpdateRule(*make(options), config)
+
+
+def _clip(gradients: list, options: dict) -> list:
+    if options.get("clipnorm"):
+        return [tf.clip_by_norm(gradient, options["clipnorm"]) for gradient in gradients]
+    if options.get("global_clipnorm"):
+        limit = options["global_clipnorm"]
+        norm = _sqrt(tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients]))
+        return [gradient * (limit / tf.maximum(norm, tf.cast(limit, norm.dtype))) for gradient in gradients]
+    if options.get("clipvalue"):
+        return [tf.clip_by_value(gradient, -options["clipvalue"], options["clipvalue"]) for gradient in gradients]
+    return gradients
+
+
+def _sqrt(value):
+    """The square root, with the derivative 0 instead of infinity at 0.
+
+    A weight that has never had a gradient has a mean square of 0 that stays 0 whichever example is left out.
+    """
+    positive = value > 0
+    return tf.where(positive, tf.sqrt(tf.where(positive, value, tf.ones_like(value))), tf.zeros_like(value))
+
+
+def _sgd(options: dict):
+    momentum, nesterov = options["momentum"], options["nesterov"]
+    if momentum == 0:
+        return 0, lambda weight, gradient, slots, rate, step: (weight - gradient * rate, ())
+
+    def update(weight, gradient, slots, rate, step):
+        velocity = slots[0] * momentum - gradient * rate
+        if nesterov:
+            return weight + (velocity * momentum - gradient * rate), (velocity,)
+        return weight + velocity, (velocity,)
+
+    return 1, update
+
+
+def _adam(options: dict):
+    beta_1, beta_2, epsilon, amsgrad = (options[name] for name in ("beta_1", "beta_2", "epsilon", "amsgrad"))
+
+    def update(weight, gradient, slots, rate, step):
+        time = tf.cast(step + 1, weight.dtype)
+        power_1 = tf.pow(tf.cast(beta_1, weight.dtype), time)
+        power_2 = tf.pow(tf.cast(beta_2, weight.dtype), time)
+        alpha = rate * tf.sqrt(1 - power_2) / (1 - power_1)
+        mean, square, *largest = slots
+        mean = mean + (gradient - mean) * (1 - beta_1)
+        square = square + (tf.square(gradient) - square) * (1 - beta_2)
+        slots = (mean, square, *(tf.maximum(value, square) for value in largest))
+        return weight - mean * alpha / (_sqrt(slots[-1]) + epsilon), slots
+
+    return (3 if amsgrad else 2), update
+
+
+def _rmsprop(options: dict):
+    rho, momentum, epsilon, centered = (options[name] for name in ("rho", "momentum", "epsilon", "centered"))
+
+    def update(weight, gradient, slots, rate, step):
+        square, *others = slots
+        square = rho * square + (1 - rho) * tf.square(gradient)
+        new = [square]
+        denominator = square + epsilon
+        if centered:
+            average = rho * others.pop(0) + (1 - rho) * gradient
+            new.append(average)
+            denominator = square - tf.square(average) + epsilon
+        increment = rate * gradient / tf.sqrt(denominator)
+        if momentum > 0:
+            increment = momentum * others.pop(0) + increment
+            new.append(increment)
+        return weight - increment, tuple(new)
+
+    return 1 + bool(centered) + (momentum > 0), update
+
+
+_RULES = {
+    keras.optimizers.SGD: _sgd,
+    keras.optimizers.Adam: _adam,
+    keras.optimizers.AdamW: _adam,
+    keras.optimizers.RMSprop: _rmsprop,
+}

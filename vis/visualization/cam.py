@@ -58,7 +58,7 @@ def visualize_cam(
         batch_size: The most samples to compute at once; None chooses.
 
     Returns:
-        A float32 array of shape (samples, *input positions), or (*input positions) for a single sample. For a layer
+        A float32 array of shape `(samples, *input positions)`, or `(*input positions)` for a single sample. For a layer
         that is called several times, one map a call, along axis 1. For batches a generator of the result of each.
 
     Raises:

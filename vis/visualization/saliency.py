@@ -61,7 +61,7 @@ def visualize_saliency(
         batch_size: The most samples to compute at once; None chooses.
 
     Returns:
-        A float32 array of shape (samples, *positions), or (*positions) for a single sample; with `keepdims` the
+        A float32 array of shape `(samples, *positions)`, or `(*positions)` for a single sample; with `keepdims` the
         gradient's own shape. Inputs of rank 2 (tables) have no channel axis: a value a feature. For several inputs a
         list or dict of arrays, as in `seed_input`; for a list `wrt_tensor`, a list. For a layer that is called
         several times, one map a call, along axis 1. For an iterable of batches a generator of the result of each.

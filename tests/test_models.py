@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vis.models import load_model
+from vis.visualization import smoothgrad, visualize_cam, visualize_saliency
 
 
 class Doubling(keras.layers.Layer):
@@ -117,3 +118,90 @@ def test_code_in_a_file_is_not_run(tmp_path, name):
     path = save(keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda x: x + 1)]), tmp_path / name)
     with pytest.raises(ValueError, match="Lambda layer, whose code is not run"):
         load_model(path)
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_code_in_a_file_is_run_where_that_is_allowed(tmp_path, name):
+    path = save(keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda x: x + 1)]), tmp_path / name)
+    loaded = load_model(path, unsafe=True)
+    np.testing.assert_array_equal(loaded(np.ones((1, 4), np.float32)), np.full((1, 4), 2))
+
+
+def test_a_compiled_legacy_file(model, tmp_path):
+    model.compile(optimizer="adam", loss="mse", metrics=["mae"])
+    x = np.ones((3, 6, 6, 1), np.float32)
+    model.fit(x, np.zeros((3, 3)), verbose=0)
+    loaded = load_model(save(model, tmp_path / "m.h5"))
+    np.testing.assert_array_equal(loaded(x), model(x))
+
+
+@pytest.fixture
+def exported(model, tmp_path):
+    model.export(tmp_path / "exported", verbose=False)
+    return tmp_path / "exported"
+
+
+def test_gradients_pass_through_a_saved_model(model, exported):
+    x = np.random.default_rng(0).random((2, 6, 6, 1), dtype=np.float32)
+    loaded = load_model(exported)
+    np.testing.assert_allclose(loaded(x), model(x), rtol=1e-6)
+    options = {"normalize": False, "grad_modifier": None}
+    np.testing.assert_allclose(
+        visualize_saliency(loaded, None, 1, x, **options), visualize_saliency(model, None, 1, x, **options), rtol=1e-5
+    )
+    options = {"num_samples": 3, "seed": 0, "normalize": False}
+    np.testing.assert_allclose(
+        smoothgrad(loaded, None, 1, x, **options), smoothgrad(model, None, 1, x, **options), rtol=1e-5
+    )
+
+
+def test_a_saved_model_of_tensorflow_s_own(model, tmp_path):
+    import tensorflow as tf
+
+    tf.saved_model.save(model, str(tmp_path / "saved"))
+    x = np.ones((1, 6, 6, 1), np.float32)
+    np.testing.assert_allclose(load_model(tmp_path / "saved")(x), model(x), rtol=1e-6)
+
+
+def test_a_saved_model_has_no_feature_maps(exported):
+    with pytest.raises(ValueError, match="feature map"):
+        visualize_cam(load_model(exported), None, 1, np.ones((6, 6, 1)))
+
+
+def test_a_saved_model_cut_short(exported):
+    content = (exported / "saved_model.pb").read_bytes()
+    (exported / "saved_model.pb").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"exported could not be loaded: saved_model\.pb in it is cut short"):
+        load_model(exported)
+
+
+def test_a_saved_model_without_its_weights(exported):
+    for path in (exported / "variables").iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match=r"exported could not be loaded: "):
+        load_model(exported)
+
+
+def test_a_saved_model_that_answers_no_call(tmp_path):
+    import tensorflow as tf
+
+    tf.saved_model.save(tf.Module(), str(tmp_path / "saved"))
+    with pytest.raises(ValueError, match=r"saved could not be loaded: .*'serving_default' is wanted"):
+        load_model(tmp_path / "saved")
+
+
+def test_a_saved_model_that_reads_files_is_not_loaded(tmp_path):
+    import tensorflow as tf
+
+    class Reader(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float32)])
+        def serve(self, x):
+            secret = tf.strings.length(tf.io.read_file(str(tmp_path / "secret")))
+            return {"y": x + tf.cast(secret, tf.float32)}
+
+    (tmp_path / "secret").write_text("four")
+    module = Reader()
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": module.serve})
+    with pytest.raises(ValueError, match=r"operations that touch files or run Python \(ReadFile\).*unsafe=True"):
+        load_model(tmp_path / "saved")
+    assert load_model(tmp_path / "saved", unsafe=True)(np.ones((1, 1), np.float32)).numpy() == 5

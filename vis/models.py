@@ -16,19 +16,31 @@ _ZIP_SIGNATURE = b"PK\x03\x04"
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def load_model(path: str | os.PathLike, *, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
+class UnusableError(ValueError):
+    """A model that is whole but of no use here; the message says why."""
+
+
+def load_model(
+    path: str | os.PathLike, *, custom_objects: Mapping[str, Any] | None = None, unsafe: bool = False
+) -> keras.Model:
     """Load a trained model for looking into it.
 
     The model is not compiled: an explanation needs neither the optimizer nor the training loss, so a file whose loss or
-    metric is not at hand can be read all the same. Code inside the file (`Lambda` layers) is never run.
+    metric is not at hand can be read all the same.
+
+    A SavedModel folder, from `model.export` or Keras 2's `model.save`, holds a graph rather than layers: its output can
+    be explained with respect to its input (saliency, SmoothGrad), but a class activation map, which needs a layer, and
+    guided backpropagation, which needs its activations, cannot be had. Its class scores are those after the softmax.
 
     Args:
-        path: a `.keras` file, or an `.h5` or `.hdf5` file with the whole model.
+        path: a `.keras` file, an `.h5` or `.hdf5` file with the whole model, or a SavedModel folder.
         custom_objects: the classes and functions of your own that the file names, by name; not needed for those that
             are registered with `@keras.saving.register_keras_serializable()`.
+        unsafe: whether code inside the file may be run: Python of `Lambda` layers, and operations of a SavedModel that
+            read or write files. Only for files from someone you trust.
 
     Returns:
-        The model, not compiled.
+        The model, not compiled; for a SavedModel folder one layer that calls it.
 
     Raises:
         ValueError: there is no such file, it is cut short, it is not a model, or it needs a custom object that is not
@@ -48,7 +60,11 @@ def load_model(path: str | os.PathLike, *, custom_objects: Mapping[str, Any] | N
     import keras
 
     try:
-        return keras.saving.load_model(path, custom_objects=custom_objects, compile=False)
+        if path.is_dir():
+            from vis.savedmodels import load_saved_model
+
+            return load_saved_model(path, unsafe=unsafe)
+        return keras.saving.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=not unsafe)
     except Exception as error:
         # Keras raises whatever it stumbles over (OSError, KeyError, TypeError, ValueError, ...), often with the whole
         # configuration of the model in the message.
@@ -58,7 +74,11 @@ def load_model(path: str | os.PathLike, *, custom_objects: Mapping[str, Any] | N
 def check_file(path: Path) -> None:
     """Refuse what cannot be a model before TensorFlow is imported, which takes seconds."""
     if path.is_dir():
-        raise ValueError(f"{path} is a folder. Give a model file: save it with model.save('model.keras').")
+        if (path / "saved_model.pb").is_file():
+            return
+        raise ValueError(
+            f"{path} is a folder without a SavedModel in it. Give a model file: save it with model.save('model.keras')."
+        )
     if not path.exists():
         raise ValueError(f"{path} does not exist. Give the path of a .keras or .h5 model file.")
     try:
@@ -89,14 +109,16 @@ def _cause(error: Exception) -> str:
     if missing:
         name = missing[1] or missing[2]
         return (
-            f"it needs the custom object '{name}'. Register it with @keras.saving.register_keras_serializable() and "
-            f"load the model in Python with custom_objects={{'{name}': {name}}}."
+            f"it needs the custom object '{name}'. Register it with @keras.saving.register_keras_serializable(), or "
+            f"give custom_objects={{'{name}': {name}}}."
         )
-    if "Lambda" in message:
+    if "Lambda" in message and "unsafe" in message:
         return (
-            "it has a Lambda layer, whose code is not run because a file could carry any code. Replace the layer by "
-            "one of keras.ops or by a Layer class, or rebuild the model in Python and load its weights."
+            "it has a Lambda layer, whose code is not run because a file could carry any code. If you trust the file, "
+            "give unsafe=True; or replace the layer by one of keras.ops or by a Layer class."
         )
+    if isinstance(error, UnusableError):
+        return message
     if "truncated file" in message:
         return "it is cut short. Copy or save it again."
     if "No model config" in message or "config.json" in message:

@@ -1,0 +1,205 @@
+"""CSV data sets, as Neural Network Console, spreadsheets and people write them."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vis import datasets, images, tables
+from vis.tables import Table
+
+
+def write(folder, text, name="data.csv", encoding="utf-8"):
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def cells(table, **options):
+    return [row for frame in table.rows(**options) for row in frame.to_numpy().tolist()]
+
+
+@pytest.mark.parametrize(
+    ("header", "variable", "positions"),
+    [
+        ("x,y", "x", [0]),
+        ("x:image,y:label", "x", [0]),
+        ("x:image,y:label", "y", [1]),
+        ("y'__0,y'__1,x:image", "y'", [0, 1]),
+        ("x__0:age,y,x__1:income", "x", [0, 2]),
+        ("x__2,x__10,x__0,x__1,x__3,x__4,x__5,x__6,x__7,x__8,x__9", "x", [2, 3, 0, 4, 5, 6, 7, 8, 9, 10, 1]),
+        ('"x:the image, as a path",y', "x", [0]),
+    ],
+)
+def test_columns_of_a_variable(tmp_path, header, variable, positions):
+    assert Table(write(tmp_path, header + "\n")).positions(variable) == positions
+
+
+@pytest.mark.parametrize(
+    ("header", "variable", "message"),
+    [
+        ("x:image,y:label", "z", r"no column 'z'. It has x:image, y:label"),
+        ("x:image,x:other", "x", r"2 columns named 'x'"),
+        ("x__0,x__2", "x", r"not numbered x__0 to x__1"),
+    ],
+)
+def test_columns_that_are_not_there(tmp_path, header, variable, message):
+    with pytest.raises(ValueError, match=message):
+        Table(write(tmp_path, header + "\n")).positions(variable)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.csv", None, "does not exist"),
+        ("empty.csv", b"", "is empty"),
+        ("latin.csv", "x,y\né,1\n".encode("latin-1"), "not UTF-8"),
+        ("ragged.csv", b"x,y\n1,2,3\n", "not a CSV file.*line 2"),
+    ],
+)
+def test_files_that_are_no_tables(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name}.*{message}"):
+        Table(tmp_path / name).count()
+
+
+def test_cells_stay_as_they_are(tmp_path):
+    text = 'a,b\n1.0,NA\n007,null\n" x ",2020-01-01\n"a ""b"", c",""\n'
+    table = Table(write(tmp_path, text))
+    assert cells(table) == [["1.0", "NA"], ["007", "null"], [" x ", "2020-01-01"], ['a "b", c', ""]]
+
+
+@pytest.mark.parametrize("start", [0, 2, 3, 6, 7])
+def test_rows_come_in_pieces_and_keep_their_numbers(tmp_path, start):
+    table = Table(write(tmp_path, "a\n" + "".join(f"{i}\n" for i in range(7))))
+    frames = list(table.rows(size=3, start=start))
+    assert all(len(frame) <= 3 for frame in frames)
+    numbers = [number for frame in frames for number in frame.index]
+    assert numbers == [int(cell) for frame in frames for cell in frame[0]] == list(range(start, 7))
+    assert table.count() == 7
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_writing_adds_a_column_and_changes_nothing_else(tmp_path, mark, line_end):
+    lines = ["x:image,y:label,x:image", '"a, b.png",3.0,NA', "dir\\c.png,,00"]
+    table = Table(write(tmp_path, mark + line_end.join(lines) + line_end))
+    table.write(tmp_path / "out.csv", "map", ["m/0.png", ""])
+    expected = mark + line_end.join(line + cell for line, cell in zip(lines, [",map", ",m/0.png", ","], strict=True))
+    assert (tmp_path / "out.csv").read_bytes().decode() == expected + line_end
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    table = Table(write(tmp_path, "a\n1\n2\n"))
+    (tmp_path / "out.csv").write_text("before")
+
+    def cells_until_the_disk_is_full():
+        yield "m"
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        table.write(tmp_path / "out.csv", "map", cells_until_the_disk_is_full())
+    assert (tmp_path / "out.csv").read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.csv", "out.csv"]
+
+
+def test_a_table_may_replace_itself(tmp_path):
+    table = Table(write(tmp_path, "a\n1\n"))
+    table.write(table.path, "b", ["2"])
+    assert table.path.read_text() == "a,b\n1,2\n"
+
+
+def test_reading_runs_ahead_in_threads_but_not_far(tmp_path):
+    table = Table(write(tmp_path, "a\n" + "1\n" * 1000))
+    threads, calls = set(), []
+
+    def note(row):
+        threads.add(threading.current_thread())
+        calls.append(row)
+        return row
+
+    rows = datasets.read(table, note, 10)
+    next(rows)
+    assert len(calls) <= 40
+    assert threading.current_thread() not in threads
+    rows.close()
+
+
+def test_one_bad_row_is_that_row_s_own(tmp_path):
+    table = Table(write(tmp_path, "a\n1\ntwo\n3\n"))
+    ((first, second, third),) = datasets.read(table, lambda row: datasets.label(row[0]), 5)
+    assert (first.value, third.value) == (1, 3)
+    assert (second.number, second.value, second.error) == (1, None, "the label 'two' is not a whole number")
+
+
+@pytest.mark.parametrize("cell", ["3", "3.0", " 3 ", "3e0", "+3"])
+def test_labels(cell):
+    assert datasets.label(cell) == 3
+
+
+@pytest.mark.parametrize("cell", ["", "  ", "3.5", "cat", "nan", "inf", "1e999", "0x3"])
+def test_labels_that_are_none(cell):
+    with pytest.raises(ValueError, match="the label"):
+        datasets.label(cell)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    (tmp_path / "dir").mkdir()
+    Image.new("L", (4, 4), 255).save(tmp_path / "dir" / "a b.png")
+    return tmp_path / "dir" / "a b.png"
+
+
+@pytest.mark.parametrize("cell", ["dir/a b.png", "./dir/a b.png", "dir\\a b.png", ".\\dir\\a b.png", "{absolute}"])
+def test_paths_of_images(tmp_path, picture, cell):
+    assert datasets.image_path(tmp_path, cell.format(absolute=picture)).samefile(picture)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [
+        *[(mode, "png") for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")],
+        *[(mode, "tif") for mode in ("1", "L", "RGB", "RGBA", "I;16", "I")],
+        *[(mode, "webp") for mode in ("RGB", "RGBA")],
+        ("RGB", "bmp"),
+        ("L", "jpg"),
+    ],
+)
+def test_any_kind_of_image_is_what_the_model_takes(tmp_path, mode, suffix):
+    high = {"1": 1, "L": 255, "LA": (255, 255), "P": 0, "RGB": (255,) * 3, "RGBA": (255,) * 4}.get(mode, 65535)
+    image = Image.new(mode, (5, 4), high)
+    if mode == "P":
+        image.putpalette([255, 255, 255])
+    image.save(tmp_path / f"a.{suffix}")
+    path = write(tmp_path, f"x:image,y\na.{suffix},1\n")
+    for channels in (1, 3):
+        ((x, y),) = datasets.batches(path, images.InputLayout(6, 6, channels, -1))
+        np.testing.assert_array_equal(x, np.ones((1, 6, 6, channels), np.float32))
+        assert y.tolist() == [1]
+
+
+def test_batches_of_numbers_and_one_hot_labels(tmp_path):
+    path = write(tmp_path, "y__0,x__0:age,x__1:income,y__1\n" + "0,30,1000.5,1\n" * 3 + "1,40,-2,0\n")
+    batches = list(datasets.batches(path, batch_size=3))
+    assert [len(x) for x, _ in batches] == [3, 1]
+    assert batches[0][0].tolist() == [[30, 1000.5]] * 3
+    assert np.concatenate([y for _, y in batches]).tolist() == [1, 1, 1, 0]
+
+
+def test_batches_without_labels(tmp_path):
+    (x,) = datasets.batches(write(tmp_path, "x\n1\n2\n"), label_variable=None)
+    assert x.tolist() == [[1], [2]]
+
+
+def test_batches_name_a_bad_row(tmp_path):
+    with pytest.raises(ValueError, match=r"data\.csv, row 1: 'many' is not a number"):
+        list(datasets.batches(write(tmp_path, "x,y\n1,0\nmany,1\n")))
+
+
+def test_errors_are_a_table_too(tmp_path):
+    tables.write(tmp_path / "e.csv", ["row", "error"], [(1, 'no "a, b"')])
+    assert cells(Table(tmp_path / "e.csv")) == [["1", 'no "a, b"']]

@@ -1,0 +1,203 @@
+"""Data sets in CSV files, in the format of Sony's Neural Network Console, read in parallel with what is done with them.
+
+A header cell is `name` or `name:label`; the columns `x__0:age, x__1:income, ...` are one vector `x`. An image is a
+path, relative to the CSV's own folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vis import images
+from vis.tables import Table
+
+
+class Row(NamedTuple):
+    """What became of one row: its number, and a value or the reason why there is none."""
+
+    number: int
+    value: Any = None
+    error: str | None = None
+
+
+def read(
+    table: Table, function: Callable[[list[str]], Any], size: int, *, start: int = 0, threads: int | None = None
+) -> Iterator[list[Row]]:
+    """Call a function on every row, in threads and ahead of the one who takes the results.
+
+    Args:
+        table: the data set.
+        function: takes a row's cells; a ValueError it raises is that row's own, and is noted in its place.
+        size: rows at once; two such pieces more are being read meanwhile, whatever the number of rows.
+        start: rows before this one are not read.
+        threads: as many as there are CPUs unless given.
+
+    Yields:
+        Lists of `size` rows, in order; the last one may be shorter.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "data.csv")
+        ...     _ = path.write_text("y\\n1\\ntwo\\n3\\n")
+        ...     rows = [row for rows in read(Table(path), lambda cells: label(cells[0]), 2) for row in rows]
+        >>> [row.value for row in rows], rows[1].error
+        ([1, None, 3], "the label 'two' is not a whole number")
+    """
+
+    def attempt(number, cells):
+        try:
+            return Row(number, function(cells))
+        except ValueError as error:
+            return Row(number, error=" ".join(str(error).split()))
+
+    with ThreadPoolExecutor(threads or os.cpu_count(), "vis-read") as pool:
+        waiting: deque = deque()
+        try:
+            for frame in table.rows(size, start):
+                rows = zip(frame.index, frame.to_numpy(dtype=object).tolist(), strict=True)
+                waiting.append([pool.submit(attempt, int(number), cells) for number, cells in rows])
+                if len(waiting) > 2:
+                    yield [row.result() for row in waiting.popleft()]
+            while waiting:
+                yield [row.result() for row in waiting.popleft()]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def label(cell: str) -> int:
+    """A class index from a cell: `3`, `3.0` and `3e0` alike.
+
+    Raises:
+        ValueError: the cell is empty, or not a whole number.
+
+    Example:
+        >>> label("3.0")
+        3
+    """
+    if not cell.strip():
+        raise ValueError("the label is empty")
+    try:
+        number = float(cell)
+        if number != int(number):
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise ValueError(f"the label {cell!r} is not a whole number") from None
+    return int(number)
+
+
+def labels(cells: list[str]) -> int:
+    """A class index from a variable's cells: one cell's number, or the largest of a vector (one-hot, probabilities).
+
+    Raises:
+        ValueError: as `label` and `vector`.
+
+    Example:
+        >>> labels(["0", "0", "1"])
+        2
+    """
+    return label(cells[0]) if len(cells) == 1 else int(vector(cells).argmax())
+
+
+def vector(cells: list[str]) -> np.ndarray:
+    """The numbers of a variable's cells, float32.
+
+    Raises:
+        ValueError: a cell is not a finite number.
+
+    Example:
+        >>> vector(["0.5", "2"])
+        array([0.5, 2. ], dtype=float32)
+    """
+    numbers = np.empty(len(cells), np.float32)
+    for position, cell in enumerate(cells):
+        try:
+            numbers[position] = float(cell)
+        except ValueError:
+            raise ValueError(f"{cell!r} is not a number") from None
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{cells[int(np.argmin(np.isfinite(numbers)))]!r} is not a finite number")
+    return numbers
+
+
+def image_path(folder: str | os.PathLike, cell: str) -> Path:
+    """The image that a cell names: relative to the folder, absolute, or with backslashes from Windows.
+
+    Raises:
+        ValueError: the cell is empty.
+
+    Example:
+        >>> image_path("data", "digits\\\\7.png").as_posix()
+        'data/digits/7.png'
+    """
+    if not cell.strip():
+        raise ValueError("the path of the image is empty")
+    path = Path(folder, cell)
+    # On other systems a backslash is a letter like any other, though hardly ever meant.
+    return path if "\\" not in cell or os.path.exists(path) else Path(folder, cell.replace("\\", "/"))
+
+
+def batches(
+    path: str | os.PathLike,
+    layout: images.InputLayout | None = None,
+    *,
+    input_variable: str = "x",
+    label_variable: str | None = "y",
+    batch_size: int = 32,
+    preprocess: str = "unit",
+) -> Iterator[Any]:
+    """The samples of a CSV data set, batch by batch, as `vis.visualization` takes them in place of an array.
+
+    Args:
+        path: the CSV file.
+        layout: what images the model takes, from `vis.images.input_layout`; every image is brought to one size, so
+            its height and width must be given. None for a variable of numbers.
+        input_variable: the name of the images' column, or of the vector's columns.
+        label_variable: the name of the labels' column, or columns if they are one-hot; None for samples alone.
+        batch_size: rows at once.
+        preprocess: the scale of pixel values, as in `vis.images.to_model_input`.
+
+    Yields:
+        `(x, y)` with x float32, (N, ...), and y int64, (N,); or x alone without a label variable.
+
+    Raises:
+        ValueError: there is no such file or column, or a row cannot be read; the message has its number.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "data.csv")
+        ...     _ = path.write_text("x__0:age,x__1:income,y\\n30,1000,1\\n40,1500,0\\n")
+        ...     for x, y in batches(path):
+        ...         print(x.tolist(), y.tolist())
+        [[30.0, 1000.0], [40.0, 1500.0]] [1, 0]
+    """
+    table = Table(path)
+    inputs = table.positions(input_variable)
+    outputs = table.positions(label_variable) if label_variable is not None else []
+    if layout is not None and len(inputs) > 1:
+        raise ValueError(f"{table.path}: {input_variable!r} is a vector of {len(inputs)} columns, not images")
+    if layout is not None and None in (layout.height, layout.width):
+        raise ValueError("layout has no height or width. Give both: the images of a batch are of one size.")
+
+    def sample(cells):
+        if layout is None:
+            x = vector([cells[position] for position in inputs])
+        else:
+            image = images.read_image(image_path(table.folder, cells[inputs[0]]))
+            x = images.to_model_input(image, layout, preprocess)
+        return x, labels([cells[position] for position in outputs]) if outputs else None
+
+    for rows in read(table, sample, batch_size):
+        for row in rows:
+            if row.error:
+                raise ValueError(f"{table.path}, row {row.number}: {row.error}")
+        x = np.stack([row.value[0] for row in rows])
+        yield (x, np.array([row.value[1] for row in rows])) if outputs else x

@@ -1,0 +1,185 @@
+"""CSV files with a header, of which only a piece at a time is in memory.
+
+Every cell is a string and goes out as it came in, `1.0` and `NA` included: pandas takes none for a number, a date or a
+missing value.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+_VECTOR = re.compile(r"(.*)__(\d+)")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_ROWS_AT_ONCE = 4096
+
+
+class Table:
+    """A CSV file with a header, of which only the header is kept in memory.
+
+    Args:
+        path: the file, UTF-8 with or without a byte order mark.
+
+    Attributes:
+        path: where it is.
+        header: its header cells.
+
+    Raises:
+        ValueError: there is no such file, it is empty, or it is not a CSV file in UTF-8.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "data.csv")
+        ...     _ = path.write_text("x:image,y:label,p__0,p__1\\na.png,3,0.1,0.9\\n")
+        ...     table = Table(path)
+        ...     table.positions("y"), table.positions("p"), table.count()
+        ([1], [2, 3], 1)
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        if self.path.is_dir():
+            raise ValueError(f"{self.path} is a folder. Give a CSV file.")
+        if not self.path.exists():
+            raise ValueError(f"{self.path} does not exist. Give the path of a CSV file.")
+        self.header = next(iter(self._frames(1))).iloc[0].tolist()
+        with self.path.open("rb") as file:
+            start = file.readline()
+        self._encoding = "utf-8-sig" if start.startswith(_BYTE_ORDER_MARK) else "utf-8"
+        self._line_end = "\r\n" if start.endswith(b"\r\n") else "\n"
+
+    @property
+    def folder(self) -> Path:
+        """The folder that paths in the cells are relative to."""
+        return self.path.parent
+
+    def positions(self, variable: str) -> list[int]:
+        """The columns of a variable: one for `x` or `x:image`, several for the vector `x__0, x__1, ...`, in its order.
+
+        Raises:
+            ValueError: there is none, there are several of one name, or a vector has gaps.
+        """
+        names = [cell.partition(":")[0].strip() for cell in self.header]
+        found = [position for position, name in enumerate(names) if name == variable]
+        if len(found) > 1:
+            raise ValueError(f"{self.path} has {len(found)} columns named {variable!r}. Rename all but one.")
+        if found:
+            return found
+        parts = [(position, _VECTOR.fullmatch(name)) for position, name in enumerate(names)]
+        vector = sorted((int(part[2]), position) for position, part in parts if part and part[1] == variable)
+        if not vector:
+            raise ValueError(f"{self.path} has no column {variable!r}. It has {', '.join(self.header)}.")
+        if [number for number, _ in vector] != list(range(len(vector))):
+            raise ValueError(
+                f"{self.path} has {len(vector)} columns of the vector {variable!r}, but they are not numbered "
+                f"{variable}__0 to {variable}__{len(vector) - 1}."
+            )
+        return [position for _, position in vector]
+
+    def rows(self, size: int = _ROWS_AT_ONCE, start: int = 0) -> Iterator[pd.DataFrame]:
+        """The rows in frames of `size`, indexed by their number from 0; the first `start` ones are left out."""
+        first = 0
+        for frame in self._frames(size, header=False):
+            frame.index = pd.RangeIndex(first, first + len(frame))
+            first += len(frame)
+            if first > start:
+                yield frame.loc[start:]
+
+    def count(self) -> int:
+        """The number of rows, without the header."""
+        return sum(len(frame) for frame in self.rows())
+
+    def write(self, path: str | os.PathLike, name: str, cells: Iterable[str]) -> None:
+        """Write this table with a column more, under a temporary name that is then renamed.
+
+        Args:
+            path: where to; may be the table's own.
+            name: the new column's header cell.
+            cells: its cells, one a row.
+        """
+        path, cells = Path(path), iter(cells)
+        with replacing(path, self._encoding) as file:
+            _write_rows(file, pd.DataFrame([[*self.header, name]]), self._line_end)
+            for frame in self.rows():
+                frame[len(self.header)] = [next(cells) for _ in range(len(frame))]
+                _write_rows(file, frame, self._line_end)
+
+    def _frames(self, size: int, header: bool = True) -> Iterator[pd.DataFrame]:
+        try:
+            options = {"header": None, "dtype": str, "na_filter": False, "encoding": "utf-8-sig"}
+            with pd.read_csv(self.path, iterator=True, **options) as reader:
+                first = reader.get_chunk(1)
+                if header:
+                    yield first
+                while True:
+                    try:
+                        frame = reader.get_chunk(size)
+                    except StopIteration:
+                        return
+                    yield frame
+        except pd.errors.EmptyDataError:
+            raise ValueError(f"{self.path} is empty. Give a CSV file with a header.") from None
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{self.path} is not UTF-8 text: {error}. Save it as UTF-8.") from error
+        except pd.errors.ParserError as error:
+            raise ValueError(f"{self.path} is not a CSV file: {str(error).strip()}.") from error
+
+
+def write(path: str | os.PathLike, header: list[str], rows: Iterable[Iterable]) -> None:
+    """Write a table, under a temporary name that is then renamed.
+
+    Args:
+        path: where to.
+        header: the header cells.
+        rows: the cells of each row.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(Path(folder, "errors.csv"), ["row", "error"], [(3, "no, really")])
+        ...     Path(folder, "errors.csv").read_text()
+        'row,error\\n3,"no, really"\\n'
+    """
+    with replacing(Path(path)) as file:
+        pd.DataFrame(rows, columns=header).to_csv(file, index=False, lineterminator="\n")
+
+
+class replacing:  # noqa: N801 - it is used like a function
+    """A text file written under a temporary name and renamed when all is written: it is there whole, or not at all.
+
+    Args:
+        path: the file.
+        encoding: its encoding.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder, "a.txt")) as file:
+        ...         _ = file.write("a")
+        ...     os.listdir(folder)
+        ['a.txt']
+    """
+
+    def __init__(self, path: Path, encoding: str = "utf-8"):
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.tmp")
+        self._file = self._temporary.open("w", encoding=encoding, newline="")
+
+    def __enter__(self):
+        return self._file
+
+    def __exit__(self, kind, error, trace):
+        self._file.close()
+        if kind is None:
+            os.replace(self._temporary, self._path)
+        else:
+            self._temporary.unlink()
+
+
+def _write_rows(file, frame: pd.DataFrame, line_end: str) -> None:
+    frame.to_csv(file, header=False, index=False, lineterminator=line_end)

@@ -1,0 +1,228 @@
+"""Figures: their colours, their scales, and that nothing lies on top of anything else."""
+
+from __future__ import annotations
+
+import io
+import itertools
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+
+from vis import plotting
+from vis.plotting.canvas import diverging_colormap, wrap
+
+POSITIVE = np.random.default_rng(0).random((20, 30)).astype("float32")
+SIGNED = np.random.default_rng(1).normal(size=(20, 30)).astype("float32")
+IMAGE = np.random.default_rng(2).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+def pixels(figure) -> np.ndarray:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return np.asarray(Image.open(buffer).convert("RGB"))
+
+
+def pictures(figure) -> list:
+    """The axes that are no colour bars."""
+    return [axes for axes in figure.axes if axes.images]
+
+
+def bars(figure) -> list:
+    return [axes for axes in figure.axes if not axes.images]
+
+
+def luminance(colors):
+    return np.asarray(colors)[..., :3] @ [0.2126, 0.7152, 0.0722]
+
+
+def test_zero_is_white_in_a_signed_map():
+    heatmap = np.zeros((20, 30))
+    heatmap[:10, :15], heatmap[10:, 15:] = 3.0, -1.0
+    picture = pixels(plotting.show(None, heatmap, percentile=100, colorbar=False))
+    height, width = picture.shape[:2]
+    quarter = [picture[height * y // 4, width * x // 4].astype(int) for y, x in [(1, 1), (1, 3), (3, 3), (3, 1)]]
+    np.testing.assert_array_equal(quarter[1], [255, 255, 255])
+    np.testing.assert_array_equal(quarter[3], [255, 255, 255])
+    red, blue = quarter[0], quarter[2]
+    assert red[0] > red[2] + 50
+    assert blue[2] > blue[0] + 50
+    # 3 is farther from 0 than -1, and so is its colour.
+    assert luminance(red) < luminance(blue)
+
+
+def test_both_signs_are_told_apart_by_hue_and_their_size_by_lightness():
+    colors = diverging_colormap()
+    steps = np.linspace(0, 0.5, 100)
+    for side in (0.5 + steps, 0.5 - steps):
+        assert (np.diff(luminance(colors(side))) <= 1e-9).all()
+    assert tuple(colors(0.5)) == (1, 1, 1, 1)
+    np.testing.assert_allclose(luminance(colors(0.5 + steps)), luminance(colors(0.5 - steps)), atol=0.15)
+
+
+def test_the_scale_ends_at_the_percentile_of_all_values():
+    values = np.arange(1, 1001, dtype=float)
+    scale = plotting.color_scale([values[:500], -values[500:]])
+    assert (scale.vmin, scale.vmax) == (-np.percentile(values, 99), np.percentile(values, 99))
+    assert plotting.color_scale([values], 100).vmin == 0
+
+
+def test_a_lone_point_and_a_blank_map_have_a_scale():
+    lone = np.zeros((20, 20))
+    lone[2, 3] = 0.25
+    assert plotting.color_scale([lone]).vmax == 0.25
+    assert plotting.color_scale([np.zeros((4, 4))]).vmax == 1
+
+
+def test_compared_maps_have_one_scale_and_one_bar():
+    maps = {"one": POSITIVE, "ten times": 10 * POSITIVE}
+    figure = plotting.compare(maps, IMAGE, percentile=100)
+    limits = {axes.images[-1].get_clim() for axes in pictures(figure)[1:]}
+    assert limits == {(0.0, float(10 * POSITIVE.max()))}
+    assert [axes.get_title() for axes in pictures(figure)] == ["image", "one", "ten times"]
+    assert len(bars(figure)) == 1
+
+
+def test_one_signed_map_makes_all_of_them_signed():
+    figure = plotting.compare({"positive": POSITIVE, "signed": SIGNED}, percentile=100)
+    limit = float(np.abs(SIGNED).max())
+    for axes in pictures(figure):
+        assert axes.images[-1].get_clim() == (-limit, limit)
+        assert axes.images[-1].cmap is diverging_colormap()
+
+
+def test_maps_of_a_grid_have_their_own_scales_unless_shared():
+    images, maps = [IMAGE] * 3, [POSITIVE, 2 * POSITIVE, 4 * POSITIVE]
+
+    def limits(**options):
+        figure = plotting.grid(images, maps, percentile=100, **options)
+        return [axes.images[-1].get_clim()[1] / POSITIVE.max() for axes in pictures(figure)], len(bars(figure))
+
+    assert limits() == ([1, 2, 4], 0)
+    assert limits(shared=True) == ([4, 4, 4], 1)
+
+
+def test_a_grid_of_methods_is_a_row_of_images_and_a_row_a_method():
+    figure = plotting.grid([IMAGE] * 3, {"a": [POSITIVE] * 3, "b": [SIGNED] * 3}, list("xyz"), shared=True)
+    axes = pictures(figure)
+    assert [each.get_title() for each in axes] == ["x", "y", "z", "", "", "", "", "", ""]
+    assert [each.get_ylabel() for each in axes] == ["", "", "", "a", "", "", "b", "", ""]
+    assert len(bars(figure)) == 2
+    lefts, tops = ({round(getattr(each.get_position(), side), 6) for each in axes} for side in ("x0", "y1"))
+    assert len(lefts) == 3
+    assert len(tops) == 3
+
+
+def test_a_grid_of_methods_goes_on_below_where_columns_end():
+    figure = plotting.grid([IMAGE] * 3, {"a": [POSITIVE] * 3}, list("xyz"), columns=2)
+    assert [axes.get_title() for axes in pictures(figure)] == ["x", "y", "", "", "z", ""]
+    assert [axes.get_ylabel() for axes in pictures(figure)] == ["", "", "a", "", "", "a"]
+
+
+LONG = "the gradient of the probability of 'Leonberger' and of a_very_long_identifier_without_any_space $x^2"
+
+
+@pytest.mark.parametrize("make", ["grid", "methods", "compare", "show"])
+def test_nothing_overlaps_and_nothing_is_cut_off(make):
+    figure = {
+        "grid": lambda: plotting.grid([IMAGE] * 7, [SIGNED] * 7, [LONG, "short"] * 3 + [LONG], columns=3, shared=True),
+        "methods": lambda: plotting.grid([IMAGE] * 2, {LONG: [SIGNED] * 2, "b": [POSITIVE] * 2}, [LONG] * 2),
+        "compare": lambda: plotting.compare({LONG + str(i): SIGNED * 1e-4 for i in range(5)}, IMAGE, width=1.5),
+        "show": lambda: plotting.show(IMAGE, SIGNED * 12345, LONG, width=1.5),
+    }[make]()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    boxes = []
+    for axes in figure.axes:
+        boxes.append(axes.get_window_extent(renderer))
+        low, high = sorted(axes.get_ylim())
+        ticks = [
+            label for at, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True) if low <= at <= high
+        ]
+        texts = [axes.title, axes.yaxis.label, *ticks]
+        boxes += [text.get_window_extent(renderer) for text in texts if text.get_text()]
+    for one, other in itertools.combinations(boxes, 2):
+        apart = one.x1 <= other.x0 + 1 or other.x1 <= one.x0 + 1 or one.y1 <= other.y0 + 1 or other.y1 <= one.y0 + 1
+        assert apart, (one, other)
+    for box in boxes:
+        assert figure.bbox.x0 - 1 <= box.x0 <= box.x1 <= figure.bbox.x1 + 1
+        assert figure.bbox.y0 - 1 <= box.y0 <= box.y1 <= figure.bbox.y1 + 1
+
+
+def test_lines_are_broken_between_words_and_no_text_is_lost():
+    assert wrap("a b", 5) == "a b"
+    assert wrap(LONG, 1.0).replace("\n", "").replace(" ", "") == LONG.replace(" ", "")
+    assert wrap(None, 1.0) == ""
+
+
+def test_under_a_map_of_both_signs_the_image_has_no_colours_of_its_own():
+    under = pictures(plotting.show(IMAGE, SIGNED))[0].images[0].get_array()
+    np.testing.assert_array_equal(under, np.repeat(np.asarray(Image.fromarray(IMAGE).convert("L"))[..., None], 3, -1))
+
+
+def test_the_map_s_share_over_an_image():
+    figure = plotting.show(np.full((20, 30, 3), 255, np.uint8), np.zeros((20, 30)), alpha=0.25, colorbar=False)
+    picture = pixels(figure)
+    middle = picture[picture.shape[0] // 2, picture.shape[1] // 2]
+    expected = 0.75 * 255 + 0.25 * 255 * np.array(matplotlib.colormaps["inferno"](0.0)[:3])
+    np.testing.assert_allclose(middle, expected, atol=1.5)
+
+
+def test_a_small_map_grows_to_the_image_and_stays_in_its_place():
+    heatmap = np.zeros((2, 3))
+    heatmap[0, 2] = 1
+    drawn = pictures(plotting.show(IMAGE, heatmap))[0].images[-1]
+    assert drawn.get_array().shape == (20, 30)
+    assert np.unravel_index(drawn.get_array().argmax(), (20, 30))[0] < 10
+    assert drawn.get_array()[:10, 20:].mean() > 5 * drawn.get_array()[10:, :10].mean() + 0.3
+
+
+@pytest.mark.parametrize("image", [IMAGE, Image.fromarray(IMAGE), IMAGE / 255, IMAGE.astype("float32")])
+def test_an_image_in_any_of_the_usual_units(image):
+    np.testing.assert_array_equal(pictures(plotting.show(image))[0].images[0].get_array(), IMAGE)
+
+
+def test_a_preprocessed_image_is_stretched():
+    drawn = pictures(plotting.show(IMAGE / 127.5 - 1))[0].images[0].get_array()
+    np.testing.assert_allclose(drawn.astype(float), np.round((IMAGE - IMAGE.min()) / np.ptp(IMAGE) * 255), atol=1)
+
+
+def test_colours_on_request():
+    assert pictures(plotting.show(IMAGE, POSITIVE, colormap="jet"))[0].images[-1].cmap.name == "jet"
+    assert pictures(plotting.show(IMAGE, POSITIVE))[0].images[-1].cmap.name == "inferno"
+
+
+def test_a_notebook_shows_a_figure_once():
+    from matplotlib import pyplot
+
+    before = pyplot.get_fignums()
+    figure = plotting.show(IMAGE, POSITIVE)
+    assert pyplot.get_fignums() == before
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plotting.show(None), "both None"),
+        (lambda: plotting.show(IMAGE, np.zeros((2, 4, 4))), r"heatmap has the shape \(2, 4, 4\)"),
+        (lambda: plotting.show(np.zeros((3, 20, 30))), r"image has the shape \(3, 20, 30\).*channels last"),
+        (lambda: plotting.show(IMAGE, np.full((4, 4), np.nan)), "heatmap has values that are infinite"),
+        (lambda: plotting.show(IMAGE, POSITIVE, alpha=2), "alpha is 2"),
+        (lambda: plotting.show(IMAGE, POSITIVE, colormap="rainbow9"), "rainbow9"),
+        (lambda: plotting.show(IMAGE, POSITIVE, percentile=0), "percentile is 0"),
+        (lambda: plotting.show(IMAGE, POSITIVE, width=0), "width is 0"),
+        (lambda: plotting.grid([]), "images is empty"),
+        (lambda: plotting.grid([IMAGE], [POSITIVE] * 2), "heatmaps has 2 elements for 1 images"),
+        (lambda: plotting.grid([IMAGE], {"a": []}), r"heatmaps\['a'\] has 0 elements"),
+        (lambda: plotting.grid([IMAGE], titles=["a", "b"]), "titles has 2"),
+        (lambda: plotting.grid([IMAGE], columns=0), "columns is 0"),
+        (lambda: plotting.compare({}), "maps is empty"),
+        (lambda: plotting.compare({"a": POSITIVE}, columns=0), "columns is 0"),
+    ],
+)
+def test_mistakes_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,271 @@
+"""Places pictures on a figure: rows of one width, titles in lines that fit them, scales of colours at the side."""
+
+from __future__ import annotations
+
+import functools
+import io
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+from PIL import Image
+
+from vis.plotting.pictures import COLORMAP, colormap_named
+
+_FONT = 10
+# All lengths are in inches; a point is 1/72 of one.
+_LINE = 1.25 * _FONT / 72
+_PAD = 0.05
+_GAP = 0.1
+_BAR = 0.12
+_BAR_LABELS = 0.6
+
+
+class Panel(NamedTuple):
+    """A picture of a figure: an image, a map and the scale of its colours, or one of them alone."""
+
+    image: np.ndarray | None = None
+    heatmap: np.ndarray | None = None
+    title: str | None = None
+    scale: Normalize | None = None
+
+    @property
+    def ratio(self) -> float:
+        """Its height as a share of its width."""
+        height, width = (self.heatmap if self.image is None else self.image).shape[:2]
+        return height / width
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook shows, though pyplot does not know it and so cannot show it a second time."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+def draw(rows: list[tuple[str | None, list[Panel]]], *, alpha, colormap, colorbar, width) -> Figure:
+    """Draw rows of panels.
+
+    Args:
+        rows: The row's name, written at its left, and its panels.
+        alpha: The maps' share of what is seen over an image.
+        colormap: A name of matplotlib's; None for the colours that fit a panel's scale.
+        colorbar: Whether to draw the scales: one bar where there is one scale, else one a row.
+        width: Of a panel, in inches.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: `alpha` or `width` is out of range, or matplotlib does not know the colour map.
+
+    Example:
+        >>> draw([(None, [Panel(np.eye(4))])], alpha=1, colormap=None, colorbar=False, width=2).get_size_inches()
+        array([2.1, 2.1])
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha is {alpha}. Give a number from 0 to 1.")
+    if not width > 0:
+        raise ValueError(f"width is {width}. Give the width of a picture in inches.")
+    panels = [row for _, row in rows]
+    titles = [[wrap(panel.title, width) for panel in row] for row in panels]
+    heights = [width * max(panel.ratio for panel in row) for row in panels]
+    names = [wrap(name, height) for (name, _), height in zip(rows, heights, strict=True)]
+    scales = {panel.scale for row in panels for panel in row if panel.scale is not None}
+    colorbar = colorbar and bool(scales)
+
+    left = _PAD + _text_height(names)
+    right = left + max(map(len, panels)) * (width + _GAP) - _GAP
+    above = [_text_height(row) for row in titles]
+    bottoms = list(accumulate(text + height + _GAP for text, height in zip(above, heights, strict=True)))
+    tops = [_PAD + bottom - _GAP - height for bottom, height in zip(bottoms, heights, strict=True)]
+    size = right + _PAD + colorbar * (_GAP + _BAR + _BAR_LABELS), bottoms[-1] - _GAP + 2 * _PAD
+    figure = NotebookFigure(figsize=size)
+
+    def place(x, top, across, down) -> Axes:
+        return figure.add_axes((x / size[0], 1 - (top + down) / size[1], across / size[0], down / size[1]))
+
+    for row, of_row, name, top, height in zip(panels, titles, names, tops, heights, strict=True):
+        for column, (panel, title) in enumerate(zip(row, of_row, strict=True)):
+            axes = place(left + column * (width + _GAP), top, width, height)
+            _paint(axes, panel, alpha, colormap)
+            axes.set_title(title, fontsize=_FONT, pad=4, parse_math=False)
+            if not column:
+                axes.set_ylabel(name, fontsize=_FONT, labelpad=4, parse_math=False)
+    if colorbar:
+        spans = [(0, len(rows))] if len(scales) == 1 else [(i, i + 1) for i in range(len(rows))]
+        for start, stop in spans:
+            beside = [panel for row in panels[start:stop] for panel in row if panel.scale is not None]
+            if beside:
+                down = tops[stop - 1] + heights[stop - 1] - tops[start]
+                _paint_bar(place(right + _GAP, tops[start], _BAR, down), beside, alpha, colormap)
+    return figure
+
+
+def _text_height(texts) -> float:
+    lines = max((text.count("\n") + 1 for text in texts if text), default=0)
+    return lines * _LINE + _GAP if lines else 0.0
+
+
+def _paint(axes: Axes, panel: Panel, alpha: float, colormap: str | None) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(color="0.8", linewidth=0.6)
+    image, heatmap = panel.image, panel.heatmap
+    height, width = (heatmap if image is None else image).shape[:2]
+    # 'antialiased' leaves a pixel that is drawn large a square, as a map of pixels must not be smoothed.
+    options = {"extent": (0, width, height, 0), "interpolation": "antialiased"}
+    if image is not None:
+        if heatmap is not None and panel.scale.vmin < 0:
+            # Red and blue are the map's alone.
+            image = np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
+        axes.imshow(image, **options)
+    if heatmap is not None:
+        if heatmap.shape[0] < height or heatmap.shape[1] < width:
+            heatmap = np.asarray(Image.fromarray(heatmap).resize((width, height), Image.Resampling.BILINEAR))
+        colors = _colors(panel.scale, colormap)
+        axes.imshow(heatmap, cmap=colors, norm=panel.scale, alpha=1 if image is None else alpha, **options)
+
+
+def _paint_bar(axes: Axes, panels: list[Panel], alpha: float, colormap: str | None) -> None:
+    scale = panels[0].scale
+    if any(panel.image is None for panel in panels):
+        alpha = 1.0
+    beyond = max(np.abs(panel.heatmap).max() for panel in panels) > scale.vmax
+    extend = "neither" if not beyond else "both" if scale.vmin < 0 else "max"
+    mappable = ScalarMappable(scale, _colors(scale, colormap))
+    axes.figure.colorbar(mappable, cax=axes, alpha=alpha, extend=extend, extendfrac=0.03)
+    axes.tick_params(labelsize=_FONT - 2)
+    axes.yaxis.get_major_locator().set_params(nbins=5)
+
+
+def _colors(scale: Normalize, colormap: str | None) -> Colormap:
+    if colormap is not None:
+        return colormap_named(colormap)
+    return diverging_colormap() if scale.vmin < 0 else colormap_named(COLORMAP)
+
+
+@functools.cache
+def diverging_colormap() -> Colormap:
+    """The colours of both signs: blue below 0, white at 0, red above, about equally dark at equal distance from 0.
+
+    Returns:
+        A `matplotlib.colors.Colormap`. It has an odd number of colours, so that the one in the middle is white itself.
+
+    Example:
+        >>> diverging_colormap()(0.5)[:3] == (1, 1, 1)
+        True
+    """
+    # ColorBrewer's RdBu, with white in place of the gray in its middle.
+    colors = ["#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#ffffff"]
+    colors += ["#fddbc7", "#f4a582", "#d6604d", "#b2182b", "#67001f"]
+    return LinearSegmentedColormap.from_list("blue_white_red", colors, N=257)
+
+
+def wrap(text: str | None, width: float) -> str:
+    """Break a text into lines as they fit a width in the font of a title; a word that is longer is broken too.
+
+    Args:
+        text: Any text; None is an empty one.
+        width: In inches.
+
+    Returns:
+        The text with line breaks.
+
+    Example:
+        >>> wrap("activation maximization", 1)
+        'activation\\nmaximization'
+    """
+    lines = []
+    for paragraph in (text or "").split("\n"):
+        line = ""
+        for word in paragraph.split():
+            if line and _text_width(f"{line} {word}") <= width:
+                line = f"{line} {word}"
+                continue
+            if line:
+                lines.append(line)
+            while len(word) > 1 and _text_width(word) > width:
+                fits = next(i for i in range(len(word) - 1, 0, -1) if i == 1 or _text_width(word[:i]) <= width)
+                lines.append(word[:fits])
+                word = word[fits:]
+            line = word
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _text_width(text: str) -> float:
+    return text_to_path.get_text_width_height_descent(text, FontProperties(size=_FONT), ismath=False)[0] / 72
+
+
+def as_picture(image) -> np.ndarray:
+    """An image as what can be seen.
+
+    Args:
+        image: As in `vis.plotting.show`.
+
+    Returns:
+        uint8, (height, width, 3).
+
+    Raises:
+        ValueError: It is not one image.
+
+    Example:
+        >>> as_picture(np.array([[0.0, 1.0]]))[0].tolist()
+        [[0, 0, 0], [255, 255, 255]]
+    """
+    if isinstance(image, Image.Image):
+        image = image.convert("RGB")
+    pixels = np.asarray(image)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or not pixels.size:
+        raise ValueError(
+            f"image has the shape {pixels.shape}. Give one image, (height, width) or (height, width, 3), channels last."
+        )
+    if pixels.dtype != np.uint8:
+        pixels = _finite("image", pixels.astype(np.float64))
+        low, high = pixels.min(), pixels.max()
+        if low >= 0 and high <= 1:
+            low, high = 0, 1
+        elif low >= 0 and high <= 255:
+            low, high = 0, 255
+        pixels = np.round((pixels - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+
+def as_map(heatmap) -> np.ndarray:
+    """A map as numbers that can be drawn.
+
+    Args:
+        heatmap: (height, width), or the same with one channel.
+
+    Returns:
+        float32, (height, width).
+
+    Raises:
+        ValueError: It is not one map, or not finite.
+
+    Example:
+        >>> as_map([[1, 2]])
+        array([[1., 2.]], dtype=float32)
+    """
+    values = np.asarray(heatmap, dtype=np.float32)
+    if values.ndim == 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim != 2 or not values.size:
+        raise ValueError(f"heatmap has the shape {values.shape}. Give one map, (height, width).")
+    return _finite("heatmap", values)
+
+
+def _finite(name: str, values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} has values that are infinite or not numbers.")
+    return values

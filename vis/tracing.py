@@ -115,7 +115,7 @@ def ask(
     if nearest and not watch_all and sources[0] is not latest[-1]:
         # A branch beside the way to the target ran last: the tape must reach further back.
         return ask(model, losses, samples, wrt, given, arguments, weights, noise, watch_all=True)
-    slopes, cut, texts = _slopes(tape, total, sources, groups)
+    slopes, cut, texts = _slopes(tape, total, sources, groups, losses)
     return Answer(
         scores,
         sources,
@@ -272,7 +272,7 @@ def _positions(shape, data_format) -> float:
     return np.prod([np.inf if size is None else size for size in spatial])
 
 
-def _slopes(tape, total, sources, groups):
+def _slopes(tape, total, sources, groups, losses):
     """The gradients, zeros where they are cut off on the way, and what to say of that."""
     given = tape.gradient(total, sources)
     slopes = [
@@ -285,8 +285,10 @@ def _slopes(tape, total, sources, groups):
     names = [tap.name for tap, found in groups for _ in found]
     reached = [source.op.name in computed_from for source in sources]
     if not any(reached):
+        layers = [taps.name_of(loss.layer) for loss, _ in losses if getattr(loss, "layer", None) is not None]
+        target = f"the target (layer {', '.join(map(repr, layers))})" if layers else "the target"
         raise ValueError(
-            f"the target does not depend on {', '.join(map(repr, dict.fromkeys(names)))}: no computation leads from "
+            f"{target} does not depend on {', '.join(map(repr, dict.fromkeys(names)))}: no computation leads from "
             "there to the target, so there is no gradient; choose another target, or another wrt_tensor"
         )
     texts = []

@@ -167,7 +167,7 @@ def test_a_layer_without_positions(plain):
 
 
 def test_a_layer_behind_the_target(plain):
-    with pytest.raises(ValueError, match="the target does not depend on 'conv2'"):
+    with pytest.raises(ValueError, match=r"the target \(layer 'conv1'\) does not depend on 'conv2'"):
         visualize_cam(plain, "conv1", 0, zoo.images(1), "conv2")
 
 

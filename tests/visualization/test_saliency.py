@@ -335,7 +335,7 @@ def test_a_target_that_does_not_depend_on_the_input():
     model = keras.Model(
         [image, other], [keras.layers.Dense(2, name="a")(image), keras.layers.Dense(2, name="b")(other)]
     )
-    with pytest.raises(ValueError, match="the target does not depend on 'other'"):
+    with pytest.raises(ValueError, match=r"the target \(layer 'a'\) does not depend on 'other'"):
         visualize_saliency(model, "a", 0, [np.ones(4), np.ones(3)], wrt_tensor="other")
 
 

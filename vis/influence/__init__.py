@@ -6,5 +6,6 @@ the validation loss if the example had been left out: negative means that it doe
 
 from vis.influence.recording import load_training, record_training
 from vis.influence.runs import TrainingRun
+from vis.influence.sgd import sgd_influence
 
-__all__ = ["TrainingRun", "load_training", "record_training"]
+__all__ = ["TrainingRun", "load_training", "record_training", "sgd_influence"]

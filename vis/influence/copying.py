@@ -35,7 +35,7 @@ def copy_model(model, inputs, seed: int = 0, double: bool = False):
     except Exception as error:
         raise ValueError(
             f"model '{model.name}' cannot be copied, because Keras cannot make it again from its configuration "
-            f"({error}). Give its class a get_config and a from_config."
+            f"({' '.join(str(error).split())[:200]}). Give its class a get_config and a from_config."
         ) from error
     for layer, original in zip(addressing.flatten(copy), addressing.flatten(model), strict=False):
         if isinstance(layer, keras.layers.Layer) and not addressing.children(layer):

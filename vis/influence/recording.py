@@ -72,7 +72,7 @@ def record_training(
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer='zeros')])
         >>> x = np.array([[1.0], [2.0], [3.0], [4.0]])
         >>> run = record_training(model, x, 2 * x, optimizer='sgd', epochs=200, progress=False)
-        >>> run.model().get_weights()[0].round(1).item()
+        >>> round(run.model().get_weights()[0].item(), 1)
         1.9
     """
     examples = Examples(model, x, y, sample_weight)

@@ -174,6 +174,10 @@ class TrainingRun:
                 self._storage.write_state(epoch + 1, state)
                 self.epochs = epoch + 1
 
+    def compiled(self):
+        """The training step as a compiled function."""
+        return self.cached("step", lambda: self.step.compiled(self.state(0), self.examples))
+
     def cached(self, name: str, make):
         """A compiled function for this run's shapes, made once; shared with the runs that `retrain` makes."""
         if name not in self._functions:
@@ -187,7 +191,7 @@ class TrainingRun:
 
     def _steps(self, state: State, epoch: int, start: int, stop: int, rates=None, bar=None) -> Iterator[State]:
         rates = self.learning_rates() if rates is None else rates
-        call = self.cached("step", lambda: self.step.compiled(self.state(0), self.examples))
+        call = self.compiled()
         state = tf.nest.map_structure(tf.convert_to_tensor, state)
         for position, indices in enumerate(self.order(epoch)[start:stop], start):
             number = epoch * self.steps_per_epoch + position

@@ -11,6 +11,7 @@ that is the loss Keras trains on; w_i = 0 leaves an example out and changes noth
 from __future__ import annotations
 
 import contextlib
+import inspect
 import threading
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -98,10 +99,16 @@ class TrainingStep:
         """The ℓ_i of a batch, (examples,); the buffers after it; R."""
         with _exact_moments():
             outputs, buffers, regularization = self.model.stateless_call(
-                list(weights), list(buffers), batch.inputs, training=training, return_losses=True
+                list(weights), list(buffers), batch.inputs, return_losses=True, **self._mode(training)
             )
         losses = self._loss(batch.labels, outputs)
         return losses, tuple(buffers), tf.add_n([tf.zeros([], losses.dtype), *regularization])
+
+    def _mode(self, training: bool) -> dict:
+        """Keras, too, tells only those models whose `call` asks."""
+        parameters = inspect.signature(self.model.call).parameters.values()
+        asks = any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
+        return {"training": training} if asks else {}
 
     def decay(self, weights):
         """½ λ‖θ‖²."""
@@ -116,7 +123,12 @@ class TrainingStep:
 
     def compiled(self, state: State, examples: Examples):
         """The step as one compiled function, for batches of any size."""
-        return tf.function(self.__call__, autograph=False, input_signature=signature(state, examples))
+        return compiled(self.__call__, signature(state, examples))
+
+
+def compiled(function, specs: Sequence):
+    """A function traced once, for `tf.TensorSpec`s of its arguments."""
+    return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 
 def signature(state: State, examples: Examples) -> tuple:

@@ -1,0 +1,96 @@
+"""The validation loss: the mean over validation examples, as the model predicts (no dropout, moving averages)."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import tensorflow as tf
+
+from vis import VisWarning
+from vis.influence.examples import Examples, check_labels, same_examples
+from vis.influence.runs import TrainingRun
+from vis.influence.training import State, compiled, dense_gradients, signature
+
+_BATCH = 128
+
+
+class ValidationLoss:
+    """The validation loss of a run, as a function of the model's variables.
+
+    Args:
+        run: The training run, which tells the model and the loss.
+        x_val: (examples, ...), or several inputs.
+        y_val: (examples,) or (examples, ...).
+
+    Raises:
+        ValueError: Lengths that differ, one example, labels out of range.
+
+    Warns:
+        VisWarning: These are the training examples.
+    """
+
+    def __init__(self, run: TrainingRun, x_val, y_val):
+        self.examples = Examples(run.step.model, x_val, y_val, names=("x_val", "y_val", ""))
+        check_labels(run.loss, self.examples.labels, run.outputs, "y_val")
+        if same_examples(run.examples, self.examples):
+            warnings.warn(
+                "x_val and y_val are the training examples: the scores tell what lowers the training loss, not what "
+                "helps on new data.",
+                VisWarning,
+                stacklevel=4,
+            )
+        self.step = run.step
+        state, *_ = signature(run.state(0), run.examples)
+        batch = self.examples.specification()
+        self._value = compiled(self.total, [state.weights, state.buffers, batch])
+        self._gradient = compiled(self._differentiated, [state.weights, state.buffers, batch])
+
+    def __call__(self, state: State) -> float:
+        """The mean loss."""
+        total = sum(float(self._value(state.weights, state.buffers, batch)) for batch in self.batches())
+        return total / len(self.examples)
+
+    def gradient(self, state: State) -> tuple[list, list]:
+        """The derivatives of the mean loss with respect to the weights and to the buffers.
+
+        Args:
+            state: A `State`.
+
+        Returns:
+            A tensor for each weight, and for each buffer a tensor, or None if it holds whole numbers.
+        """
+        sums = None
+        for batch in self.batches():
+            part = self._gradient(state.weights, state.buffers, batch)
+            sums = part if sums is None else tf.nest.map_structure(tf.add, sums, part)
+        weights, floating = tf.nest.map_structure(lambda value: value / len(self.examples), sums)
+        remaining = iter(floating)
+        buffers = [next(remaining) if _is_floating(buffer) else None for buffer in state.buffers]
+        return list(weights), buffers
+
+    def total(self, weights, buffers, batch):
+        """The sum of the losses of a batch."""
+        losses, _, _ = self.step.losses(weights, buffers, batch, training=False)
+        return tf.reduce_sum(losses)
+
+    def _differentiated(self, weights, buffers, batch):
+        floating = [buffer for buffer in buffers if buffer.dtype.is_floating]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([weights, floating])
+            loss = self.total(weights, buffers, batch)
+        sources = [*weights, *floating]
+        gradients = [
+            tf.zeros_like(source) if gradient is None else gradient
+            for gradient, source in zip(dense_gradients(tape, loss, sources), sources, strict=True)
+        ]
+        return gradients[: len(weights)], gradients[len(weights) :]
+
+    def batches(self):
+        """Yields the validation examples in parts."""
+        for start in range(0, len(self.examples), _BATCH):
+            yield self.examples.batch(slice(start, start + _BATCH))
+
+
+def _is_floating(array) -> bool:
+    return tf.as_dtype(np.asarray(array).dtype if not hasattr(array, "dtype") else array.dtype).is_floating

@@ -17,14 +17,13 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from vis import addressing
+from vis import addressing, graphs
 from vis.backprop_modifiers import Rule, rule_of, underlying
 
 # Layers are wrapped in place for the time of one trace; two threads must not do so at once.
 _lock = threading.RLock()
 
 INPUT = object()  # the address of the model's input
-_REACHED = "vis_reached"
 _RECTIFYING_LAYERS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.PReLU)
 _RECTIFYING_OPERATIONS = frozenset(
     "Relu ReLU Relu6 LeakyRelu Elu Selu Celu Silu Gelu Softplus Squareplus HardSilu Mish".split()
@@ -34,17 +33,6 @@ _NOT_RECTIFYING = frozenset(
     "linear identity softmax log_softmax sparsemax sigmoid hard_sigmoid log_sigmoid sparse_sigmoid tanh hard_tanh "
     "tanh_shrink soft_shrink hard_shrink softsign exponential exp glu threshold".split()
 )
-_RECTIFYING_OP_TYPES = frozenset("Relu Relu6 LeakyRelu Elu Selu Softplus Erf Erfc".split())
-# Operations that only carry values along: a softmax or sigmoid before them is still the end of the model.
-_CARRIERS: dict[str, Callable] = {
-    "Identity": lambda op, value: value,
-    "StopGradient": lambda op, value: tf.stop_gradient(value),
-    "Cast": lambda op, value: tf.cast(value, op.outputs[0].dtype),
-    "Reshape": lambda op, value: tf.reshape(value, op.inputs[1]),
-    "Transpose": lambda op, value: tf.transpose(value, op.inputs[1]),
-    "Squeeze": lambda op, value: tf.reshape(value, tf.shape(op.outputs[0])),
-    "ExpandDims": lambda op, value: tf.reshape(value, tf.shape(op.outputs[0])),
-}
 
 
 class Call(NamedTuple):
@@ -175,19 +163,8 @@ class Run:
         layer, an operation of a graph or of a subclassed `call`, followed by casts and reshapes or not.
         """
         target = self(address)
-        for output in self.outputs:
-            tensor, carriers, passed = output, [], [output]
-            while tensor.op.type in _CARRIERS:
-                carriers.append(tensor.op)
-                tensor = tensor.op.inputs[0]
-                passed.append(tensor)
-            found = [position for position, candidate in enumerate(passed) if candidate is target]
-            if found and tensor.op.type in ("Softmax", "Sigmoid"):
-                value = tensor.op.inputs[0]
-                for op in reversed(carriers[found[0] :]):
-                    value = _CARRIERS[op.type](op, value)
-                return value
-        return target
+        found = (graphs.before_probability(output, target) for output in self.outputs)
+        return next((logits for logits in found if logits is not None), target)
 
     def ends_in_probability(self, address=None) -> bool:
         """Whether the tensor at an address is the output of a softmax or a sigmoid that ends the model."""
@@ -234,7 +211,7 @@ def run(model, inputs, tap: Callable = lambda layer, tensor: tensor) -> Run:
 
         def noted_call(*args, **kwargs):
             if rectifies:
-                with tf.name_scope(_REACHED):
+                with tf.name_scope(graphs.REACHED):
                     outputs = call(*args, **kwargs)
                 record.reached += 1
                 outputs = rule.apply(args[0] if args else next(iter(kwargs.values())), outputs)
@@ -276,7 +253,7 @@ def _put_back(layer, call):
 def _ruled(activation, rule: Rule, record: Run):
     def ruled_activation(x, *args, **kwargs):
         record.reached += 1
-        with tf.name_scope(_REACHED):
+        with tf.name_scope(graphs.REACHED):
             y = activation(x, *args, **kwargs)
         return rule.apply(x, y)
 
@@ -294,51 +271,6 @@ def _has_rectifying_activation(layer) -> bool:
     if not callable(activation) or isinstance(activation, keras.Operation):
         return False
     return getattr(activation, "__name__", "") not in _NOT_RECTIFYING
-
-
-def behind(tensor) -> set:
-    """The names of all operations of the traced graph that a tensor was computed from, its own included."""
-    found, stack = set(), [tensor.op]
-    while stack:
-        op = stack.pop()
-        if op.name not in found:
-            found.add(op.name)
-            stack.extend(source.op for source in op.inputs)
-    return found
-
-
-def unreached_activations(tensor) -> list[str]:
-    """The rectifying operations behind a tensor that no backprop rule was applied to, by their names in the graph."""
-    operations = (tensor.graph.get_operation_by_name(name) for name in behind(tensor) if _REACHED not in name)
-    return sorted(op.name for op in operations if op.type in _RECTIFYING_OP_TYPES or _gates_itself(op))
-
-
-def _gates_itself(op) -> bool:
-    """Whether an operation is the sigmoid or tanh of an x·σ(x), such as swish, or gelu by its approximation."""
-    if op.type not in ("Sigmoid", "Tanh"):
-        return False
-    sources = {id(source) for source in _elementwise_sources(op.inputs[0], 6)}
-    reached = [op.outputs[0]]
-    for _ in range(3):
-        users = [user for value in reached for user in value.consumers() if user.type in ("Mul", "AddV2")]
-        for user in users:
-            factors = [value for value in user.inputs if all(value is not mine for mine in reached)]
-            if user.type == "Mul" and any(
-                id(source) in sources for factor in factors for source in _elementwise_sources(factor, 2)
-            ):
-                return True
-        reached = [user.outputs[0] for user in users]
-    return False
-
-
-def _elementwise_sources(tensor, depth: int) -> list:
-    """A tensor and those that it was computed from value by value, by at most so many operations; no constants."""
-    if tensor.op.type == "Const":
-        return []
-    found = [tensor]
-    if depth and tensor.op.type in ("Mul", "AddV2", "Pow", "Square", "Identity"):
-        found += [source for value in tensor.op.inputs for source in _elementwise_sources(value, depth - 1)]
-    return found
 
 
 def _node_order(model, operation) -> list:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vis import addressing, taps
+from vis import addressing, graphs, taps
 from vis.backprop_modifiers import rule_of, underlying
 from vis.samples import Samples, symbolic_inputs
 
@@ -250,7 +250,7 @@ def _nearest(run, losses) -> list[tuple[Tap, list]]:
         found = run.tensors(getattr(loss, "layer", None))
         targets += found
         own += [*found, *([run.logits(loss.layer)] if getattr(loss, "logits", False) else [])]
-    before = set().union(*(taps.behind(target) for target in targets))
+    before = set().union(*(graphs.behind(target) for target in targets))
     for layer, outputs in reversed(run.calls):
         for tensor in outputs:
             if any(tensor is mine for mine in own) or tensor.op.name not in before:
@@ -281,7 +281,7 @@ def _slopes(tape, total, sources, groups, losses):
     ]
     if all(slope is not None for slope in given):
         return slopes, set(), []
-    computed_from = taps.behind(total)
+    computed_from = graphs.behind(total)
     names = [tap.name for tap, found in groups for _ in found]
     reached = [source.op.name in computed_from for source in sources]
     if not any(reached):
@@ -308,7 +308,7 @@ def _unreached(model, run, total) -> list[str]:
     rule = rule_of(model)
     if rule is None:
         return []
-    names = taps.unreached_activations(total)
+    names = graphs.unreached_activations(total)
     texts = []
     if not run.reached:
         texts.append(f"{rule.name} changed nothing: the model '{run.model.name}' has no activation that it could reach")

@@ -1,0 +1,92 @@
+"""What a traced graph tells: what a tensor was computed from, and where a probability or a rectifier stands in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+# In the names of operations that a backprop rule was applied to.
+REACHED = "vis_reached"
+
+_RECTIFYING_OP_TYPES = frozenset("Relu Relu6 LeakyRelu Elu Selu Softplus Erf Erfc".split())
+# Operations that only carry values along: a softmax or sigmoid before them is still the end of the model.
+_CARRIERS: dict[str, Callable] = {
+    "Identity": lambda op, value: value,
+    "StopGradient": lambda op, value: tf.stop_gradient(value),
+    "Cast": lambda op, value: tf.cast(value, op.outputs[0].dtype),
+    "Reshape": lambda op, value: tf.reshape(value, op.inputs[1]),
+    "Transpose": lambda op, value: tf.transpose(value, op.inputs[1]),
+    "Squeeze": lambda op, value: tf.reshape(value, tf.shape(op.outputs[0])),
+    "ExpandDims": lambda op, value: tf.reshape(value, tf.shape(op.outputs[0])),
+}
+
+
+def before_probability(output, target):
+    """The values from which a final softmax or sigmoid makes a tensor.
+
+    Args:
+        output: A tensor that a model puts out.
+        target: That tensor, or one before it with the same values, as before a cast or a reshape.
+
+    Returns:
+        The tensor before the softmax or sigmoid, in the form of `target`; None if the output does not end in one, or
+        `target` is none of these tensors.
+    """
+    tensor, carriers, passed = output, [], [output]
+    while tensor.op.type in _CARRIERS:
+        carriers.append(tensor.op)
+        tensor = tensor.op.inputs[0]
+        passed.append(tensor)
+    found = [position for position, candidate in enumerate(passed) if candidate is target]
+    if not found or tensor.op.type not in ("Softmax", "Sigmoid"):
+        return None
+    value = tensor.op.inputs[0]
+    for op in reversed(carriers[found[0] :]):
+        value = _CARRIERS[op.type](op, value)
+    return value
+
+
+def behind(tensor) -> set:
+    """The names of all operations of the traced graph that a tensor was computed from, its own included."""
+    found, stack = set(), [tensor.op]
+    while stack:
+        op = stack.pop()
+        if op.name not in found:
+            found.add(op.name)
+            stack.extend(source.op for source in op.inputs)
+    return found
+
+
+def unreached_activations(tensor) -> list[str]:
+    """The rectifying operations behind a tensor that no backprop rule was applied to, by their names in the graph."""
+    operations = (tensor.graph.get_operation_by_name(name) for name in behind(tensor) if REACHED not in name)
+    return sorted(op.name for op in operations if op.type in _RECTIFYING_OP_TYPES or _gates_itself(op))
+
+
+def _gates_itself(op) -> bool:
+    """Whether an operation is the sigmoid or tanh of an x·σ(x), such as swish, or gelu by its approximation."""
+    if op.type not in ("Sigmoid", "Tanh"):
+        return False
+    sources = {id(source) for source in _elementwise_sources(op.inputs[0], 6)}
+    reached = [op.outputs[0]]
+    for _ in range(3):
+        users = [user for value in reached for user in value.consumers() if user.type in ("Mul", "AddV2")]
+        for user in users:
+            factors = [value for value in user.inputs if all(value is not mine for mine in reached)]
+            if user.type == "Mul" and any(
+                id(source) in sources for factor in factors for source in _elementwise_sources(factor, 2)
+            ):
+                return True
+        reached = [user.outputs[0] for user in users]
+    return False
+
+
+def _elementwise_sources(tensor, depth: int) -> list:
+    """A tensor and those that it was computed from value by value, by at most so many operations; no constants."""
+    if tensor.op.type == "Const":
+        return []
+    found = [tensor]
+    if depth and tensor.op.type in ("Mul", "AddV2", "Pow", "Square", "Identity"):
+        found += [source for value in tensor.op.inputs for source in _elementwise_sources(value, depth - 1)]
+    return found

@@ -2,164 +2,44 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vis.cli.app import app
-from vis.cli.messages import import_tensorflow, library_messages, option, refuse
+from vis.cli import methods
+from vis.cli.messages import library_messages, option, refuse
 from vis.cli.options import (
-    Aggregate,
-    BackpropModifierOption,
     ClassIndexOption,
-    ColormapOption,
-    GradModifierOption,
+    CustomObjectsOption,
     ImageOption,
-    LogitsOption,
     ModelOption,
-    OutputOption,
     Preprocess,
     PreprocessOption,
+    UnsafeOption,
 )
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
-    from PIL import Image
 
 
-@app.command(short_help="Which pixels change the score.")
-def saliency(
+def one_image(
+    name: str,
+    method: methods.Method,
+    settings: dict,
+    *,
     model: ModelOption,
     image: ImageOption,
     class_index: ClassIndexOption = "0",
-    output: OutputOption = Path("saliency.png"),
+    output: Annotated[Path, typer.Option(help="The picture to write: .png, .jpg, .bmp, .tif or .webp.")],
     preprocess: PreprocessOption = Preprocess.unit,
-    grad_modifier: GradModifierOption = "absolute",
-    backprop_modifier: BackpropModifierOption = "none",
-    logits: LogitsOption = True,
-    colormap: ColormapOption = "inferno",
+    custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
+    unsafe: UnsafeOption = False,
 ) -> None:
-    """Which pixels change the score: the gradient of the output with respect to the image, in colours."""
-    question = _ask(model, image, class_index, output, preprocess, colormap)
-    from vis import plotting
-    from vis.visualization import visualize_saliency
-
-    with library_messages():
-        heatmap = visualize_saliency(
-            question.model,
-            None,
-            question.class_index,
-            question.sample,
-            grad_modifier=_modifier(grad_modifier),
-            backprop_modifier=_modifier(backprop_modifier),
-            keepdims=question.keepdims,
-            logits=logits,
-        )
-    _write(question, plotting.colorize(plotting.clip_brightness(heatmap), colormap, question.image.size))
-
-
-@app.command(short_help="The same, averaged over noise.")
-def smoothgrad(
-    model: ModelOption,
-    image: ImageOption,
-    class_index: ClassIndexOption = "0",
-    output: OutputOption = Path("smoothgrad.png"),
-    noise_level: Annotated[
-        float, typer.Option(help="The noise's sigma as a share of the image's range, 0 to 1.")
-    ] = 0.15,
-    num_samples: Annotated[int, typer.Option(help="How many noisy copies to average.")] = 25,
-    aggregate: Annotated[Aggregate, typer.Option(help="Mean of the squared gradients, mean, or variance.")] = (
-        Aggregate.square
-    ),
-    seed: Annotated[int, typer.Option(help="Of the noise: the same seed gives the same picture.")] = 0,
-    preprocess: PreprocessOption = Preprocess.unit,
-    grad_modifier: GradModifierOption = "absolute",
-    backprop_modifier: BackpropModifierOption = "none",
-    logits: LogitsOption = True,
-) -> None:
-    """Which pixels change the score, averaged over noisy copies of the image: a sensitivity map in grayscale."""
-    question = _ask(model, image, class_index, output, preprocess)
-    from vis import plotting
-    from vis.visualization import smoothgrad as library_smoothgrad
-
-    with library_messages():
-        heatmap = library_smoothgrad(
-            question.model,
-            None,
-            question.class_index,
-            question.sample,
-            grad_modifier=_modifier(grad_modifier),
-            backprop_modifier=_modifier(backprop_modifier),
-            keepdims=question.keepdims,
-            noise_level=noise_level,
-            num_samples=num_samples,
-            aggregate=aggregate.value,
-            seed=seed,
-            logits=logits,
-        )
-    _write(question, plotting.grayscale(plotting.clip_brightness(heatmap), question.image.size))
-
-
-@app.command(short_help="Which regions speak for the score.")
-def gradcam(
-    model: ModelOption,
-    image: ImageOption,
-    class_index: ClassIndexOption = "0",
-    output: OutputOption = Path("gradcam.png"),
-    layer: Annotated[
-        str | None,
-        typer.Option(
-            help="The layer whose feature maps are weighed: its name ('backbone/conv5' in a nested model) or index. "
-            "The last one with feature maps, unless given.",
-            show_default=False,
-        ),
-    ] = None,
-    preprocess: PreprocessOption = Preprocess.unit,
-    grad_modifier: GradModifierOption = "none",
-    backprop_modifier: BackpropModifierOption = "none",
-    logits: LogitsOption = True,
-    colormap: ColormapOption = "inferno",
-) -> None:
-    """Which regions speak for the score: Grad-CAM, in colours over the image."""
-    question = _ask(model, image, class_index, output, preprocess, colormap)
-    from vis import plotting
-    from vis.visualization import visualize_cam
-
-    with library_messages():
-        heatmap = visualize_cam(
-            question.model,
-            None,
-            question.class_index,
-            question.sample,
-            penultimate_layer_idx=int(layer) if layer and re.fullmatch(r"-?\d+", layer) else layer,
-            grad_modifier=_modifier(grad_modifier),
-            backprop_modifier=_modifier(backprop_modifier),
-            logits=logits,
-        )
-    _write(question, plotting.heatmap_over(question.image, heatmap, colormap=colormap))
-
-
-class _Question(NamedTuple):
-    """What is asked of a model, with everything read and checked."""
-
-    model: keras.Model
-    image: Image.Image
-    sample: np.ndarray
-    keepdims: bool
-    class_index: int
-    score: float
-    output: Path
-
-
-def _ask(
-    model: Path, image: Path, class_index: str, output: Path, preprocess: Preprocess, colormap: str | None = None
-) -> _Question:
-    """Read and check everything, what is quickly checked first."""
-    from vis import images, models, plotting
+    """One image in, one picture of its size out."""
+    from vis import images
 
     with option("--class-index"):
         index = _parse_class_index(class_index)
@@ -169,13 +49,8 @@ def _ask(
         images.check_output(output)
         if output.exists() and output.samefile(image):
             raise ValueError(f"{output} is the image itself. Give another name.")
-    if colormap is not None:
-        with option("--colormap"):
-            plotting.colormap_named(colormap)
+    network = methods.load(model, custom_objects, unsafe)
     with option("--model"):
-        models.check_file(model)
-        import_tensorflow()
-        network = models.load_model(model)
         layout = images.input_layout(network)
     with option("--preprocess"):
         sample = images.to_model_input(picture, layout, preprocess.value)
@@ -186,7 +61,22 @@ def _ask(
     if index >= len(scores):
         classes = "one output: give 0" if len(scores) == 1 else f"{len(scores)} outputs: give 0 to {len(scores) - 1}"
         refuse("--class-index", f"{index} is out of range, the model has {classes} or auto.")
-    return _Question(network, picture, sample, layout.channel_axis is None, index, float(scores[index]), output)
+
+    from vis.losses import ActivationMaximization
+
+    with library_messages():
+        losses = [(ActivationMaximization(None, index, logits=method.logits), -1)]
+        (heatmap,) = method.explain(network, losses, sample[None])
+    try:
+        images.write_picture(method.draw(picture, heatmap), output)
+    except OSError as error:
+        refuse("--output", f"{output} cannot be written: {error.strerror or error}.")
+    typer.echo(f"{output}: output {index}, score {scores[index]:.4g}")
+
+
+methods.command("saliency", "Which pixels change the score.", methods.saliency, one_image, "saliency.png")
+methods.command("smoothgrad", "The same, averaged over noise.", methods.smoothgrad, one_image, "smoothgrad.png")
+methods.command("gradcam", "Which regions speak for the score.", methods.gradcam, one_image, "gradcam.png")
 
 
 def _parse_class_index(text: str) -> int | None:
@@ -220,17 +110,3 @@ def _scores(model: keras.Model, sample: np.ndarray) -> np.ndarray:
         scores = next(iter(scores.values() if isinstance(scores, dict) else scores))
     scores = np.asarray(scores)
     return scores.reshape(-1, scores.shape[-1]).mean(axis=0)
-
-
-def _modifier(name: str) -> str | None:
-    return None if name.lower() == "none" else name
-
-
-def _write(question: _Question, picture: np.ndarray) -> None:
-    from vis import images
-
-    try:
-        images.write_picture(picture, question.output)
-    except OSError as error:
-        refuse("--output", f"{question.output} cannot be written: {error.strerror or error}.")
-    typer.echo(f"{question.output}: output {question.class_index}, score {question.score:.4g}")

@@ -8,6 +8,7 @@ import re
 import sys
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -82,7 +83,37 @@ def library_messages() -> Iterator[None]:
             raise UsageError(_in_options(str(error))) from error
     for warning in caught:
         if issubclass(warning.category, VisWarning):
-            typer.echo(f"Warning: {_one_line(_in_options(str(warning.message)))}", err=True)
+            _show(str(warning.message))
+
+
+@contextlib.contextmanager
+def gathered_messages() -> Iterator[None]:
+    """As `library_messages`, for many calls: warnings that differ only in numbers are shown once, and counted."""
+    import tensorflow as tf
+
+    first: dict[str, str] = {}
+    times: Counter[str] = Counter()
+
+    def note(message, category, *place, **more):
+        if issubclass(category, VisWarning):
+            kind = re.sub(r"[-+]?\d[\d.e+-]*", "#", str(message))
+            first.setdefault(kind, str(message))
+            times[kind] += 1
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", VisWarning)
+        warnings.showwarning = note
+        try:
+            yield
+        except (ValueError, TypeError, tf.errors.OpError) as error:
+            raise UsageError(_in_options(str(error))) from error
+        finally:
+            for kind, message in first.items():
+                _show(message + (f" (and so in {times[kind] - 1} more batches)" if times[kind] > 1 else ""))
+
+
+def _show(warning: str) -> None:
+    typer.echo(f"Warning: {_one_line(_in_options(warning))}", err=True)
 
 
 def _in_options(message: str) -> str:

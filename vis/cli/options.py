@@ -27,12 +27,13 @@ class Aggregate(str, Enum):
     var = "var"
 
 
-ModelOption = Annotated[Path, typer.Option(help="A trained model: .keras or .h5.", show_default=False)]
+ModelOption = Annotated[
+    Path, typer.Option(help="A trained model: .keras, .h5 or a SavedModel folder.", show_default=False)
+]
 ImageOption = Annotated[Path, typer.Option(help="An image; it is resized to the model's input.", show_default=False)]
 ClassIndexOption = Annotated[
     str, typer.Option(help="The output to explain, from 0; 'auto' for the predicted class.", metavar="INTEGER|auto")
 ]
-OutputOption = Annotated[Path, typer.Option(help="The picture to write: .png, .jpg, .bmp, .tif or .webp.")]
 PreprocessOption = Annotated[
     Preprocess,
     typer.Option(
@@ -51,3 +52,14 @@ LogitsOption = Annotated[
     bool, typer.Option("--logits/--no-logits", help="Explain the score before a final softmax or sigmoid, or after it.")
 ]
 ColormapOption = Annotated[str, typer.Option(help="A colour map of matplotlib, such as inferno, viridis or jet.")]
+CustomObjectsOption = Annotated[
+    list[str],
+    typer.Option(
+        metavar="MODULE:NAME",
+        help="A class or function of your own that the model file names, such as my_layers:Attention. May be repeated.",
+        show_default=False,
+    ),
+]
+UnsafeOption = Annotated[
+    bool, typer.Option("--unsafe", help="Run code inside the model file (Lambda layers). Only for files you trust.")
+]

@@ -1,0 +1,453 @@
+"""The `-batch` commands: a CSV file in, pictures and a CSV file out."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from vis import plotting
+from vis.cli import app
+from vis.visualization import smoothgrad, visualize_cam, visualize_saliency
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def refusal(*arguments) -> str:
+    """The one line in which a command refuses."""
+    code, _, err = run(*arguments)
+    assert code == 2
+    (line,) = [line for line in err.splitlines() if line.startswith("Error: ")]
+    return line
+
+
+def read(path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def lines(path) -> list[str]:
+    return Path(path).read_text().splitlines()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def model_path(digit_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "digits.keras"
+    digit_model.save(path)
+    return path
+
+
+@pytest.fixture
+def samples(digits):
+    """Twelve digits, uint8, and their labels."""
+    return np.round(digits.x_test[::90] * 255).astype(np.uint8), digits.y_test[::90]
+
+
+@pytest.fixture
+def folder(samples, tmp_path, monkeypatch):
+    """A folder to work in, with the digits' images and `output_result.csv` in it."""
+    (tmp_path / "images").mkdir()
+    for number, pixels in enumerate(samples[0]):
+        Image.fromarray(pixels[..., 0]).save(tmp_path / "images" / f"{number}.png")
+    write(tmp_path, "x:image,y:label", [f"images/{number}.png,{label}" for number, label in enumerate(samples[1])])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(folder, header, rows, name="output_result.csv"):
+    (folder / name).write_text("\n".join([header, *rows, ""]))
+
+
+def test_gradcam_of_every_row(model_path, digit_model, samples, folder):
+    code, out, err = run("gradcam-batch", "--model", model_path)
+    assert code == 0
+    assert "gradcam.csv: 12 of 12 rows explained" in out
+    assert "12/12" in err
+    assert "rows/s" in err
+    x, y = samples
+    assert lines("gradcam.csv") == [
+        "x:image,y:label,gradcam",
+        *(f"images/{number}.png,{label},gradcam/0000/{number}.png" for number, label in enumerate(y)),
+    ]
+    heatmaps = visualize_cam(digit_model, None, y[:, None], x / np.float32(255))
+    for number, heatmap in enumerate(heatmaps):
+        expected = plotting.heatmap_over(x[number, ..., 0], heatmap)
+        np.testing.assert_allclose(read(f"gradcam/0000/{number}.png"), expected, atol=1)
+    assert sorted(os.listdir()) == ["gradcam", "gradcam.csv", "images", "output_result.csv"]
+
+
+def test_smoothgrad_of_every_row(model_path, digit_model, samples, folder):
+    options = ("--noise-level", 0.2, "--num-samples", 3, "--seed", 5, "--output", "s.csv")
+    code, _, _ = run("smoothgrad-batch", "--model", model_path, *options)
+    assert code == 0
+    assert lines("s.csv")[0] == "x:image,y:label,SmoothGrad"
+    x, y = samples
+    options = {"noise_level": 0.2, "num_samples": 3, "seed": 5, "aggregate": "square"}
+    for number, heatmap in enumerate(smoothgrad(digit_model, None, y[:, None], x / np.float32(255), **options)):
+        picture = read(f"s/0000/{number}.png")
+        assert picture.ndim == 2
+        np.testing.assert_allclose(picture, plotting.grayscale(plotting.clip_brightness(heatmap)), atol=1)
+
+
+def test_saliency_of_every_row(model_path, digit_model, samples, folder):
+    code, _, _ = run("saliency-batch", "--model", model_path, "--grad-modifier", "relu", "--colormap", "viridis")
+    assert code == 0
+    assert lines("saliency.csv")[1].endswith(",saliency/0000/0.png")
+    x, y = samples
+    heatmaps = visualize_saliency(digit_model, None, y[:, None], x / np.float32(255), grad_modifier="relu")
+    for number, heatmap in enumerate(heatmaps):
+        expected = plotting.colorize(plotting.clip_brightness(heatmap), "viridis")
+        assert (np.abs(read(f"saliency/0000/{number}.png").astype(int) - expected) <= 4).mean() > 0.99
+
+
+@pytest.mark.parametrize("name", ["gradcam", "smoothgrad", "saliency"])
+def test_a_row_s_picture_is_that_of_the_command_for_one_image(model_path, samples, folder, name):
+    options = ("--num-samples", 4) if name == "smoothgrad" else ()
+    assert run(f"{name}-batch", "--model", model_path, *options)[0] == 0
+    arguments = ("--model", model_path, "--image", "images/7.png", "--class-index", samples[1][7])
+    assert run(name, *arguments, *options, "--output", "one.png")[0] == 0
+    picture, one = read(f"{name}/0000/7.png").astype(int), read("one.png")
+    assert (np.abs(picture - one) <= 4).mean() > 0.99
+
+
+def test_every_column_stays_as_it_was(model_path, samples, folder):
+    label = samples[1][0]
+    header = 'index,y\'__0,y:label,"note, if any",x:image,x:image_index'
+    row = f'007,1.0,{label}.0,"NA ""x""\nnew line",images\\0.png,null'
+    write(folder, header, [row], "in.csv")
+    arguments = ("--input", "in.csv", "--output", "out.csv")
+    assert run("gradcam-batch", "--model", model_path, *arguments, "--label-variable", "y")[0] == 2  # two columns x
+    header = header.replace("x:image_index", "image index")
+    write(folder, header, [row], "in.csv")
+    assert run("gradcam-batch", "--model", model_path, *arguments)[0] == 0
+    assert Path("out.csv").read_text() == f"{header},gradcam\n{row},out/0000/0.png\n"
+
+
+def test_thousands_in_the_folder(model_path, folder):
+    write(folder, "x,y", ["images/0.png,0"] * 1002)
+    assert run("saliency-batch", "--model", model_path)[0] == 0
+    assert lines("saliency.csv")[-2:] == [
+        "images/0.png,0,saliency/0001/1000.png",
+        "images/0.png,0,saliency/0001/1001.png",
+    ]
+    assert len(os.listdir("saliency/0000")) == 1000
+
+
+def test_without_labels_the_predicted_class_is_explained_and_that_is_said(model_path, digit_model, samples, folder):
+    write(folder, "x:image", [f"images/{number}.png" for number in range(12)])
+    code, out, _ = run("gradcam-batch", "--model", model_path)
+    assert code == 0
+    assert "output_result.csv has no labels to explain: the predicted class is explained." in out
+    x = samples[0] / np.float32(255)
+    classes = digit_model.predict(x, verbose=0).argmax(axis=1)
+    for number, heatmap in enumerate(visualize_cam(digit_model, None, classes[:, None], x)):
+        expected = plotting.heatmap_over(samples[0][number, ..., 0], heatmap)
+        np.testing.assert_allclose(read(f"gradcam/0000/{number}.png"), expected, atol=1)
+
+
+def test_labels_may_be_left_out_of_account(model_path, folder):
+    assert run("gradcam-batch", "--model", model_path, "--output", "label.csv")[0] == 0
+    write(folder, "x:image", [f"images/{number}.png" for number in range(12)], "x.csv")
+    assert run("gradcam-batch", "--model", model_path, "--input", "x.csv", "--output", "x_only.csv")[0] == 0
+    arguments = ("--label-variable", "none", "--output", "none.csv")
+    assert "predicted class" in run("gradcam-batch", "--model", model_path, *arguments)[1]
+    assert contents(folder / "none") == contents(folder / "x_only")
+
+
+def binary_model(path, activation="sigmoid"):
+    layers = [
+        keras.layers.Conv2D(4, 3, activation="relu", kernel_initializer=keras.initializers.HeNormal(seed=3)),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(1, activation, kernel_initializer=keras.initializers.GlorotUniform(seed=2)),
+    ]
+    model = keras.Sequential([keras.Input((28, 28, 1)), *layers])
+    model.save(path)
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:the class activation map:vis.VisWarning")
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+def test_label_0_of_a_single_output_explains_its_decrease(samples, folder, activation):
+    model = binary_model(folder / "b.keras", activation)
+    write(folder, "x,y", [f"images/{number}.png,{number % 2}" for number in range(12)])
+    assert run("gradcam-batch", "--model", "b.keras")[0] == 0
+    x = samples[0] / np.float32(255)
+    for number in range(12):
+        modifier = None if number % 2 else "negate"
+        heatmap = visualize_cam(model, None, 0, x[number], grad_modifier=modifier)
+        expected = plotting.heatmap_over(samples[0][number, ..., 0], heatmap)
+        np.testing.assert_allclose(read(f"gradcam/0000/{number}.png"), expected, atol=1)
+    assert len({read(f"gradcam/0000/{number}.png").tobytes() for number in range(12)}) > 6
+
+
+def test_a_label_that_is_neither_0_nor_1_of_a_single_output(folder):
+    binary_model(folder / "b.keras")
+    write(folder, "x,y", ["images/0.png,2", "images/1.png,1"])
+    code, _, err = run("gradcam-batch", "--model", "b.keras")
+    assert code == 1
+    assert "Row 0: the label 2 is neither 0 nor 1" in err
+
+
+def test_a_model_of_any_size_takes_images_of_different_sizes(folder):
+    layers = [
+        keras.layers.Conv2D(2, 3, activation="relu", kernel_initializer="ones"),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(2, kernel_initializer="ones"),
+    ]
+    keras.Sequential([keras.Input((None, None, 1)), *layers]).save("any.keras")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 30), np.uint8)).save("images/0.png")
+    assert run("saliency-batch", "--model", "any.keras", "--label-variable", "none")[0] == 0
+    assert read("saliency/0000/0.png").shape == (40, 30, 3)
+    assert read("saliency/0000/1.png").shape == (28, 28, 3)
+
+
+# Bad rows
+
+
+def test_bad_rows_do_not_stop_the_run(model_path, samples, folder):
+    rows = lines("output_result.csv")[1:]
+    rows[2] = "images/none.png,3"
+    rows[4] = "text.png,4"
+    rows[5] = "images/5.png,10"
+    rows[7] = "images/7.png,cat"
+    rows[8] = ",8"
+    rows[9] = "images/9.png,-1"
+    (folder / "text.png").write_text("no image")
+    write(folder, "x:image,y:label", rows)
+    code, out, err = run("gradcam-batch", "--model", model_path)
+    assert code == 1
+    assert "6 of 12 rows explained" in out
+    reasons = {
+        2: "images/none.png does not exist",
+        4: "text.png is not an image",
+        5: "the label 10 is out of range: the model has 10 outputs, 0 to 9",
+        7: "the label 'cat' is not a whole number",
+        8: "the path of the image is empty",
+        9: "the label -1 is out of range",
+    }
+    for row, reason in reasons.items():
+        assert f"Row {row}: {reason}" in err
+    written = lines("gradcam.csv")
+    assert written[0] == "x:image,y:label,gradcam"
+    for number, row in enumerate(rows):
+        assert written[1 + number] == f"{row}," + ("" if number in reasons else f"gradcam/0000/{number}.png")
+    errors = lines("gradcam.csv.errors.csv")
+    assert errors[0] == "row,error"
+    assert [int(line.split(",")[0]) for line in errors[1:]] == list(reasons)
+    assert not (folder / "gradcam" / "0000" / "2.png").exists()
+
+
+def test_errors_of_an_earlier_run_do_not_stay(model_path, folder):
+    rows = lines("output_result.csv")
+    write(folder, rows[0], [*rows[1:], "none.png,1"])
+    assert run("saliency-batch", "--model", model_path)[0] == 1
+    assert Path("saliency.csv.errors.csv").exists()
+    write(folder, rows[0], rows[1:])
+    assert run("saliency-batch", "--model", model_path)[0] == 0
+    assert not Path("saliency.csv.errors.csv").exists()
+
+
+def test_all_rows_bad(model_path, folder):
+    write(folder, "x,y", ["none.png,1", "images/0.png,11"])
+    line = refusal("gradcam-batch", "--model", model_path)
+    assert "none of the 2 rows could be explained. Row 0: none.png does not exist" in line
+    assert not Path("gradcam.csv").exists()
+    assert len(lines("gradcam.csv.errors.csv")) == 3
+
+
+# Bad arguments
+
+
+@pytest.mark.parametrize(
+    ("options", "messages"),
+    [
+        (["--input", "none.csv"], ["--input", "none.csv does not exist"]),
+        (["--input", "empty.csv"], ["--input", "empty.csv is empty"]),
+        (["--input", "header.csv"], ["--input", "header.csv has a header but no rows"]),
+        (["--input-variable", "z"], ["--input-variable", "no column 'z'", "x:image, y:label"]),
+        (["--input", "vector.csv"], ["--input-variable", "'x' is a vector of 2 columns"]),
+        (["--label-variable", "z"], ["--label-variable", "no column 'z'"]),
+        (["--output", "out.txt"], ["--output", "does not end in .csv"]),
+        (["--output", "no/out.csv"], ["--output", "the folder no does not exist"]),
+        (["--output", "output_result.csv"], ["--output", "is the input itself"]),
+        (["--output", "images.csv"], ["--output", "images to be explained are in the folder of its pictures"]),
+        (["--model", "none.keras"], ["--model", "none.keras does not exist"]),
+        (["--preprocess", "torch"], ["--preprocess", "three channels"]),
+        (["--layer", "conv66"], ["--layer", "conv66"]),
+        (["--colormap", "rainbow9"], ["--colormap", "rainbow9"]),
+        (["--custom-objects", "Attention"], ["--custom-objects", "module:Name"]),
+        (["--custom-objects", "no_such_module:A"], ["--custom-objects", "no_such_module"]),
+        (["--custom-objects", "vis.models:Attention"], ["--custom-objects", "'vis.models' has no 'Attention'"]),
+    ],
+)
+def test_refusals(model_path, folder, options, messages):
+    (folder / "empty.csv").write_text("")
+    (folder / "header.csv").write_text("x,y\n")
+    (folder / "vector.csv").write_text("x__0,x__1,y\n1,2,0\n")
+    before = {name for name in contents(folder) if not name.startswith("gradcam.csv")}
+    line = refusal("gradcam-batch", "--model", model_path, *options)
+    for message in messages:
+        assert message in line
+    assert {name for name in contents(folder) if not name.endswith(".journal")} == before
+
+
+def test_warnings_are_counted_not_repeated(folder):
+    model = binary_model(folder / "b.keras", None)
+    model.layers[-1].set_weights([-np.ones((4, 1), np.float32), np.zeros(1, np.float32)])
+    model.save("b.keras")
+    write(folder, "x,y", ["images/0.png,1"] * 130)
+    code, _, err = run("gradcam-batch", "--model", "b.keras")
+    assert code == 0
+    (warning,) = [line for line in err.splitlines() if line.startswith("Warning: ")]
+    assert "negative everywhere" in warning
+    assert "(and so in 2 more batches)" in warning
+
+
+# Model files
+
+
+def test_custom_objects(samples, folder, monkeypatch):
+    (folder / "my_layers.py").write_text(
+        "import keras\n\n\nclass Tripling(keras.layers.Layer):\n    def call(self, x):\n        return 3 * x\n"
+    )
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(folder)
+        layers = [importlib.import_module("my_layers").Tripling(), keras.layers.Flatten(), keras.layers.Dense(10)]
+        patch.delitem(sys.modules, "my_layers")
+    keras.Sequential([keras.Input((28, 28, 1)), *layers]).save("m.keras")
+    line = refusal("saliency-batch", "--model", "m.keras")
+    assert "custom object 'Tripling'" in line
+    assert "--custom-objects module:Tripling" in line
+    assert run("saliency-batch", "--model", "m.keras", "--custom-objects", "my_layers:Tripling")[0] == 0
+    arguments = ("--model", "m.keras", "--custom-objects", "my_layers:Tripling", "--image", "images/0.png")
+    assert run("saliency", *arguments, "--class-index", samples[1][0])[0] == 0
+    np.testing.assert_allclose(read("saliency.png"), read("saliency/0000/0.png"), atol=4)
+
+
+def test_unsafe(folder):
+    layers = [keras.layers.Lambda(lambda x: x + 1), keras.layers.Flatten(), keras.layers.Dense(10)]
+    keras.Sequential([keras.Input((28, 28, 1)), *layers]).save("m.keras")
+    line = refusal("saliency-batch", "--model", "m.keras")
+    assert "Lambda layer, whose code is not run" in line
+    assert "give --unsafe" in line
+    assert run("saliency-batch", "--model", "m.keras", "--unsafe")[0] == 0
+
+
+# Resuming
+
+
+def shell(*arguments) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "vis", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def test_a_run_that_is_killed_is_resumed_to_the_same_result(model_path, samples, folder):
+    rows = [f"images/{i % 12}.png,{samples[1][i % 12]}" for i in range(320)]
+    rows[300] = "images/none.png,1"
+    write(folder, "x,y", rows)
+    arguments = ("smoothgrad-batch", "--model", model_path, "--num-samples", 4)
+    whole, killed = (*arguments, "--output", "whole/s.csv"), (*arguments, "--output", "killed/s.csv")
+    (folder / "whole").mkdir()
+    (folder / "killed").mkdir()
+    assert run(*whole)[0] == 1
+
+    journal = folder / "killed" / "s.csv.journal"
+    process = shell(*killed)
+    deadline = time.monotonic() + 60
+    while not (journal.exists() and len(journal.read_bytes().splitlines()) >= 3):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "killed" / "s.csv").exists()
+
+    # A picture that was cut off in the middle of writing, and half a line in the journal.
+    (folder / "killed" / "s" / "0000" / ".319.12345.png").write_bytes(b"half a picture")
+    with journal.open("a") as file:
+        file.write('[[192, "s/0000/')
+    written = {path: path.stat().st_mtime_ns for path in (folder / "killed" / "s" / "0000").glob("[0-9]*.png")}
+    noted = 64 * (len(journal.read_bytes().splitlines()) - 2)
+    assert 64 <= noted < 320
+
+    code, _, err = run(*killed, "--resume")
+    assert code == 1
+    assert "Row 300: " in err
+    expected = contents(folder / "whole")
+    assert len(expected) == 319 + 2
+    assert contents(folder / "killed") == expected
+    for path, at in written.items():
+        if int(path.stem) < noted:
+            assert path.stat().st_mtime_ns == at, "was computed again"
+
+
+def half_a_run(model_path, folder, *options):
+    """A journal of a run that was killed after its first batch."""
+    write(folder, "x,y", ["images/0.png,0"] * 100)
+    arguments = ("saliency-batch", "--model", model_path, *options)
+    from vis import surveys
+
+    def interrupted(survey, journal):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(surveys, "_finish", interrupted)
+        assert CliRunner().invoke(app, [str(argument) for argument in arguments]).exit_code != 0
+    journal = folder / "saliency.csv.journal"
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:2]))
+    return arguments
+
+
+def test_another_run_is_not_resumed(model_path, folder):
+    arguments = half_a_run(model_path, folder, "--colormap", "viridis")
+    line = refusal(*arguments, "--colormap", "jet", "--resume")
+    assert "--resume" in line
+    assert "another --colormap (viridis, now jet)" in line
+    assert run(*arguments, "--resume")[0] == 0
+
+
+def test_a_changed_input_is_not_resumed(model_path, folder):
+    arguments = half_a_run(model_path, folder)
+    write(folder, "x,y", ["images/1.png,1"] * 200)
+    assert "another --input" in refusal(*arguments, "--resume")
+
+
+def test_without_resume_a_run_starts_anew(model_path, folder):
+    arguments = half_a_run(model_path, folder)
+    before = (folder / "saliency" / "0000" / "0.png").stat().st_mtime_ns
+    assert run(*arguments)[0] == 0
+    assert (folder / "saliency" / "0000" / "0.png").stat().st_mtime_ns > before
+
+
+def test_resuming_what_never_ran_starts_from_the_first_row(model_path, folder):
+    code, out, _ = run("saliency-batch", "--model", model_path, "--resume")
+    assert code == 0
+    assert "no run of saliency.csv to resume" in out

@@ -1,0 +1,207 @@
+"""`vis saliency-batch`, `vis smoothgrad-batch`, `vis gradcam-batch`: a CSV file of images in, one of pictures out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vis.cli import methods
+from vis.cli.messages import gathered_messages, option, refuse
+from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, PreprocessOption, UnsafeOption
+
+if TYPE_CHECKING:
+    import keras
+
+    from vis.surveys import Outcome, Survey
+
+_COLUMNS = {"saliency-batch": "saliency", "smoothgrad-batch": "SmoothGrad", "gradcam-batch": "gradcam"}
+_ERRORS_SHOWN = 20
+
+
+def every_row(
+    name: str,
+    method: methods.Method,
+    settings: dict,
+    *,
+    model: ModelOption,
+    input: Annotated[  # noqa: A002 - the option's name
+        Path, typer.Option(help="A CSV file of images, such as Neural Network Console's output_result.csv.")
+    ] = Path("output_result.csv"),
+    input_variable: Annotated[str, typer.Option(help="The column of the images' paths: x or x:image, say.")] = "x",
+    label_variable: Annotated[
+        str | None,
+        typer.Option(
+            help="The column of the class to explain; 'none' for the predicted class. Y unless given, and the "
+            "predicted class where there is no y.".replace("Y", "'y'", 1),
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="The CSV file to write; pictures go to a folder of its name.")],
+    preprocess: PreprocessOption = Preprocess.unit,
+    html: Annotated[bool, typer.Option("--html", help="Write a page to look through the pictures, too.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was killed; what it had done is kept.")
+    ] = False,
+    custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
+    unsafe: UnsafeOption = False,
+) -> None:
+    """For every row of a CSV file: the CSV file again, with the paths of the pictures in a column more."""
+    from vis.surveys import Survey
+    from vis.tables import Table
+
+    with option("--input"):
+        table = Table(input)
+        count = table.count()
+        if not count:
+            raise ValueError(f"{input} has a header but no rows.")
+    with option("--input-variable"):
+        columns = table.positions(input_variable)
+        if len(columns) > 1:
+            raise ValueError(f"{input_variable!r} is a vector of {len(columns)} columns in {input}, not images.")
+    with option("--label-variable"):
+        labels = _label_variable(table, label_variable)
+    _check_output(output, input)
+    network = methods.load(model, custom_objects, unsafe)
+    with option("--model"):
+        from vis import images
+
+        layout = images.input_layout(network)
+    with option("--preprocess"):
+        images.check_preprocess(preprocess.value, layout)
+    if labels is None:
+        typer.echo(f"{input} has no labels to explain: the predicted class is explained.")
+    survey = Survey(
+        table=table,
+        output=output,
+        column=_COLUMNS[name],
+        input_variable=input_variable,
+        label_variable=labels,
+        preprocess=preprocess.value,
+        explain=method.explain,
+        draw=method.draw,
+        logits=method.logits,
+        predict=html,
+        settings={
+            "--model": _fingerprint(model),
+            "--input": _fingerprint(input),
+            "--input-variable": input_variable,
+            "--label-variable": labels,
+            "--preprocess": preprocess.value,
+            "--html": html,
+            **{f"--{key.replace('_', '-')}": value for key, value in settings.items()},
+        },
+    )
+    _run(survey, network, count, resume, html)
+
+
+for _name, _short_help, _method in (
+    ("saliency-batch", "saliency for every row of a CSV file.", methods.saliency),
+    ("smoothgrad-batch", "smoothgrad for every row of a CSV file.", methods.smoothgrad),
+    ("gradcam-batch", "gradcam for every row of a CSV file.", methods.gradcam),
+):
+    methods.command(_name, _short_help, _method, every_row, f"{_name.removesuffix('-batch')}.csv")
+
+
+def _label_variable(table, given: str | None) -> str | None:
+    """The variable of the labels, or None; only the default may be missing."""
+    if given is not None and given.strip().lower() in ("", "none"):
+        return None
+    try:
+        table.positions(given or "y")
+    except ValueError:
+        if given is not None:
+            raise
+        return None
+    return given or "y"
+
+
+def _check_output(output: Path, source: Path) -> None:
+    with option("--output"):
+        if output.suffix.lower() != ".csv":
+            raise ValueError(f"{output} does not end in .csv. Give the name of a CSV file.")
+        if output.is_dir():
+            raise ValueError(f"{output} is a folder. Give the name of a CSV file.")
+        if not output.parent.is_dir():
+            raise ValueError(f"the folder {output.parent} does not exist. Make it first, or give another.")
+        if output.exists() and output.samefile(source):
+            raise ValueError(f"{output} is the input itself. Give another name.")
+
+
+def _fingerprint(path: Path) -> list:
+    """What tells whether a file is still the same: its name, size and time of change."""
+    state = (path / "saved_model.pb" if path.is_dir() else path).stat()
+    return [path.name, state.st_size, state.st_mtime_ns]
+
+
+def _run(survey: Survey, network: keras.Model, count: int, resume: bool, html: bool) -> None:
+    from vis import surveys
+
+    begin = time.monotonic()
+    if resume and not survey.journal.exists():
+        typer.echo(f"There is no run of {survey.output} to resume: starting from the first row.")
+    failed: list[Outcome] = []
+    outcomes: list[Outcome] = []
+    done = 0
+    try:
+        with option("--resume"):
+            journal = surveys.journal_of(survey, network, resume=resume)
+        with journal, gathered_messages(), _progress(survey.column, count) as bar:
+            resumed = journal.done
+            for number, some in enumerate(surveys.explain(survey, network, journal)):
+                if number < resumed:
+                    bar.initial += len(some)
+                bar.update(len(some))
+                failed += [outcome for outcome in some if outcome.error]
+                done += sum(outcome.picture is not None for outcome in some)
+                if html:
+                    outcomes += some
+        if not done:
+            first = failed[0]
+            refuse(
+                "--input",
+                f"none of the {count} rows could be explained. Row {first.row}: {first.error}. See {survey.errors}",
+            )
+        if html:
+            _write_gallery(survey, outcomes)
+    except OSError as error:
+        refuse("--output", f"{survey.output} cannot be written: {error.strerror or error}.")
+
+    for outcome in failed[:_ERRORS_SHOWN]:
+        typer.echo(f"Row {outcome.row}: {outcome.error}", err=True)
+    if len(failed) > _ERRORS_SHOWN:
+        typer.echo(f"... and {len(failed) - _ERRORS_SHOWN} rows more: see {survey.errors}", err=True)
+    typer.echo(
+        f"{survey.output}: {done:,} of {count:,} rows explained in {time.monotonic() - begin:.0f} s"
+        + (f"; {len(failed):,} could not be, see {survey.errors}" if failed else "")
+    )
+    if failed:
+        raise typer.Exit(1)
+
+
+def _write_gallery(survey: Survey, outcomes: list[Outcome]) -> None:
+    from vis import gallery, surveys
+
+    path = survey.output.with_suffix(".html")
+    explained = "true label" if survey.label_variable is not None else "predicted class"
+    pages = gallery.write(
+        path,
+        surveys.cards(survey, outcomes),
+        title=survey.output.name,
+        explained=f"Each map ({survey.column}) explains the score of the {explained}.",
+        probabilities=any(outcome.probability for outcome in outcomes),
+    )
+    with _progress("gallery", sum(outcome.picture is not None for outcome in outcomes)) as bar:
+        for finished in pages:
+            bar.update(finished)
+    typer.echo(f"Open {path}")
+
+
+def _progress(name: str, count: int):
+    from tqdm import tqdm
+
+    # In a log file, where each state is kept, few of them will do.
+    return tqdm(total=count, unit=" rows", desc=name, mininterval=0.1 if sys.stderr.isatty() else 10)

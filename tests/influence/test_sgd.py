@@ -47,7 +47,7 @@ def test_scores_are_central_finite_differences_of_the_whole_training(name, image
         image_network(dtype="float64"), training, optimizer=OPTIMIZERS[name](), batch_size=8, epochs=2, l2=0.01, seed=3
     )
     scores = scores_of(run, validation)
-    loss = ValidationLoss(run, *validation)
+    loss = ValidationLoss.of_run(run, *validation)
     step = run.compiled()
 
     def trained(example, shift):
@@ -129,7 +129,7 @@ def test_a_harmful_example_is_negative_and_its_removal_lowers_the_loss(tumours):
     run = record(dense_network(), (x, y), batch_size=20, epochs=3)
     scores = scores_of(run, validation)
     assert 7 in np.argsort(scores)[:10]
-    loss = ValidationLoss(run, *validation)
+    loss = ValidationLoss.of_run(run, *validation)
     change = loss(run.retrain(without=[7]).state(3)) - loss(run.state(3))
     assert change < 0
     assert scores[7] == pytest.approx(change, rel=0.1)
@@ -301,9 +301,9 @@ def test_a_subclassed_model(images):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     run = record(Subclassed(5), training, loss=loss, batch_size=8)
     scores = scores_of(run, validation)
-    change = ValidationLoss(run, *validation)(run.retrain(without=[2]).state(1)) - ValidationLoss(run, *validation)(
-        run.state(1)
-    )
+    change = ValidationLoss.of_run(run, *validation)(run.retrain(without=[2]).state(1)) - ValidationLoss.of_run(
+        run, *validation
+    )(run.state(1))
     assert scores[2] == pytest.approx(change, rel=0.2)
 
 

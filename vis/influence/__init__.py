@@ -4,8 +4,21 @@ Record a training run with `record_training`, then ask for a score of every trai
 the validation loss if the example had been left out: negative means that it does harm.
 """
 
+from vis.influence.counterfactual import counterfactual_influence
+from vis.influence.hessian import influence_functions
+from vis.influence.ranking import rank
 from vis.influence.recording import load_training, record_training
 from vis.influence.runs import TrainingRun
 from vis.influence.sgd import sgd_influence
+from vis.influence.tracin import tracin
 
-__all__ = ["TrainingRun", "load_training", "record_training", "sgd_influence"]
+__all__ = [
+    "TrainingRun",
+    "counterfactual_influence",
+    "influence_functions",
+    "load_training",
+    "rank",
+    "record_training",
+    "sgd_influence",
+    "tracin",
+]

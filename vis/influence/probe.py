@@ -22,11 +22,12 @@ from vis.influence.examples import Batch
 from vis.influence.training import TrainingStep, dense_gradients
 
 _EXAMPLES = 8
-# Pairs of ε and the relative error that passes; one of them has to. The second is for layers that compute in float32
-# whatever they are told.
-_PASSES = ((1e-6, 1e-3), (1e-3, 2e-2))
+# Pairs of ε and the relative error that passes. One of them has to, at one of a few points: a kink of ReLU in between
+# the two ends of a difference spoils it. The last pair is for layers that compute in float32 whatever they are told.
+_PASSES = ((1e-7, 1e-3), (1e-8, 1e-3), (1e-3, 2e-2))
 # Where no copy in float64 can be made, rounding and kinks leave only coarse errors to be seen.
 _PASSES_FLOAT32 = ((3e-3, 0.2), (3e-2, 0.2))
+_POINTS = 3
 
 
 def check_second_order(step: TrainingStep, state, batch: Batch) -> None:
@@ -49,14 +50,14 @@ def check_second_order(step: TrainingStep, state, batch: Batch) -> None:
         weights = [tf.cast(weight, tf.float64) for weight in state.weights]
         buffers = [tf.convert_to_tensor(variable) for variable in model.non_trainable_variables]
         doubled = tf.nest.map_structure(_double, batch)
-        errors = [(_error(copied, weights, buffers, doubled, shift), tolerance) for shift, tolerance in _PASSES]
+        error = _least_error(copied, weights, buffers, doubled, _PASSES)
     except (ValueError, TypeError, tf.errors.OpError):
         # A model that cannot be copied, or with a layer that cannot compute in float64.
         model = None
         weights, buffers = (list(map(tf.convert_to_tensor, values)) for values in state[:2])
         batch = tf.nest.map_structure(tf.convert_to_tensor, batch)
-        errors = [(_error(step, weights, buffers, batch, shift), tolerance) for shift, tolerance in _PASSES_FLOAT32]
-    passed = any(error <= tolerance for error, tolerance in errors)
+        error = _least_error(step, weights, buffers, batch, _PASSES_FLOAT32)
+    passed = error == 0
     if model is not None:
         culprits = [] if passed else [layer for layer in addressing.flatten(model) if _is_wrong(layer)]
     else:
@@ -67,7 +68,6 @@ def check_second_order(step: TrainingStep, state, batch: Batch) -> None:
         ]
     if passed and not culprits:
         return
-    error = min(error for error, _ in errors)
     if culprits:
         found = " and ".join(f"'{layer.name}' ({type(layer).__name__})" for layer in culprits)
         advice = "use interpolation='nearest'" if hasattr(culprits[0], "interpolation") else "replace it"
@@ -81,9 +81,20 @@ def check_second_order(step: TrainingStep, state, batch: Batch) -> None:
     )
 
 
-def _error(step: TrainingStep, weights, buffers, batch: Batch, shift: float) -> float:
+def _least_error(step: TrainingStep, weights, buffers, batch: Batch, passes) -> float:
+    """0 as soon as a comparison passes, else the least relative error."""
+    errors = []
+    for point in range(_POINTS):
+        for shift, tolerance in passes:
+            errors.append(_error(step, weights, buffers, batch, shift, point))
+            if errors[-1] <= tolerance:
+                return 0.0
+    return min(errors)
+
+
+def _error(step: TrainingStep, weights, buffers, batch: Batch, shift: float, seed: int) -> float:
     """The relative error of both comparisons, as the norm of a difference of vectors."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     scale = [max(float(tf.math.reduce_std(weight)), 0.1) for weight in weights]
     v = [
         tf.constant(rng.normal(size=weight.shape) * size, weight.dtype)

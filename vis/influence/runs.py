@@ -10,7 +10,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from vis.influence.copying import copy_model, set_values
-from vis.influence.examples import Examples, example_loss, outputs_of
+from vis.influence.examples import Examples, example_loss
 from vis.influence.storage import Storage
 from vis.influence.training import State, TrainingStep
 from vis.influence.update_rules import update_rule
@@ -65,11 +65,6 @@ class TrainingRun:
     def steps_per_epoch(self) -> int:
         """How many steps an epoch has."""
         return len(self._batches) if self._batches is not None else -(-len(self) // self.batch_size)
-
-    @property
-    def outputs(self) -> int | None:
-        """How many outputs the model has, if known."""
-        return outputs_of(self._model)
 
     def order(self, epoch: int) -> list[np.ndarray]:
         """The examples of each step of an epoch, arrays of indices."""

@@ -67,7 +67,7 @@ def sgd_influence(
         raise ValueError(f"weights is {weights!r}. Give 'exact', 'epoch' or 'final'.")
     if epochs is not None and (isinstance(epochs, bool) or epochs != int(epochs) or not 1 <= epochs <= run.epochs):
         raise ValueError(f"epochs is {epochs!r}, but the run has 1 to {run.epochs} of them to go back.")
-    validation = ValidationLoss(run, x_val, y_val)
+    validation = ValidationLoss.of_run(run, x_val, y_val)
     run.cached("probe", lambda: check_second_order(run.step, run.state(0), run.examples.batch(slice(0, 8))))
     final = _tensors(run.state(run.epochs))
     adjoint = _at_the_end(final, *validation.gradient(final))

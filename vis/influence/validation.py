@@ -8,18 +8,21 @@ import numpy as np
 import tensorflow as tf
 
 from vis import VisWarning
-from vis.influence.examples import Examples, check_labels, same_examples
+from vis.influence.examples import Examples, check_labels, outputs_of, same_examples
 from vis.influence.runs import TrainingRun
-from vis.influence.training import State, compiled, dense_gradients, signature
+from vis.influence.training import State, TrainingStep, compiled, dense_gradients, signature
 
 _BATCH = 128
 
 
 class ValidationLoss:
-    """The validation loss of a run, as a function of the model's variables.
+    """The validation loss, as a function of the model's variables.
 
     Args:
-        run: The training run, which tells the model and the loss.
+        step: A training step, which tells the model and the loss of an example.
+        state: A `State`, for its shapes.
+        loss: The Keras loss.
+        training: The training examples.
         x_val: (examples, ...), or several inputs.
         y_val: (examples,) or (examples, ...).
 
@@ -30,21 +33,26 @@ class ValidationLoss:
         VisWarning: These are the training examples.
     """
 
-    def __init__(self, run: TrainingRun, x_val, y_val):
-        self.examples = Examples(run.step.model, x_val, y_val, names=("x_val", "y_val", ""))
-        check_labels(run.loss, self.examples.labels, run.outputs, "y_val")
-        if same_examples(run.examples, self.examples):
+    def __init__(self, step: TrainingStep, state: State, loss, training: Examples, x_val, y_val):
+        self.examples = Examples(step.model, x_val, y_val, names=("x_val", "y_val", ""))
+        check_labels(loss, self.examples.labels, outputs_of(step.model), "y_val")
+        if same_examples(training, self.examples):
             warnings.warn(
                 "x_val and y_val are the training examples: the scores tell what lowers the training loss, not what "
                 "helps on new data.",
                 VisWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
-        self.step = run.step
-        state, *_ = signature(run.state(0), run.examples)
+        self.step = step
+        state, *_ = signature(state, training)
         batch = self.examples.specification()
         self._value = compiled(self.total, [state.weights, state.buffers, batch])
         self._gradient = compiled(self._differentiated, [state.weights, state.buffers, batch])
+
+    @classmethod
+    def of_run(cls, run: TrainingRun, x_val, y_val) -> ValidationLoss:
+        """The validation loss of a training run."""
+        return cls(run.step, run.state(0), run.loss, run.examples, x_val, y_val)
 
     def __call__(self, state: State) -> float:
         """The mean loss."""

@@ -1,0 +1,144 @@
+"""Influence: what the scores cost, how near to true retraining they rank, and what they find among wrong labels."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from benchmarks.harness import Row, benchmark, compare
+from vis.influence import counterfactual_influence, record_training, sgd_influence
+from vis.influence.sgd import compiled_backward, floating
+
+
+class Network(NamedTuple):
+    """A small network and how it is trained: its hidden ReLU layers, optimizer, epochs, and the least Kendall's τ."""
+
+    units: tuple[int, ...]
+    optimizer: Callable
+    epochs: int
+    least: float
+
+
+NETWORKS = {
+    "logistic regression, SGD": Network((), lambda: keras.optimizers.SGD(0.05), 20, 0.90),
+    "[8, 8] ReLU, SGD": Network((8, 8), lambda: keras.optimizers.SGD(0.01), 20, 0.70),
+    "[8, 8] ReLU, momentum": Network((8, 8), lambda: keras.optimizers.SGD(0.001, momentum=0.9), 20, 0.70),
+    "[8, 8] ReLU, Adam": Network((8, 8), lambda: keras.optimizers.Adam(0.002), 5, 0.55),
+}
+
+
+@benchmark("influence")
+def influence(quick):
+    """Scores of training data: cost beside a training step, rank beside true retraining, wrong labels found."""
+    yield from _speed(quick)
+    yield _many_runs()
+    yield from _ranks(seeds=1 if quick else 3)
+
+
+def _speed(quick):
+    x = np.random.default_rng(0).random((64, 28, 28, 1), np.float32)
+    run = record_training(
+        mnist_network(), x, np.arange(64) % 10, optimizer=keras.optimizers.SGD(0.01), batch_size=64, progress=False
+    )
+    state = tf.nest.map_structure(tf.constant, run.state(0))
+    u = tuple(tf.ones_like(value) for value in floating(state))
+    batch = tf.nest.map_structure(tf.constant, run.examples.batch(np.arange(64)))
+    arguments = (state, tf.constant(0, tf.int64), tf.constant(0.01), batch)
+    step, backward = run.compiled(), compiled_backward(run.step, run.state(0), run.examples)
+    loop = _loop(run)
+    ones = tf.ones(64)
+
+    def ours():
+        return backward(*arguments, ones, u)[0].numpy()
+
+    np.testing.assert_allclose(ours(), loop(*arguments, u).numpy(), rtol=1e-3, atol=1e-5)
+    repeats = 7 if quick else 31
+    yield compare(ours, lambda: step(*arguments, ones)[1].numpy(), repeats).row("scores and adjoint / step", 2.5)
+    yield compare(ours, lambda: loop(*arguments, u).numpy(), repeats).row("scores and adjoint / loop", 0.25)
+
+
+def mnist_network():
+    """Two convolutions, for 28 by 28 pixels."""
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(16, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+
+
+def _loop(run):
+    """The scores of a batch as a compiled loop over its examples, a gradient each; not even the next adjoint."""
+
+    @tf.function(autograph=False)
+    def loop(state, number, rate, batch, u):
+        def score(i):
+            with tf.GradientTape() as tape:
+                tape.watch(state.weights)
+                one = tf.nest.map_structure(lambda array: array[i : i + 1], batch)
+                losses, _, _ = run.step.losses(state.weights, state.buffers, one, training=True)
+                loss = tf.reduce_sum(losses)
+            gradients = tape.gradient(loss, state.weights)
+            return -rate / 64 * tf.add_n([tf.reduce_sum(g * v) for g, v in zip(gradients, u, strict=False)])
+
+        return tf.map_fn(score, tf.range(64), fn_output_signature=tf.float32)
+
+    return loop
+
+
+def _many_runs():
+    (training, validation) = tumours(0)
+    run = record_training(dense_network((8, 8)), *training, optimizer="sgd", epochs=80, batch_size=20, progress=False)
+    begin = time.perf_counter()
+    counterfactual_influence(run, *validation, progress=False)
+    seconds = time.perf_counter() - begin
+    return Row("200 runs x 800 steps", f"{seconds:.1f} s", "", seconds, 60, "s")
+
+
+def _ranks(seeds):
+    from scipy.stats import kendalltau
+
+    for name, network in NETWORKS.items():
+        for seed in range(seeds):
+            training, validation = tumours(seed)
+            run = record_training(
+                dense_network(network.units, seed=seed),
+                *training,
+                optimizer=network.optimizer(),
+                epochs=network.epochs,
+                batch_size=20,
+                seed=seed,
+                progress=False,
+            )
+            truth = counterfactual_influence(run, *validation, progress=False)
+            tau = kendalltau(truth, sgd_influence(run, *validation, progress=False)).statistic
+            yield Row(f"{name}, seed {seed}", f"τ {tau:.2f}", "retraining", 1 - tau, 1 - network.least, "1-τ")
+
+
+def tumours(seed):
+    """Scikit-learn's breast cancer data, standardized: 200 to train with and 200 to validate, each (x, y)."""
+    from sklearn.datasets import load_breast_cancer
+
+    x, y = load_breast_cancer(return_X_y=True)
+    rows = np.random.default_rng(seed).permutation(len(x))
+    x = ((x - x.mean(axis=0)) / x.std(axis=0)).astype(np.float32)
+    return (x[rows[:200]], y[rows[:200]]), (x[rows[200:400]], y[rows[200:400]])
+
+
+def dense_network(units, seed=0):
+    """ReLU layers and a sigmoid, for 30 numbers."""
+    stack = [keras.Input((30,))]
+    for position, size in enumerate(units):
+        initializer = keras.initializers.HeNormal(seed=seed + position)
+        stack.append(layers.Dense(size, activation="relu", kernel_initializer=initializer))
+    stack.append(layers.Dense(1, activation="sigmoid", kernel_initializer=keras.initializers.GlorotUniform(seed=seed)))
+    return keras.Sequential(stack)

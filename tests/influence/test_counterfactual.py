@@ -1,0 +1,83 @@
+"""The ground truth itself, and how near to it the scores come."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from influence.networks import dense_network, image_network
+from scipy.stats import kendalltau
+
+from benchmarks.influence import NETWORKS
+from vis.influence import counterfactual_influence, record_training, sgd_influence
+from vis.influence.validation import ValidationLoss
+
+
+def record(model, training, **options):
+    return record_training(model, *training, **{"optimizer": keras.optimizers.SGD(0.1), "progress": False, **options})
+
+
+@pytest.fixture(scope="module")
+def images(small_images):
+    x, y = small_images
+    return (x[:24], y[:24]), (x[100:140], y[100:140])
+
+
+@pytest.mark.parametrize(
+    "network", [lambda: dense_network([8, 8]), lambda: dense_network([4], dropout=0.5)], ids=["dense", "dropout"]
+)
+def test_runs_at_once_are_those_that_retrain_makes(network, tumours):
+    training, validation = tumours
+    run = record(network(), training, optimizer=keras.optimizers.Adam(0.01), batch_size=32, epochs=2)
+    changes = counterfactual_influence(run, *validation, [5, 180, 33, 9], progress=False)
+    loss = ValidationLoss.of_run(run, *validation)
+    expected = [loss(run.retrain(without=[i]).state(2)) - loss(run.state(2)) for i in (5, 180, 33, 9)]
+    np.testing.assert_allclose(changes, expected, rtol=1e-3, atol=3e-7)
+
+
+def test_networks_that_cannot_be_batched_run_in_turn(images):
+    training, validation = images
+    run = record(image_network(), training, batch_size=8, epochs=2)
+    changes = counterfactual_influence(run, *validation, [23, 2, 7, 11], progress=False)
+    loss = ValidationLoss.of_run(run, *validation)
+    expected = [loss(run.retrain(without=[i]).state(2)) - loss(run.state(2)) for i in (23, 2, 7, 11)]
+    np.testing.assert_allclose(changes, expected, atol=1e-7)
+    assert (np.abs(changes) > 1e-5).all()
+
+
+def test_all_of_them_is_the_default(tumours):
+    training, validation = tumours
+    run = record(dense_network(), training, batch_size=50)
+    changes = counterfactual_influence(run, *validation, progress=False)
+    assert changes.shape == (200,)
+    np.testing.assert_allclose(
+        changes[[7, 3]], counterfactual_influence(run, *validation, [7, 3], progress=False), atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("network", [dense_network, image_network], ids=["together", "in turn"])
+def test_an_example_that_never_occurs_changes_nothing(network, tumours, images):
+    training, validation = tumours if network is dense_network else images
+    run = record(network(), training, batches=[np.arange(10)], epochs=2)
+    changes = counterfactual_influence(run, *validation, [3, 15, 4, 5, 20], progress=False)
+    assert (changes[[1, 4]] == 0).all()
+    assert (changes[[0, 2, 3]] != 0).all()
+
+
+def test_an_example_out_of_range_is_refused(tumours):
+    training, validation = tumours
+    run = record(dense_network(), training)
+    with pytest.raises(ValueError, match="indices holds 200, but the examples are 0 to 199"):
+        counterfactual_influence(run, *validation, [1, 200])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_sgd_influence_ranks_as_true_retraining_does(name, tumours):
+    training, validation = tumours
+    network = NETWORKS[name]
+    run = record(
+        dense_network(network.units), training, optimizer=network.optimizer(), epochs=network.epochs, batch_size=20
+    )
+    truth = counterfactual_influence(run, *validation, progress=False)
+    tau = kendalltau(truth, sgd_influence(run, *validation, progress=False)).statistic
+    assert tau >= network.least

@@ -1,0 +1,215 @@
+"""Influence functions: what the optimum would be without an example, to first order, from the Hessian there.
+
+Koh & Liang, "Understanding Black-box Predictions via Influence Functions" (2017, arXiv 1703.04730). With H the Hessian
+of the mean training loss at the trained weights, and δ a damping that makes it positive definite,
+
+    score_i = (1/n) ∇ℓ_iᵀ (H + δI)⁻¹ ∇L_val
+
+is the change of the validation loss if example i is left out: the optimum moves by (1/n) H⁻¹∇ℓ_i. It holds for a model
+at the minimum of its training loss; `sgd_influence` asks for none.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from vis import VisWarning
+from vis.influence.examples import Examples, check_labels, example_loss, outputs_of
+from vis.influence.probe import check_second_order
+from vis.influence.tracin import gradients_along
+from vis.influence.training import State, TrainingStep, compiled, seeded, signature
+from vis.influence.update_rules import update_rule
+from vis.influence.validation import ValidationLoss
+
+_BATCH = 128
+
+
+def influence_functions(
+    model,
+    x,
+    y,
+    x_val,
+    y_val,
+    *,
+    loss=None,
+    damping: float = 0.01,
+    solver: str = "cg",
+    l2: float = 0.0,
+    sample_weight=None,
+    iterations: int | None = None,
+    tolerance: float = 1e-4,
+    scale: float = 10.0,
+    batch_size: int = 32,
+    samples: int = 1,
+    seed: int = 0,
+    progress: bool = True,
+) -> np.ndarray:
+    """Scores every training example by influence functions, from the trained model alone.
+
+    Args:
+        model: A trained Keras model of one output; it is not changed.
+        x: The training inputs, (examples, ...); for several inputs a list or dict of arrays.
+        y: The training labels, (examples,) or (examples, ...).
+        x_val: Validation inputs, as `x`.
+        y_val: Validation labels, as `y`.
+        loss: A Keras loss or its name; None for the compiled one, else the one that goes with the last layer.
+        damping: δ, added to the Hessian's diagonal.
+        solver: `'cg'`: conjugate gradient on all examples. `'lissa'`: the stochastic Neumann series of Agarwal, Bullins
+            & Hazan (2016, arXiv 1602.03943), a batch an iteration, for data too large for the former.
+        l2: λ; ½λ‖θ‖² is part of each example's loss.
+        sample_weight: (examples,), a factor for each example's loss.
+        iterations: The most iterations; None for 100 (`'cg'`) or 1000 (`'lissa'`).
+        tolerance: `'cg'` ends when the residual is this small, relative to ‖∇L_val‖.
+        scale: `'lissa'` divides the Hessian by it; it must exceed the largest eigenvalue.
+        batch_size: Examples an iteration of `'lissa'`.
+        samples: How often `'lissa'` is run, the mean being taken.
+        seed: Of the batches of `'lissa'`.
+        progress: Whether to show progress bars.
+
+    Returns:
+        (training examples,), float64. Negative: leaving the example out lowers the validation loss, it is harmful.
+        Dropout is off and batch normalization takes its moving averages.
+
+    Raises:
+        ValueError: A model whose second derivatives are wrong in TensorFlow, a solver that does not converge, bad
+            arguments.
+
+    Warns:
+        VisWarning: The validation examples are the training examples; a Hessian with negative eigenvalues beyond the
+            damping, where conjugate gradient stops; too few iterations.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer='ones')])
+        >>> x = np.array([[1.0], [2.0], [3.0], [1.0]])
+        >>> y = np.array([1.1, 2.0, 2.9, -9.0])  # the last one is wrong
+        >>> influence_functions(model, x, y, x[:3] + 0.5, y[:3] + 0.6, progress=False).argmin().item()
+        3
+    """
+    if solver not in ("cg", "lissa"):
+        raise ValueError(f"solver is {solver!r}. Give 'cg' or 'lissa'.")
+    if damping < 0:
+        raise ValueError(f"damping is {damping}. Give a number of at least 0.")
+    examples = Examples(model, x, y, sample_weight)
+    loss, each = example_loss(model, loss, examples.labels)
+    check_labels(loss, examples.labels, outputs_of(model))
+    step = TrainingStep(model, each, update_rule("sgd"), l2)
+    state = step.initial([variable.numpy() for variable in model.trainable_variables], seeded(model, seed))
+    check_second_order(step, state, examples.batch(slice(0, 8)))
+    validation = ValidationLoss(step, state, loss, examples, x_val, y_val)
+    gradient = [value.numpy().astype(np.float64) for value in validation.gradient(state)[0]]
+    product = _hessian_product(step, state, examples)
+
+    if solver == "cg":
+        rows = [np.arange(start, min(start + _BATCH, len(examples))) for start in range(0, len(examples), _BATCH)]
+
+        def of_all(v):
+            parts = [(len(part) / len(examples), product(v, part)) for part in rows]
+            hessian = [sum(share * part[i] for share, part in parts) for i in range(len(v))]
+            return [h + damping * u for h, u in zip(hessian, v, strict=True)]
+
+        solution = _conjugate_gradient(of_all, gradient, iterations or 100, tolerance, progress)
+    else:
+        solution = _lissa(
+            product, gradient, len(examples), damping, scale, iterations or 1000, batch_size, samples, seed, progress
+        )
+
+    along = gradients_along(step, state, examples)
+    direction = tuple(tf.constant(value, weight.dtype) for value, weight in zip(solution, state.weights, strict=True))
+    scores = [
+        along(state.weights, state.buffers, examples.batch(slice(start, start + _BATCH)), direction).numpy()
+        for start in range(0, len(examples), _BATCH)
+    ]
+    return np.concatenate(scores).astype(np.float64) / len(examples)
+
+
+def _hessian_product(step: TrainingStep, state: State, examples: Examples) -> Callable:
+    """A function of a direction and indices to the product with the Hessian of these examples' mean loss."""
+
+    def product(batch, direction):
+        with tf.GradientTape(watch_accessed_variables=False) as outer:
+            outer.watch(weights)
+            with tf.GradientTape(watch_accessed_variables=False) as inner:
+                inner.watch(weights)
+                ones = tf.ones_like(batch.sample_weight)
+                objective, _ = step.objective(weights, state.buffers, batch, ones, training=False)
+            gradients = inner.gradient(objective, weights, unconnected_gradients="zero")
+            along = tf.add_n(
+                [tf.reduce_sum(tf.convert_to_tensor(g) * v) for g, v in zip(gradients, direction, strict=True)]
+            )
+        found = outer.gradient(along, weights, unconnected_gradients="zero")
+        return [tf.convert_to_tensor(value) for value in found]
+
+    weights = state.weights
+    specs = signature(state, examples)
+    call = compiled(product, [specs[3], specs[0].weights])
+
+    def of(direction, indices):
+        direction = tuple(tf.constant(v, weight.dtype) for v, weight in zip(direction, weights, strict=True))
+        return [value.numpy().astype(np.float64) for value in call(examples.batch(indices), direction)]
+
+    return of
+
+
+def _dot(left, right) -> float:
+    return sum(float(np.vdot(a, b)) for a, b in zip(left, right, strict=True))
+
+
+def _conjugate_gradient(product: Callable, b: list, iterations: int, tolerance: float, progress: bool) -> list:
+    """Solves A s = b for a positive definite A (Hestenes & Stiefel, 1952)."""
+    s = [np.zeros_like(value) for value in b]
+    residual, direction = b, b
+    square = first = _dot(b, b)
+    with tqdm(total=iterations, desc="Solving", unit="iteration", disable=not progress) as bar:
+        for _ in range(iterations):
+            if square <= tolerance**2 * first:
+                return s
+            product_of = product(direction)
+            curvature = _dot(direction, product_of)
+            if curvature <= 0:
+                warnings.warn(
+                    "the Hessian has a negative eigenvalue beyond the damping, so that the model is at no minimum: the "
+                    "solution found so far is taken. Raise damping, or use sgd_influence.",
+                    VisWarning,
+                    stacklevel=3,
+                )
+                return s if any(value.any() for value in s) else b
+            length = square / curvature
+            s = [value + length * step for value, step in zip(s, direction, strict=True)]
+            residual = [value - length * step for value, step in zip(residual, product_of, strict=True)]
+            previous, square = square, _dot(residual, residual)
+            direction = [value + square / previous * step for value, step in zip(residual, direction, strict=True)]
+            bar.update()
+    if square > tolerance**2 * first:
+        warnings.warn(
+            f"conjugate gradient left a residual of {np.sqrt(square / first):.1e} after {iterations} iterations, above "
+            f"tolerance={tolerance}. Raise iterations or damping.",
+            VisWarning,
+            stacklevel=3,
+        )
+    return s
+
+
+def _lissa(product, b, count, damping, scale, iterations, batch_size, samples, seed, progress) -> list:
+    """H ← b + h - (H_batch + δI) h / scale, whose fixed point is scale (H + δI)⁻¹ b."""
+    total = [np.zeros_like(value) for value in b]
+    rng = np.random.default_rng(seed)
+    limit = 1e6 * np.sqrt(_dot(b, b)) * iterations
+    with tqdm(total=samples * iterations, desc="Solving", unit="iteration", disable=not progress) as bar:
+        for _ in range(samples):
+            h = b
+            for _ in range(iterations):
+                hessian = product(h, rng.choice(count, min(batch_size, count), replace=False))
+                h = [v + u - (hu + damping * u) / scale for v, u, hu in zip(b, h, hessian, strict=True)]
+                bar.update()
+                if not np.sqrt(_dot(h, h)) < limit:
+                    raise ValueError(
+                        f"lissa does not converge with scale={scale}: the Hessian has a larger eigenvalue. Raise scale."
+                    )
+            total = [t + u / (scale * samples) for t, u in zip(total, h, strict=True)]
+    return total

@@ -1,0 +1,107 @@
+"""TracIn: how much each example's own steps lowered the validation loss, read off the recorded checkpoints.
+
+Pruthi, Liu, Kale & Sundararajan, "Estimating Training Data Influence by Tracing Gradient Descent" (2020, arXiv
+2002.08484), TracInCP. With θ_k the weights at the end of epoch k, η_k the learning rate there and B the batch size,
+
+    score_i = Σ_k (η_k / B) ∇ℓ_i(θ_k)·∇L_val(θ_k)
+
+It takes no second derivative, and knows nothing of what later steps made of an earlier one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from vis.influence.examples import Batch
+from vis.influence.runs import TrainingRun
+from vis.influence.training import TrainingStep, compiled, signature
+from vis.influence.validation import ValidationLoss
+
+_BATCH = 128
+
+
+def tracin(run: TrainingRun, x_val, y_val, *, progress: bool = True) -> np.ndarray:
+    """Scores every training example by the checkpoints of a run.
+
+    Args:
+        run: From `record_training`.
+        x_val: Validation inputs, (examples, ...); for several inputs a list or dict of arrays.
+        y_val: Validation labels, (examples,) or (examples, ...).
+        progress: Whether to show a progress bar.
+
+    Returns:
+        (training examples,), float64. Negative: the example's steps raised the validation loss, it is harmful. Dropout
+        is off and batch normalization takes its moving averages.
+
+    Raises:
+        ValueError: A validation set that does not fit the model.
+
+    Warns:
+        VisWarning: The validation examples are the training examples.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from vis.influence import record_training
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer='zeros')])
+        >>> x = np.array([[1.0], [2.0], [3.0], [1.0]])
+        >>> y = np.array([2.0, 4.0, 6.0, -9.0])  # the last one is wrong
+        >>> run = record_training(model, x, y, optimizer='sgd', epochs=3, progress=False)
+        >>> tracin(run, x[:3] + 0.5, y[:3] + 1, progress=False).argmin().item()
+        3
+    """
+    validation = ValidationLoss.of_run(run, x_val, y_val)
+    along = run.cached("gradients along", lambda: gradients_along(run.step, run.state(0), run.examples))
+    rates = run.learning_rates()
+    scores = np.zeros(len(run))
+    parts = range(0, len(run), _BATCH)
+    with tqdm(total=run.epochs * len(parts), desc="Scoring", unit="batch", disable=not progress) as bar:
+        for epoch in range(run.epochs):
+            state = run.state(epoch + 1)
+            gradient, _ = validation.gradient(state)
+            order = run.order(epoch)
+            # How much of a step each example was: 1/B each time that it occurred.
+            share = np.zeros(len(run))
+            for indices in order:
+                np.add.at(share, indices, run.example_weights(indices) / len(indices))
+            rate = rates[(epoch + 1) * run.steps_per_epoch - 1]
+            for start in parts:
+                part = slice(start, start + _BATCH)
+                slopes = along(state.weights, state.buffers, run.examples.batch(part), tuple(gradient))
+                scores[part] += rate * share[part] * slopes.numpy()
+                bar.update()
+    return scores
+
+
+def gradients_along(step: TrainingStep, state, examples):
+    """The derivative of each example's loss along a direction in the space of weights, as one compiled function.
+
+    Args:
+        step: A training step.
+        state: A `State`, for its shapes.
+        examples: The examples, for their shapes.
+
+    Returns:
+        A function of weights, buffers, a batch and the direction (a tuple of tensors like the weights) to ∇ℓ_i·v,
+        (examples,), the model predicting: without dropout, with moving averages.
+    """
+
+    def along(weights, buffers, batch: Batch, direction):
+        # ∂(∇Σ w_i ℓ_i · v)/∂w_i: one pass for all examples, linear in w, so that no second derivative is in it.
+        ones = tf.ones_like(batch.sample_weight)
+        with tf.GradientTape(watch_accessed_variables=False) as outer:
+            outer.watch(ones)
+            with tf.GradientTape(watch_accessed_variables=False) as inner:
+                inner.watch(weights)
+                losses, _, _ = step.losses(weights, buffers, batch, training=False)
+                losses = losses * batch.sample_weight + step.decay(weights)
+                total = tf.reduce_sum(ones * losses)
+            gradients = inner.gradient(total, weights, unconnected_gradients="zero")
+            product = tf.add_n(
+                [tf.reduce_sum(tf.convert_to_tensor(g) * v) for g, v in zip(gradients, direction, strict=True)]
+            )
+        return outer.gradient(product, ones)
+
+    specs = signature(state, examples)
+    return compiled(along, [specs[0].weights, specs[0].buffers, specs[3], specs[0].weights])

@@ -1,0 +1,223 @@
+"""`vis influence` and `vis influence-tabular`: CSV files in, ranked CSV files out."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from keras import layers
+from PIL import Image
+from typer.testing import CliRunner
+
+from benchmarks.influence import tumours
+from vis.cli import app
+from vis.influence import influence_functions, rank, record_training, sgd_influence, tracin
+
+
+def run(*arguments) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(digits, tmp_path_factory):
+    """40 training and 30 validation digits as files, their CSVs, and two models, one compiled."""
+    folder = tmp_path_factory.mktemp("influence")
+    (folder / "pictures").mkdir()
+    rng = np.random.default_rng(0)
+    for name, x, y, count in (
+        ("train", digits.x_train, digits.y_train, 40),
+        ("val", digits.x_test, digits.y_test, 30),
+    ):
+        lines = ["x:image,y:label,note"]
+        for number, row in enumerate(rng.permutation(len(x))[:count]):
+            path = f"pictures/{name}{number}.png"
+            Image.fromarray(np.round(x[row, ..., 0] * 255).astype(np.uint8)).save(folder / path)
+            lines.append(f'{path},{y[row]},"kept, or not"')
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(2, 5, strides=4, activation="relu", kernel_initializer=keras.initializers.HeNormal(seed=1)),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax", kernel_initializer=keras.initializers.GlorotUniform(seed=1)),
+        ]
+    )
+    model.save(folder / "plain.keras")
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    model.save(folder / "compiled.keras")
+    model.save(folder / "compiled.h5")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def table_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tabular")
+    for name, (x, y) in zip(("train", "val"), tumours(0), strict=True):
+        frame = pd.DataFrame(x[:60, :4], columns=["x__0:radius", "x__1:texture", "x__2:perimeter", "x__3:area"])
+        frame["y:label"] = y[:60]
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            layers.Dense(1, activation="sigmoid", kernel_initializer=keras.initializers.GlorotUniform(seed=1)),
+        ]
+    )
+    model.save(folder / "model.keras")
+    return folder
+
+
+def arrays(folder, name):
+    table = pd.read_csv(folder / f"{name}.csv")
+    x = np.stack([np.asarray(Image.open(folder / path), np.float32)[..., None] / 255 for path in table["x:image"]])
+    return x, table["y:label"].to_numpy()
+
+
+def files(folder, output, model="plain.keras"):
+    return (
+        "--model", folder / model, "--input-train", folder / "train.csv", "--input-val", folder / "val.csv",
+        "--output", output,
+    )  # fmt: skip
+
+
+def test_images_are_ranked_by_the_library_s_scores(folder, tmp_path):
+    output = tmp_path / "influence.csv"
+    code, out, _ = run(
+        "influence", *files(folder, output), "--batch-size", 16, "--n-trials", 2, "--seed", 3, "--epochs", 2
+    )
+    assert code == 0
+    assert "40 rows, the most harmful first" in out
+    model = keras.saving.load_model(folder / "plain.keras", compile=False)
+    scores = []
+    for seed in (3, 4):
+        recorded = record_training(
+            model,
+            *arrays(folder, "train"),
+            optimizer=keras.optimizers.SGD(0.05),
+            epochs=2,
+            batch_size=16,
+            seed=seed,
+            progress=False,
+        )
+        scores.append(sgd_influence(recorded, *arrays(folder, "val"), progress=False))
+    written = pd.read_csv(output)
+    assert list(written.columns) == ["x:image", "y:label", "influence", "datasource_index"]
+    expected = rank(scores)
+    np.testing.assert_allclose(written["influence"], expected["influence"], rtol=1e-4, atol=1e-8)
+    assert written["datasource_index"].tolist() == expected["datasource_index"].tolist()
+    assert (written["influence"].diff().dropna() >= 0).all()
+    assert written["x:image"].tolist() == [f"pictures/train{i}.png" for i in written["datasource_index"]]
+
+
+@pytest.mark.parametrize("model", ["compiled.keras", "compiled.h5"])
+def test_the_model_file_s_optimizer_is_used(model, folder, tmp_path):
+    outputs = [tmp_path / "own.csv", tmp_path / "given.csv", tmp_path / "other.csv"]
+    run("influence", *files(folder, outputs[0], model), "--n-trials", 1)
+    run("influence", *files(folder, outputs[1]), "--n-trials", 1, "--optimizer", "adam", "--learning-rate", 0.01)
+    run("influence", *files(folder, outputs[2]), "--n-trials", 1)
+    own, given, other = (pd.read_csv(output)["influence"] for output in outputs)
+    np.testing.assert_allclose(own, given, rtol=1e-4, atol=1e-9)
+    assert not np.allclose(own, other)
+
+
+@pytest.mark.parametrize("method", ["tracin", "hessian"])
+def test_other_methods(method, table_folder, tmp_path):
+    code, _, _ = run("influence-tabular", *files(table_folder, tmp_path / "a.csv", "model.keras"), "--method", method)
+    assert code == 0
+    written = pd.read_csv(tmp_path / "a.csv")
+    training, validation = (pd.read_csv(table_folder / f"{name}.csv") for name in ("train", "val"))
+    model = keras.saving.load_model(table_folder / "model.keras", compile=False)
+    data = [part for t in (training, validation) for part in (t.iloc[:, :4].to_numpy("float32"), t["y:label"])]
+    if method == "hessian":
+        expected = influence_functions(model, *data, l2=0.001, progress=False)
+    else:
+        runs = [
+            record_training(
+                model,
+                *data[:2],
+                optimizer=keras.optimizers.SGD(0.001),
+                batch_size=64,
+                seed=seed,
+                l2=0.001,
+                progress=False,
+            )
+            for seed in range(6)
+        ]
+        expected = np.mean([tracin(each, *data[2:], progress=False) for each in runs], axis=0)
+    np.testing.assert_allclose(written["influence"], np.sort(expected), rtol=1e-3, atol=1e-9)
+
+
+def test_a_table_keeps_its_columns_behind_the_scores(table_folder, tmp_path):
+    output = tmp_path / "sgd_influence_tabular.csv"
+    code, _, _ = run(
+        "influence-tabular", *files(table_folder, output, "model.keras"), "--n_trials", 2, "--weights", "final"
+    )
+    assert code == 0
+    written, training = (pd.read_csv(path, dtype=str) for path in (output, table_folder / "train.csv"))
+    assert list(written.columns) == ["index", "influence", "datasource_index", *training.columns]
+    assert written["index"].tolist() == [str(i) for i in range(60)]
+    order = written["datasource_index"].astype(int)
+    pd.testing.assert_frame_equal(
+        written[training.columns], training.iloc[order].reset_index(drop=True), check_dtype=False
+    )
+    again = tmp_path / "again.csv"
+    run("influence-tabular", *files(table_folder, again, "model.keras"), "--n-trials", 2, "--weights", "final")
+    assert again.read_bytes() == output.read_bytes()
+
+
+def test_bad_rows_are_left_out_and_named(folder, tmp_path):
+    lines = (folder / "train.csv").read_text().splitlines()
+    lines[3] = "pictures/missing.png,1,"
+    lines[6] = "pictures/train5.png,many,"
+    broken = folder / "broken.csv"
+    broken.write_text("\n".join(lines) + "\n")
+    output = tmp_path / "a.csv"
+    arguments = list(files(folder, output))
+    arguments[3] = broken
+    code, out, err = run("influence", *arguments, "--n-trials", 1)
+    assert code == 1
+    assert "broken.csv, row 2: " in err
+    assert "broken.csv, row 5: 'many' is not a number" in err
+    assert "38 rows, the most harmful first; 2 rows could not be read" in out
+    assert sorted(pd.read_csv(output)["datasource_index"]) == [i for i in range(40) if i not in (2, 5)]
+
+
+def test_html_shows_the_extremes(folder, tmp_path):
+    code, out, _ = run("influence", *files(folder, tmp_path / "a.csv"), "--n-trials", 1, "--html")
+    assert code == 0
+    assert f"Open {tmp_path / 'a.html'}" in out
+    page = (tmp_path / "a.html").read_text()
+    assert page.count("data:image/png;base64,") == 40
+    assert page.index("Most harmful") < page.index("Most helpful")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("--input-train", "nothing.csv"), "nothing.csv does not exist"),
+        (("--label-variable", "z"), "has no column 'z'"),
+        (("--output", "a.txt"), "not the name of a CSV file"),
+        (("--optimizer", "ftrl"), "--optimizer"),
+        (("--learning-rate", "-1"), "--learning-rate"),
+        (("--model", "nothing.keras"), "--model"),
+    ],
+)
+def test_bad_options_are_refused_in_a_line(folder, tmp_path, change, words):
+    code, _, err = run("influence", *files(folder, tmp_path / "a.csv"), *change)
+    assert code == 2
+    assert words in err.splitlines()[-1]
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_labels_out_of_range_are_refused(folder, tmp_path):
+    text = (folder / "train.csv").read_text().replace("train7.png,", "train7.png,1", 1)
+    (folder / "high.csv").write_text(text)
+    arguments = list(files(folder, tmp_path / "a.csv"))
+    arguments[3] = folder / "high.csv"
+    code, _, err = run("influence", *arguments)
+    assert code == 2
+    assert "classes 0 to 9" in err

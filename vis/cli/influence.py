@@ -1,0 +1,388 @@
+"""`vis influence` and `vis influence-tabular`: which rows of a training set helped, and which did harm."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from vis.cli import methods
+from vis.cli.app import app
+from vis.cli.messages import gathered_messages, option, refuse
+from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, PreprocessOption, UnsafeOption
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import pandas as pd
+
+    from vis.tables import Table
+
+_ERRORS_SHOWN = 20
+_SHOWN = 100  # examples of each kind on the page
+
+
+class Init(str, Enum):
+    """Where training starts."""
+
+    weights = "weights"
+    fresh = "fresh"
+
+
+class Weights(str, Enum):
+    """At whose weights the steps are differentiated."""
+
+    exact = "exact"
+    epoch = "epoch"
+    final = "final"
+
+
+class Scoring(str, Enum):
+    """How examples are scored."""
+
+    sgd = "sgd"
+    tracin = "tracin"
+    hessian = "hessian"
+
+
+class _Set(NamedTuple):
+    """The rows of a CSV file that could be read: their numbers, inputs and labels; and how many could not."""
+
+    table: Table
+    rows: list[int]
+    x: np.ndarray
+    y: np.ndarray
+    failed: int
+
+
+class _Training(NamedTuple):
+    """How to train, as the options have it."""
+
+    batch_size: int
+    epochs: int
+    n_trials: int
+    seed: int
+    init: str
+    optimizer: str | None
+    learning_rate: float | None
+    weights: str
+    method: str
+
+
+TrainOption = Annotated[Path, typer.Option(help="A CSV file of the training data.", show_default=False)]
+ValOption = Annotated[Path, typer.Option(help="A CSV file of validation data, as --input-train.", show_default=False)]
+BatchSizeOption = Annotated[int, typer.Option(min=1, help="Examples a training step.")]
+EpochsOption = Annotated[int, typer.Option(min=1, help="How often each example is trained on.")]
+TrialsOption = Annotated[int, typer.Option(min=1, help="Over how many shuffles of the data the scores are averaged.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Of the first shuffle; the next ones have the next seeds.")]
+InitOption = Annotated[Init, typer.Option(help="Train on from the model's weights, or from newly drawn ones.")]
+OptimizerOption = Annotated[
+    str | None, typer.Option(help="SGD, Adam, AdamW or RMSprop; the model file's, else SGD.", show_default=False)
+]
+RateOption = Annotated[
+    float | None,
+    typer.Option(
+        help="The learning rate; the model file's, else 0.05 for images and 0.001 for tables.", show_default=False
+    ),
+]
+WeightsOption = Annotated[
+    Weights, typer.Option(help="Differentiate at each step's weights, at each epoch's, or at the final ones.")
+]
+MethodOption = Annotated[
+    Scoring, typer.Option(help="SGD influence, TracIn, or influence functions (hessian: without any training).")
+]
+InputVariableOption = Annotated[str, typer.Option(help="The column, or columns x__0, x__1, ..., of the inputs.")]
+LabelVariableOption = Annotated[str, typer.Option(help="The column, or columns, of the labels.")]
+
+
+@app.command(short_help="Which training images helped, which harm.")
+def influence(
+    model: ModelOption,
+    input_train: TrainOption,
+    input_val: ValOption,
+    output: Annotated[Path, typer.Option(help="The CSV file to write.")] = Path("influence.csv"),
+    batch_size: BatchSizeOption = 32,
+    epochs: EpochsOption = 1,
+    n_trials: TrialsOption = 6,
+    seed: SeedOption = 0,
+    init: InitOption = Init.weights,
+    optimizer: OptimizerOption = None,
+    learning_rate: RateOption = None,
+    weights: WeightsOption = Weights.exact,
+    method: MethodOption = Scoring.sgd,
+    preprocess: PreprocessOption = Preprocess.unit,
+    input_variable: InputVariableOption = "x",
+    label_variable: LabelVariableOption = "y",
+    html: Annotated[
+        bool, typer.Option("--html", help="Write a page of the most harmful and the most helpful images, too.")
+    ] = False,
+    custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
+    unsafe: UnsafeOption = False,
+) -> None:
+    """Score every training image: the change of the validation loss if it had been left out; harmful ones first."""
+    from vis import images, ranked_page
+
+    tables = _tables(input_train, input_val, output, input_variable, label_variable)
+    for name, table in zip(("--input-train", "--input-val"), tables, strict=True):
+        if len(table.positions(input_variable)) > 1:
+            refuse(name, f"{input_variable!r} is a vector in {table.path}, not images. Use vis influence-tabular.")
+    network = methods.load(model, custom_objects, unsafe)
+    with option("--model"):
+        layout = images.input_layout(network)
+        if None in (layout.height, layout.width):
+            raise ValueError("the model takes images of any size; for training they must be of one. Give it a size.")
+    with option("--preprocess"):
+        images.check_preprocess(preprocess.value, layout)
+
+    def read(table, cells):
+        from vis import datasets
+
+        image = images.read_image(datasets.image_path(table.folder, cells[0]))
+        return images.to_model_input(image, layout, preprocess.value)
+
+    training, validation = (
+        _read(name, table, read, input_variable, label_variable)
+        for name, table in zip(("--input-train", "--input-val"), tables, strict=True)
+    )
+    settings = _Training(
+        batch_size, epochs, n_trials, seed, init.value, optimizer, learning_rate, weights.value, method.value
+    )
+    ranked = _score(network, model, training, validation, settings, default_rate=0.05, l2=0.0)
+    positions = [*training.table.positions(input_variable), *training.table.positions(label_variable)]
+    names = [training.table.header[position] for position in positions]
+    _write(output, ranked[[*names, "influence", "datasource_index"]])
+    if html:
+        page = output.with_suffix(".html")
+        with option("--output"):
+            ranked_page.write(page, ranked, training.table.folder, names[0], names[1], shown=_SHOWN)
+        typer.echo(f"Open {page}")
+    _finish(output, training, validation)
+
+
+@app.command("influence-tabular", short_help="Which training rows helped, which harm.")
+def influence_tabular(
+    model: ModelOption,
+    input_train: TrainOption,
+    input_val: ValOption,
+    output: Annotated[Path, typer.Option(help="The CSV file to write.")] = Path("sgd_influence_tabular.csv"),
+    batch_size: BatchSizeOption = 64,
+    epochs: EpochsOption = 1,
+    n_trials: TrialsOption = 6,
+    seed: SeedOption = 0,
+    init: InitOption = Init.weights,
+    optimizer: OptimizerOption = None,
+    learning_rate: RateOption = None,
+    weights: WeightsOption = Weights.exact,
+    method: MethodOption = Scoring.sgd,
+    input_variable: InputVariableOption = "x",
+    label_variable: LabelVariableOption = "y",
+    custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
+    unsafe: UnsafeOption = False,
+) -> None:
+    """Score every training row: the change of the validation loss if it had been left out; harmful ones first."""
+    from vis import datasets
+
+    tables = _tables(input_train, input_val, output, input_variable, label_variable)
+    network = methods.load(model, custom_objects, unsafe)
+    training, validation = (
+        _read(name, table, lambda _, cells: datasets.vector(cells), input_variable, label_variable)
+        for name, table in zip(("--input-train", "--input-val"), tables, strict=True)
+    )
+    settings = _Training(
+        batch_size, epochs, n_trials, seed, init.value, optimizer, learning_rate, weights.value, method.value
+    )
+    ranked = _score(network, model, training, validation, settings, default_rate=0.001, l2=0.001)
+    ranked.insert(0, "index", range(len(ranked)))
+    _write(output, ranked)
+    _finish(output, training, validation)
+
+
+def _tables(input_train: Path, input_val: Path, output: Path, *variables: str) -> list[Table]:
+    """The two tables, after all checks that need no model."""
+    from vis.tables import Table
+
+    found = []
+    for name, path in (("--input-train", input_train), ("--input-val", input_val)):
+        with option(name):
+            table = Table(path)
+            for variable in variables:
+                table.positions(variable)
+            if table.count() < 2:
+                raise ValueError(f"{path} has fewer than two rows.")
+            found.append(table)
+    with option("--output"):
+        if output.suffix.lower() != ".csv" or output.is_dir():
+            raise ValueError(f"{output} is not the name of a CSV file. Give one that ends in .csv.")
+        if not output.parent.is_dir():
+            raise ValueError(f"the folder {output.parent} does not exist. Make it first, or give another.")
+        if output.exists() and (output.samefile(input_train) or output.samefile(input_val)):
+            raise ValueError(f"{output} is an input itself. Give another name.")
+    return found
+
+
+def _read(name: str, table: Table, sample, input_variable: str, label_variable: str) -> _Set:
+    """All rows of a table that can be read; the others are named."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from vis import datasets
+
+    inputs, labels = table.positions(input_variable), table.positions(label_variable)
+
+    def example(cells):
+        y = datasets.vector([cells[position] for position in labels])
+        return sample(table, [cells[position] for position in inputs]), y[0] if len(labels) == 1 else y
+
+    rows, x, y, errors = [], [], [], []
+    with tqdm(total=table.count(), desc=table.path.name, unit=" rows") as bar:
+        for some in datasets.read(table, example, 64):
+            for row in some:
+                if row.error:
+                    errors.append(f"{table.path}, row {row.number}: {row.error}")
+                else:
+                    rows.append(row.number)
+                    x.append(row.value[0])
+                    y.append(row.value[1])
+            bar.update(len(some))
+    for error in errors[:_ERRORS_SHOWN]:
+        typer.echo(error, err=True)
+    if len(errors) > _ERRORS_SHOWN:
+        typer.echo(f"... and {len(errors) - _ERRORS_SHOWN} rows more", err=True)
+    if len(rows) < 2:
+        refuse(name, f"fewer than two rows of {table.path} can be read. {errors[0] if errors else ''}".strip())
+    return _Set(table, rows, np.stack(x), np.stack(y), len(errors))
+
+
+def _score(
+    network: keras.Model,
+    path: Path,
+    training: _Set,
+    validation: _Set,
+    settings: _Training,
+    *,
+    default_rate: float,
+    l2: float,
+) -> pd.DataFrame:
+    """The table of scores, with the cells of the training table."""
+    import pandas as pd
+
+    from vis.influence import influence_functions, rank, record_training, sgd_influence, tracin
+
+    known = _compile_config(path)
+    loss = known.get("loss") if isinstance(known.get("loss"), str | dict) else None
+    optimizer, l2 = _optimizer(known.get("optimizer"), settings, default_rate, l2)
+    y, y_val = _labels(network, loss, training.y), _labels(network, loss, validation.y)
+    loss = _loss(loss)
+    scores = []
+    with gathered_messages():
+        if settings.method == "hessian":
+            scores.append(
+                influence_functions(network, training.x, y, validation.x, y_val, loss=loss, l2=l2, seed=settings.seed)
+            )
+        else:
+            for trial in range(settings.n_trials):
+                typer.echo(f"Trial {trial + 1} of {settings.n_trials}", err=True)
+                run = record_training(
+                    network,
+                    training.x,
+                    y,
+                    loss=loss,
+                    optimizer=optimizer,
+                    epochs=settings.epochs,
+                    batch_size=settings.batch_size,
+                    seed=settings.seed + trial,
+                    l2=l2,
+                    init=settings.init,
+                )
+                if settings.method == "tracin":
+                    scores.append(tracin(run, validation.x, y_val))
+                else:
+                    scores.append(sgd_influence(run, validation.x, y_val, weights=settings.weights))
+    cells = pd.concat(list(training.table.rows())).loc[training.rows]
+    cells.columns = training.table.header
+    return rank(scores, cells, indices=training.rows)
+
+
+def _optimizer(config: dict | None, settings: _Training, default_rate: float, l2: float):
+    """The optimizer, and λ: that of a model file without an optimizer, else none, for the optimizer has its own."""
+    import keras
+
+    from vis.influence.update_rules import update_rule
+
+    with option("--optimizer"):
+        if settings.optimizer is not None:
+            chosen, l2 = keras.optimizers.get(settings.optimizer), 0.0
+        elif config is not None:
+            chosen, l2 = keras.optimizers.deserialize(config), 0.0
+        else:
+            chosen = keras.optimizers.SGD(default_rate)
+        config = update_rule(chosen).config
+        if settings.learning_rate is not None:
+            if not settings.learning_rate > 0:
+                refuse("--learning-rate", f"{settings.learning_rate} is not above 0.")
+            config = {**config, "config": {**config["config"], "learning_rate": settings.learning_rate}}
+    return config, l2
+
+
+def _compile_config(path: Path) -> dict:
+    """The optimizer and loss that a model file was compiled with, if it says so."""
+    import zipfile
+
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            return json.loads(file.read("config.json")).get("compile_config") or {}
+    if path.suffix.lower() in (".h5", ".hdf5"):
+        import h5py
+
+        with h5py.File(path) as file:
+            config = json.loads(file.attrs.get("training_config", "{}"))
+        return {"loss": config.get("loss"), "optimizer": config.get("optimizer_config")}
+    return {}
+
+
+def _loss(config):
+    import keras
+
+    with option("--model"):
+        return config if config is None or isinstance(config, str) else keras.losses.deserialize(config)
+
+
+def _labels(network: keras.Model, loss, y: np.ndarray) -> np.ndarray:
+    """Labels as the loss takes them: class numbers, rows of probabilities, or numbers as they are."""
+    import numpy as np
+
+    name = loss.get("config", {}).get("name", "") if isinstance(loss, dict) else loss or ""
+    if name == "sparse_categorical_crossentropy" and y.ndim == 2:
+        return y.argmax(axis=-1)
+    if name == "categorical_crossentropy" and y.ndim == 1:
+        with option("--input-train"):
+            outputs = network.output_shape[-1]
+            if not np.isin(y, np.arange(outputs)).all():
+                raise ValueError(f"the labels must be whole numbers from 0 to {outputs - 1}.")
+        return np.eye(outputs, dtype=np.float32)[y.astype(np.int64)]
+    whole = y.ndim == 1 and (y == np.round(y)).all()
+    regression = getattr(network.layers[-1], "units", None) == 1 and name not in ("binary_crossentropy",)
+    return y.astype(np.int64) if whole and not regression else y
+
+
+def _write(output: Path, ranked: pd.DataFrame) -> None:
+    from vis.tables import replacing
+
+    try:
+        with replacing(output) as file:
+            ranked.to_csv(file, index=False, lineterminator="\n")
+    except OSError as error:
+        refuse("--output", f"{output} cannot be written: {error.strerror or error}.")
+
+
+def _finish(output: Path, training: _Set, validation: _Set) -> None:
+    failed = training.failed + validation.failed
+    typer.echo(
+        f"{output}: {len(training.rows):,} rows, the most harmful first"
+        + (f"; {failed:,} rows could not be read" if failed else "")
+    )
+    if failed:
+        raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from vis.plotting.figures import color_scale, compare, grid, show
 from vis.plotting.pictures import COLORMAP, clip_brightness, colorize, colormap_named, grayscale, heatmap_over
+from vis.plotting.rankings import plot_influence
 
 __all__ = [
     "COLORMAP",
@@ -13,5 +14,6 @@ __all__ = [
     "grayscale",
     "grid",
     "heatmap_over",
+    "plot_influence",
     "show",
 ]

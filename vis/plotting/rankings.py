@@ -1,0 +1,106 @@
+"""A figure of ranked training examples: the extremes as images, the scores, and what removing the harmful ones does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vis.plotting.canvas import as_picture
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_HARMFUL, _HELPFUL, _QUIET = "#b3401f", "#1b7a5a", "0.45"
+
+
+def plot_influence(
+    table: pd.DataFrame,
+    images: Sequence | None = None,
+    labels: Sequence | None = None,
+    *,
+    cleansing: pd.DataFrame | None = None,
+    shown: int = 8,
+    width: float = 10.0,
+) -> Figure:
+    """Draw what a ranking of training examples tells.
+
+    Args:
+        table: From `vis.influence.rank`: the columns `influence` and `datasource_index`.
+        images: Images by `datasource_index`, each as in `show`; None to leave out the examples.
+        labels: Their labels, to be written above them.
+        cleansing: The columns `removed` (how many examples), `error` (the held-out error without the most harmful ones)
+            and `random` (without as many at random), a row for each number; None to leave out the curve.
+        shown: How many of the most harmful, and of the most helpful, examples.
+        width: Of the figure, in inches.
+
+    Returns:
+        The `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: A column that is missing, or fewer images than the table speaks of.
+
+    Example:
+        >>> from vis.influence import rank
+        >>> figure = plot_influence(rank([0.5, -1.0, 0.0]), [np.eye(4)] * 3, labels="abc", shown=1)
+        >>> figure.axes[0].get_title()
+        'b\\n-1'
+    """
+    from matplotlib.figure import Figure
+
+    _check_columns("table", table, ("influence", "datasource_index"))
+    if cleansing is not None:
+        _check_columns("cleansing", cleansing, ("removed", "error", "random"))
+    if shown < 1:
+        raise ValueError(f"shown is {shown}. Give a number of at least 1.")
+    table = table.sort_values("influence", kind="stable")
+    shown = min(shown, len(table))
+    groups = [(table.head(shown), "Most harmful", _HARMFUL), (table.tail(shown)[::-1], "Most helpful", _HELPFUL)]
+    rows = groups if images is not None else []
+    needed = int(max(frame["datasource_index"].max() for frame, _, _ in groups)) + 1
+    for name, values in (("images", images), ("labels", labels)):
+        if values is not None and len(values) < needed:
+            raise ValueError(f"{name} holds {len(values)}, but the table speaks of example {needed - 1}.")
+
+    heights = [width / shown + 0.5] * len(rows) + [3.0]
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for part, (frame, title, color) in zip(parts, rows, strict=False):
+        part.suptitle(title, color=color, fontsize=11)
+        for axes, (_, row) in zip(part.subplots(1, shown, squeeze=False)[0], frame.iterrows(), strict=True):
+            number = int(row["datasource_index"])
+            axes.imshow(as_picture(images[number]), interpolation="antialiased")
+            axes.set(xticks=[], yticks=[])
+            above = "" if labels is None else f"{labels[number]}\n"
+            axes.set_title(f"{above}{row['influence']:.2g}", fontsize=9)
+    lower = parts[-1].subplots(1, 1 if cleansing is None else 2, squeeze=False)[0]
+    _paint_histogram(lower[0], table["influence"].to_numpy())
+    if cleansing is not None:
+        _paint_cleansing(lower[1], cleansing)
+    return figure
+
+
+def _check_columns(name: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise ValueError(f"{name} has no column {missing[0]!r}. It has {', '.join(map(str, frame.columns))}.")
+
+
+def _paint_histogram(axes, scores: np.ndarray) -> None:
+    _, edges, bars = axes.hist(scores, bins=41, log=True, color=_HELPFUL)
+    for bar, middle in zip(bars, (edges[1:] + edges[:-1]) / 2, strict=True):
+        bar.set_facecolor(_HARMFUL if middle < 0 else _HELPFUL)
+    axes.axvline(0, color=_QUIET, linewidth=0.8)
+    axes.set(xlabel="influence (below 0: harmful)", ylabel="examples")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _paint_cleansing(axes, cleansing: pd.DataFrame) -> None:
+    axes.plot(cleansing["removed"], cleansing["error"], "o-", color=_HARMFUL, markersize=3, label="the most harmful")
+    axes.plot(cleansing["removed"], cleansing["random"], "o--", color=_QUIET, markersize=3, label="at random")
+    axes.set(xlabel="examples removed", ylabel="held-out error")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)

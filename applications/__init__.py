@@ -1,0 +1,1 @@
+"""Models for a purpose, trained and explained with `vis`."""

@@ -160,15 +160,22 @@ def test_pictures_are_written_in_every_format(tmp_path, extension):
         assert np.abs(np.asarray(picture.convert("RGB"), int) - 99).max() <= 3
 
 
+@pytest.mark.parametrize("shape", [(5, 7), (1, 1), (5, 7, 3), (300, 1, 3)])
+def test_png_keeps_every_value(tmp_path, shape):
+    picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    images.write_picture(picture, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), picture)
+
+
 def test_a_failed_write_leaves_the_old_picture_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     path.write_bytes(b"the old one")
 
-    def fail_half_way(self, file, *args, **options):
-        file.write_bytes(b"half of")
+    def fail_in_the_end(source, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr(Image.Image, "save", fail_half_way)
+    monkeypatch.setattr(images.os, "replace", fail_in_the_end)
     with pytest.raises(OSError, match="disk full"):
         images.write_picture(np.zeros((4, 4), np.uint8), path)
     assert os.listdir(tmp_path) == ["a.png"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,24 +52,38 @@ def read(
         ([1, None, 3], "the label 'two' is not a whole number")
     """
 
-    def attempt(number, cells):
-        try:
-            return Row(number, function(cells))
-        except ValueError as error:
-            return Row(number, error=" ".join(str(error).split()))
+    def attempt(numbers, rows):
+        attempted = []
+        for number, cells in zip(numbers, rows, strict=True):
+            try:
+                attempted.append(Row(number, function(cells)))
+            except ValueError as error:
+                attempted.append(Row(number, error=" ".join(str(error).split())))
+        return attempted
 
-    with ThreadPoolExecutor(threads or os.cpu_count(), "vis-read") as pool:
+    threads = threads or os.cpu_count() or 1
+    together = max(1, size // (2 * threads))  # small images are sooner read than handed to another thread
+    with ThreadPoolExecutor(threads, "vis-read") as pool:
         waiting: deque = deque()
         try:
             for frame in table.rows(size, start):
-                rows = zip(frame.index, frame.to_numpy(dtype=object).tolist(), strict=True)
-                waiting.append([pool.submit(attempt, int(number), cells) for number, cells in rows])
+                numbers, rows = frame.index.tolist(), frame.to_numpy(dtype=object).tolist()
+                waiting.append(
+                    [
+                        pool.submit(attempt, numbers[at : at + together], rows[at : at + together])
+                        for at in range(0, len(rows), together)
+                    ]
+                )
                 if len(waiting) > 2:
-                    yield [row.result() for row in waiting.popleft()]
+                    yield _joined(waiting.popleft())
             while waiting:
-                yield [row.result() for row in waiting.popleft()]
+                yield _joined(waiting.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _joined(parts: list[Future]) -> list[Row]:
+    return [row for part in parts for row in part.result()]
 
 
 def label(cell: str) -> int:

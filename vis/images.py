@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,12 +59,12 @@ def read_image(path: str | os.PathLike) -> Image.Image:
         'RGB'
     """
     path = Path(path)
-    if not os.path.exists(path):  # which, unlike the path's own method, never raises
-        raise ValueError(f"{path} does not exist. Give the path of an image file.")
     try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
+        with Image.open(path) as image:
             image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist. Give the path of an image file.") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{path} is not an image that can be read. Give a whole PNG, JPEG, BMP, TIFF or WebP."
@@ -72,7 +73,7 @@ def read_image(path: str | os.PathLike) -> Image.Image:
     if image.mode.startswith("I"):
         # Pillow's own conversion of 16 bits to 8 clips everything above 255 to white.
         return Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8))
-    return image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
+    return _in_mode(image, "L" if image.mode in ("1", "L", "LA", "La") else "RGB")
 
 
 def input_layout(model: keras.Model) -> InputLayout:
@@ -137,7 +138,7 @@ def to_model_input(image: Image.Image, layout: InputLayout, preprocess: str = "u
     """
     check_preprocess(preprocess, layout)
     size = (layout.width or image.width, layout.height or image.height)
-    image = image.convert("L" if layout.channels == 1 else "RGB")
+    image = _in_mode(image, "L" if layout.channels == 1 else "RGB")
     if image.size != size:
         image = image.resize(size, Image.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.float32)
@@ -229,13 +230,54 @@ def write_picture(picture: np.ndarray, path: str | os.PathLike) -> None:
     path = check_output(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        # As small as with zlib's own way for what maps look like, in a third of the time.
-        options = {"compress_type": zlib.Z_RLE} if path.suffix.lower() == ".png" else {}
-        Image.fromarray(picture).save(temporary, **options)
+        if path.suffix.lower() == ".png":
+            temporary.write_bytes(encode_png(picture))
+        else:
+            Image.fromarray(picture).save(temporary)
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def encode_png(picture: np.ndarray) -> bytes:
+    """A picture as a PNG file, in a third of the time that Pillow takes, which tries five filters on every line.
+
+    Args:
+        picture: uint8, (height, width) for grayscale or (height, width, 3) for RGB.
+
+    Returns:
+        The file's content (ISO/IEC 15948), every line filtered by the one above it.
+
+    Example:
+        >>> import io
+        >>> with Image.open(io.BytesIO(encode_png(np.eye(3, dtype=np.uint8)))) as image:
+        ...     np.asarray(image)[1]
+        array([0, 1, 0], dtype=uint8)
+    """
+    height, width = picture.shape[:2]
+    values = np.ascontiguousarray(picture, np.uint8).reshape(height, -1)
+    lines = np.empty((height, 1 + values.shape[1]), np.uint8)
+    lines[:, 0] = 2  # the filter "up"
+    lines[0, 1:] = values[0]
+    np.subtract(values[1:], values[:-1], out=lines[1:, 1:])
+    # Runs are what a smooth map leaves; longer repetitions are searched for in vain in most photographs.
+    compressor = zlib.compressobj(level=6, strategy=zlib.Z_RLE)
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    color_type = 0 if picture.ndim == 2 else 2
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0))
+        + chunk(b"IDAT", compressor.compress(lines) + compressor.flush())
+        + chunk(b"IEND", b"")
+    )
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _input_shape(model: keras.Model) -> tuple[int | None, ...]:

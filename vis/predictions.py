@@ -53,7 +53,9 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], Prediction]:
     def outputs(x):
         run = taps.run(model, _as_taken(model, x))
         if len(run.outputs) != 1:
-            raise ValueError(f"the model has {len(run.outputs)} outputs to choose from. Use vis.visualization.")
+            raise ValueError(
+                f"the model has {len(run.outputs)} outputs to choose from. Use vis.visualization in Python."
+            )
         noted["probabilities"] = run.ends_in_probability(None)
         scores = tf.cast(run(None), tf.float32)
         # One number a class; the mean over positions where there are any.
@@ -70,6 +72,31 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], Prediction]:
         return decide(scores, noted["probabilities"])
 
     return predict
+
+
+def output_width(model: keras.Model, sample: np.ndarray) -> int:
+    """How many outputs a model has.
+
+    Args:
+        model: a model with one output.
+        sample: an image that a subclassed model, which does not say, is asked about.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: the model has several outputs to choose from, or does not run on the sample.
+
+    Example:
+        >>> output_width(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]), np.zeros(2))
+        3
+    """
+    outputs = getattr(model, "outputs", None)
+    if not outputs or outputs[0].shape[-1] is None:
+        return predictor(model)(sample[None]).width
+    if len(outputs) > 1:
+        raise ValueError(f"the model has {len(outputs)} outputs to choose from. Use vis.visualization in Python.")
+    return outputs[0].shape[-1]
 
 
 def decide(scores: np.ndarray, probabilities: bool) -> Prediction:

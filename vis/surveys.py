@@ -7,6 +7,7 @@ threads draw and write the pictures of those before. What is in memory are a few
 from __future__ import annotations
 
 import errno
+import functools
 import itertools
 import os
 from collections import deque
@@ -144,10 +145,6 @@ def explain(survey: Survey, model: keras.Model, journal: Journal) -> Iterator[li
     Example:
         >>> explain(survey, model, journal)  # doctest: +SKIP
     """
-    if journal.done:
-        # A picture that was being written when the run was killed.
-        for unfinished in survey.pictures.glob("*/.*"):
-            unfinished.unlink()
     yield from _noted(journal)
     layout = images.input_layout(model)
     size = rows_at_once(layout)
@@ -204,26 +201,25 @@ class _Sample(NamedTuple):
 def _explained(survey: Survey, model, layout, size: int, start: int) -> Iterator[list[Outcome]]:
     """The outcomes of the rows from `start` on, batch by batch."""
     ask = _question(survey, model)
-    waiting: deque[list[Outcome | Future]] = deque()
-    with ThreadPoolExecutor(os.cpu_count(), "vis-draw") as pool:
+    threads = os.cpu_count() or 1
+    waiting: deque[tuple[list[Outcome], list[Future]]] = deque()
+    with ThreadPoolExecutor(threads, "vis-draw") as pool:
         try:
             for rows in datasets.read(survey.table, _reader(survey, layout), size, start=start):
-                drawn = {}
-                for outcome, sample, heatmap in ask(rows):
-                    drawn[outcome.row] = (
-                        outcome if outcome.error else pool.submit(_draw, survey, outcome, sample, heatmap)
-                    )
-                waiting.append([drawn[row.number] for row in rows])
+                explained, failed = ask(rows)
+                together = max(1, size // (2 * threads))
+                parts = [explained[at : at + together] for at in range(0, len(explained), together)]
+                waiting.append((failed, [pool.submit(_draw, survey, part) for part in parts]))
                 if len(waiting) > 2:
-                    yield _settled(waiting.popleft())
+                    yield _settled(*waiting.popleft())
             while waiting:
-                yield _settled(waiting.popleft())
+                yield _settled(*waiting.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _settled(outcomes: list[Outcome | Future]) -> list[Outcome]:
-    return [each.result() if isinstance(each, Future) else each for each in outcomes]
+def _settled(failed: list[Outcome], parts: list[Future]) -> list[Outcome]:
+    return sorted([*failed, *(outcome for part in parts for outcome in part.result())])
 
 
 def _reader(survey: Survey, layout) -> Callable[[list[str]], _Sample]:
@@ -231,12 +227,17 @@ def _reader(survey: Survey, layout) -> Callable[[list[str]], _Sample]:
     (column,) = survey.table.positions(survey.input_variable)
     label_columns = survey.table.positions(survey.label_variable) if survey.label_variable is not None else []
 
-    folder = survey.pictures.resolve()
+    pictures = survey.pictures.resolve()
+
+    @functools.cache
+    def holds_images(folder: Path) -> bool:
+        folder = folder.resolve()
+        return folder == pictures or pictures in folder.parents
 
     def read(cells):
         label = datasets.labels([cells[position] for position in label_columns]) if label_columns else None
         path = datasets.image_path(survey.table.folder, cells[column])
-        if folder in path.resolve().parents:
+        if holds_images(path.parent):
             raise FileExistsError(errno.EEXIST, "images to be explained are in the folder of its pictures", path)
         image = images.read_image(path)
         x = images.to_model_input(image, layout, survey.preprocess)
@@ -246,31 +247,33 @@ def _reader(survey: Survey, layout) -> Callable[[list[str]], _Sample]:
 
 
 def _question(survey: Survey, model) -> Callable:
-    """A function that asks the model about some rows; yields each one's outcome, sample and map."""
-    from vis.predictions import LabelScore, check_label, predictor
+    """A function that asks the model about some rows.
+
+    It returns what is to be drawn, a list of `(outcome, sample, map)`, and the outcomes of the rows that failed.
+    """
+    from vis.predictions import LabelScore, check_label, output_width, predictor
 
     predict = predictor(model)
     width = None
 
     def ask(rows):
         nonlocal width
-        by_shape: dict[tuple, list] = {}
+        failed, by_shape = [], {}
         for row in rows:
             if row.error:
-                yield Outcome(row.number, error=row.error), None, None
+                failed.append(Outcome(row.number, error=row.error))
                 continue
             if width is None:
-                width = predict(row.value.x[None]).width
+                width = output_width(model, row.value.x)
             try:
                 if row.value.label is not None:
                     check_label(row.value.label, width)
             except ValueError as error:
-                yield Outcome(row.number, error=str(error)), None, None
+                failed.append(Outcome(row.number, error=str(error)))
             else:
                 # All are of one shape, unless the model takes any.
                 by_shape.setdefault(row.value.x.shape, []).append(row)
-        for alike in by_shape.values():
-            yield from explain(alike)
+        return [each for alike in by_shape.values() for each in explain(alike)], failed
 
     def explain(rows):
         samples = [row.value for row in rows]
@@ -282,7 +285,7 @@ def _question(survey: Survey, model) -> Callable:
         labels = [each.predicted if each.label is None else each.label for each in outcomes]
         labels = np.array([1 if label is None else label for label in labels])
         heatmaps = survey.explain(model, [(LabelScore(labels, width, logits=survey.logits), -1)], x)
-        yield from zip(outcomes, samples, heatmaps, strict=True)
+        return zip(outcomes, samples, heatmaps, strict=True)
 
     return ask
 
@@ -298,13 +301,22 @@ def _predicted(outcomes: list[Outcome], prediction: Prediction) -> list[Outcome]
     return told
 
 
-def _draw(survey: Survey, outcome: Outcome, sample: _Sample, heatmap) -> Outcome:
-    """Write a row's picture: `<thousands>/<row>.png`."""
-    path = survey.pictures / f"{outcome.row // 1000:04d}" / f"{outcome.row}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = sample.image or images.read_image(sample.path)
-    images.write_picture(survey.draw(image, heatmap), path)
-    return outcome._replace(picture=path.relative_to(survey.output.parent).as_posix())
+def _draw(survey: Survey, explained: list[tuple[Outcome, _Sample, np.ndarray]]) -> list[Outcome]:
+    """Write the pictures of some rows, each as `<thousands>/<row>.png`."""
+    drawn = []
+    for outcome, sample, heatmap in explained:
+        name = f"{outcome.row // 1000:04d}/{outcome.row}.png"
+        image = sample.image or images.read_image(sample.path)
+        content = images.encode_png(survey.draw(image, heatmap))
+        path = survey.pictures / name
+        # No temporary name: until the journal says that it is whole, a picture counts as not written.
+        try:
+            path.write_bytes(content)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        drawn.append(outcome._replace(picture=f"{survey.pictures.name}/{name}"))
+    return drawn
 
 
 def _noted(journal: Journal) -> Iterator[list[Outcome]]:

@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+# What makes probabilities of logits.
+PROBABILITIES = ("Softmax", "Sigmoid")
+
 # In the names of operations that a backprop rule was applied to.
 REACHED = "vis_reached"
 
@@ -22,12 +25,13 @@ _CARRIERS: dict[str, Callable] = {
 }
 
 
-def before_probability(output, target):
+def before_probability(output, target, kinds=PROBABILITIES):
     """The values from which a final softmax or sigmoid makes a tensor.
 
     Args:
         output: A tensor that a model puts out.
         target: That tensor, or one before it with the same values, as before a cast or a reshape.
+        kinds: The operations that count as a softmax or sigmoid.
 
     Returns:
         The tensor before the softmax or sigmoid, in the form of `target`; None if the output does not end in one, or
@@ -39,7 +43,7 @@ def before_probability(output, target):
         tensor = tensor.op.inputs[0]
         passed.append(tensor)
     found = [position for position, candidate in enumerate(passed) if candidate is target]
-    if not found or tensor.op.type not in ("Softmax", "Sigmoid"):
+    if not found or tensor.op.type not in kinds:
         return None
     value = tensor.op.inputs[0]
     for op in reversed(carriers[found[0] :]):

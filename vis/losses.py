@@ -132,6 +132,45 @@ class ActivationMaximization(Loss):
         return -tf.reduce_sum(tf.math.multiply_no_nan(output, chosen), axis=-1)
 
 
+class LogProbability(ActivationMaximization):
+    """Minus the log-probability that a softmax classifier gives to classes: their score, against all other scores.
+
+    It is 0 where the layer is not a softmax that ends the model, as there is no competition.
+
+    Args:
+        layer: As in `ActivationMaximization`.
+        filter_indices: The classes, as in `ActivationMaximization`; of several the probabilities are summed.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
+        >>> loss = LogProbability(model.layers[-1], filter_indices=2)
+    """
+
+    name = "Log Probability Loss"
+
+    def __init__(self, layer, filter_indices):
+        super().__init__(layer, filter_indices)
+
+    @property
+    def key(self):
+        return LogProbability, self.layer
+
+    def __call__(self, run, indices=None):
+        logits = run.logits(self.layer, ("Softmax",))
+        if logits is run(self.layer):
+            return tf.zeros(tf.shape(logits)[:1])
+        logits = tf.cast(logits, tf.float32)
+        if run.data_format(self.layer) == "channels_first":
+            logits = tf.transpose(logits, [0, *range(2, logits.shape.rank), 1])
+        run.notes.width = logits.shape[-1]
+        chosen = tf.reduce_max(tf.one_hot(indices, tf.shape(logits)[-1]), axis=1)
+        chosen = tf.reshape(chosen, [-1, *[1] * (logits.shape.rank - 2), logits.shape[-1]])
+        wanted = tf.reduce_logsumexp(tf.where(chosen > 0, logits, -np.inf), axis=-1)
+        values = tf.reduce_logsumexp(logits, axis=-1) - wanted
+        return tf.reduce_mean(tf.reshape(values, [tf.shape(values)[0], -1]), axis=1)
+
+
 class Target(Loss):
     """Any function of a layer's output, as something to look for: a class margin, a masked sum, a box's score.
 

@@ -156,14 +156,14 @@ class Run:
         node = operation._inbound_nodes[node_index]
         return calls[order.index(node)].outputs[tensor_index] if node in order else None
 
-    def logits(self, address=None):
+    def logits(self, address=None, kinds=graphs.PROBABILITIES):
         """The tensor at an address, read before the softmax or sigmoid that ends the model, if it is that end.
 
         The softmax is looked for among the traced operations, so its spelling does not matter: an `activation=`, a
         layer, an operation of a graph or of a subclassed `call`, followed by casts and reshapes or not.
         """
         target = self(address)
-        found = (graphs.before_probability(output, target) for output in self.outputs)
+        found = (graphs.before_probability(output, target, kinds) for output in self.outputs)
         return next((logits for logits in found if logits is not None), target)
 
     def ends_in_probability(self, address=None) -> bool:

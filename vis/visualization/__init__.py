@@ -1,5 +1,6 @@
 """Where did the model look? Saliency, SmoothGrad, class activation maps."""
 
+from vis.visualization.activation_maximization import visualize_activation, visualize_activation_with_losses
 from vis.visualization.cam import visualize_cam, visualize_cam_with_losses
 from vis.visualization.maps import get_num_filters, overlay
 from vis.visualization.saliency import (
@@ -14,6 +15,8 @@ __all__ = [
     "overlay",
     "smoothgrad",
     "smoothgrad_with_losses",
+    "visualize_activation",
+    "visualize_activation_with_losses",
     "visualize_cam",
     "visualize_cam_with_losses",
     "visualize_saliency",

@@ -1,0 +1,211 @@
+"""Callbacks: told how an optimization goes on, every `callback_every` steps."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+_MARGIN, _GROUND = 5, 128
+
+
+class OptimizerCallback:
+    """Base class of callbacks, as in keras-vis: override `callback`, and what else is needed.
+
+    Example:
+        >>> class Losses(OptimizerCallback):
+        ...     def on_begin(self, max_iter):
+        ...         self.losses = []
+        ...     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+        ...         self.losses.append(overall_loss)
+    """
+
+    def on_begin(self, max_iter: int):
+        """Called before the first step.
+
+        Args:
+            max_iter: The most steps there will be.
+        """
+
+    def callback(self, i: int, named_losses, overall_loss, grads, wrt_value):
+        """Called after a step with what it was computed from.
+
+        Args:
+            i: The step, from 0.
+            named_losses: A list of `(name, weighted loss)`. A loss is a float; for several images at once a float32
+                array of shape (images,).
+            overall_loss: The sum of the losses.
+            grads: The gradients, a float32 array of the shape of `wrt_value`, normalized and modified.
+            wrt_value: The images, float32, (images, ...); for a `wrt_tensor` other than the input, its value.
+        """
+        raise TypeError(f"the callback {type(self).__name__} must override callback()")
+
+    def on_end(self):
+        """Called after the last step, also where an error ended the optimization."""
+
+
+class Print(OptimizerCallback):
+    """Prints the losses.
+
+    Example:
+        >>> Print().callback(0, [("TV", 0.5)], 0.5, None, None)
+        Iteration: 1, losses: TV 0.5, overall loss: 0.5
+    """
+
+    def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+        losses = ", ".join(f"{name} {_text(value)}" for name, value in named_losses)
+        print(f"Iteration: {i + 1}, losses: {losses}, overall loss: {_text(overall_loss)}")
+
+
+class Progress(OptimizerCallback):
+    """A progress bar, with the loss at its end.
+
+    Args:
+        **options: What `tqdm.tqdm` takes, such as `desc` or `file`.
+
+    Example:
+        >>> from vis.visualization import visualize_activation
+        >>> visualize_activation(model, -1, 3, callbacks=[Progress(desc="Class 3")])  # doctest: +SKIP
+    """
+
+    def __init__(self, **options):
+        self.options = options
+        self.bar = None
+
+    def on_begin(self, max_iter):
+        from tqdm import tqdm
+
+        self.bar = tqdm(**{"total": max_iter, "unit": "step", **self.options})
+
+    def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+        self.bar.set_postfix_str(f"loss {np.mean(overall_loss):.4g}", refresh=False)
+        self.bar.update(i + 1 - self.bar.n)
+
+    def on_end(self):
+        self.bar.close()
+
+
+class GifGenerator(OptimizerCallback):
+    """Writes an animation of the images, a frame each time it is called; several images are laid out in a grid.
+
+    Small images are enlarged, each pixel to a square. The file is written at the end, under a temporary name and then
+    renamed.
+
+    Args:
+        path: Where to; `.gif` is added where it is missing.
+        input_range: What is black and what is white in the images: (min, max), numbers or one number a channel.
+        seconds: How long a frame is shown; the last one is held for two seconds.
+
+    Raises:
+        ValueError: The folder does not exist, or what comes are no images.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gif = GifGenerator(f"{folder}/gray", input_range=(0, 1))
+        ...     gif.callback(0, [], 0.0, None, np.full((1, 8, 8, 1), 0.5))
+        ...     gif.on_end()
+        ...     os.listdir(folder)
+        ['gray.gif']
+    """
+
+    def __init__(self, path: str | os.PathLike, input_range=(0, 255), *, seconds: float = 0.1):
+        path = Path(path)
+        self.path = path if path.suffix.lower() == ".gif" else path.with_name(path.name + ".gif")
+        if not self.path.parent.is_dir():
+            raise ValueError(f"the folder {self.path.parent} does not exist: make it first, or give another path")
+        self.input_range = input_range
+        self.seconds = seconds
+        self.frames: list[np.ndarray] = []
+
+    def on_begin(self, max_iter):
+        self.frames = []
+
+    def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+        self.frames.append(frame(wrt_value, self.input_range))
+
+    def on_end(self):
+        if not self.frames:
+            return
+        from PIL import Image
+
+        pictures = [Image.fromarray(each) for each in self.frames]
+        if pictures[0].mode == "RGB":
+            pictures = [picture.quantize(256, Image.Quantize.MEDIANCUT) for picture in pictures]
+        durations = [round(1000 * self.seconds)] * (len(pictures) - 1) + [2000]
+        temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}.gif")
+        try:
+            pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+            os.replace(temporary, self.path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+
+
+def frame(images, input_range, *, smallest: int = 128) -> np.ndarray:
+    """One picture of a batch of images, side by side.
+
+    Args:
+        images: An array of shape (images, height, width, channels), (images, channels, height, width) or (images,
+            height, width), with 1 or 3 channels.
+        input_range: What is black and what is white: (min, max).
+        smallest: Images smaller than this many pixels are enlarged, pixel by pixel.
+
+    Returns:
+        uint8, (height, width) or (height, width, 3).
+
+    Raises:
+        ValueError: They are no images.
+
+    Example:
+        >>> frame(np.zeros((4, 28, 28, 1)), (0, 1), smallest=56).shape
+        (117, 117)
+    """
+    images = np.asarray(images, np.float32)
+    if images.ndim == 4 and images.shape[-1] not in (1, 3) and images.shape[1] in (1, 3):
+        images = np.moveaxis(images, 1, -1)
+    if not (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] in (1, 3))):
+        raise ValueError(f"a picture needs images of 1 or 3 channels, not an array of shape {images.shape}")
+    low, high = (np.asarray(end, np.float32) for end in input_range)
+    pixels = np.round(255 * np.clip((images - low) / (high - low), 0, 1)).astype(np.uint8)
+    if pixels.ndim == 4 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    times = max(1, -(-smallest // min(pixels.shape[1:3])))
+    pixels = pixels.repeat(times, axis=1).repeat(times, axis=2)
+    return grid(pixels)
+
+
+def grid(pictures) -> np.ndarray:
+    """Pictures of one size in a grid that is nearly square and leaves few places empty, on a gray ground.
+
+    Args:
+        pictures: uint8, (pictures, height, width) or (pictures, height, width, 3).
+
+    Returns:
+        uint8, (height, width) or (height, width, 3).
+
+    Example:
+        >>> grid(np.zeros((10, 28, 28), np.uint8)).shape  # two rows of five
+        (61, 160)
+    """
+    count, height, width = np.shape(pictures)[:3]
+    root = int(np.ceil(np.sqrt(count)))
+    columns = min(range(root, 2 * root + 1), key=lambda columns: (-count % columns, columns))
+    rows = -(-count // columns)
+    columns = min(columns, count)
+    ground = np.full(
+        (rows * (height + _MARGIN) - _MARGIN, columns * (width + _MARGIN) - _MARGIN, *np.shape(pictures)[3:]),
+        _GROUND,
+        np.uint8,
+    )
+    for i, picture in enumerate(pictures):
+        top, left = i // columns * (height + _MARGIN), i % columns * (width + _MARGIN)
+        ground[top : top + height, left : left + width] = picture
+    return ground
+
+
+def _text(value) -> str:
+    values = ", ".join(f"{each:.6g}" for each in np.ravel(value))
+    return f"[{values}]" if np.ndim(value) else values

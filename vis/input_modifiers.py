@@ -1,0 +1,239 @@
+"""Input modifiers: what happens to the input at each step of an optimization, so that the result is robust to it.
+
+`Jitter`, `Rotate` and `Scale` are transforms: random, differentiable, and part of the compiled loop. The model sees the
+transformed image and the gradient flows back through the transformation, so the image itself stays where it is (Olah et
+al. 2017, "Feature Visualization", the section on transformation robustness). A keras-vis modifier, which changes NumPy
+arrays in `pre` and `post`, works as well, a little slower.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+
+class InputModifier:
+    """Base class of modifiers that change the input itself, as in keras-vis: override `pre`, `post` or both.
+
+    Example:
+        >>> class Clip(InputModifier):
+        ...     def post(self, img):
+        ...         return img.clip(0.2, 0.8)
+
+        Now `minimize(input_modifiers=[Clip()])` uses it.
+    """
+
+    def pre(self, img):
+        """Changes the images before a step.
+
+        Args:
+            img: An array of shape (images, ...), in the order of axes of the model's input.
+
+        Returns:
+            An array of that shape.
+        """
+        return img
+
+    def post(self, img):
+        """Changes the images after a step; as `pre`. Of several modifiers the last one comes first here."""
+        return img
+
+
+class Transform(InputModifier):
+    """Base class of transforms: override `transform`. The model sees what it returns, the image itself stays.
+
+    Example:
+        >>> class Mirror(Transform):
+        ...     def transform(self, images, seed, data_format):
+        ...         return tf.cond(tf.random.stateless_uniform([], seed) < 0.5, lambda: images[:, ::-1], lambda: images)
+    """
+
+    def transform(self, images, seed, data_format: str):
+        """The transformed images, by TensorFlow operations.
+
+        Args:
+            images: A float32 tensor of shape (images, positions..., channels), or (images, channels, positions...).
+            seed: An int32 tensor of shape (2,) for `tf.random.stateless_` functions, another one at each step.
+            data_format: `'channels_last'` or `'channels_first'`.
+
+        Returns:
+            A tensor of the same shape.
+        """
+        raise TypeError(f"the transform {type(self).__name__} must override transform()")
+
+    @property
+    def key(self):
+        """What two transforms must have in common for one traced loop to serve both; by default the object itself."""
+        return self
+
+    def pre(self, img):
+        """The transformed images, for use by itself; another random transformation at each call.
+
+        Args:
+            img: As in `transform`, an array; its axes as `keras.config.image_data_format()` says.
+
+        Returns:
+            A float32 array.
+        """
+        import keras
+
+        seed = np.random.default_rng().integers(0, 2**31, 2, dtype=np.int32)
+        return self.transform(tf.constant(img, tf.float32), tf.constant(seed), keras.config.image_data_format()).numpy()
+
+
+class Jitter(Transform):
+    """Shifts images by a random number of pixels along each axis; what leaves at one end comes in at the other.
+
+    Args:
+        jitter: The largest shift, in either direction: below 1 a share of the image's size, from 1 on pixels. A number
+            for all axes, or a list with one for each.
+
+    Raises:
+        ValueError: It is negative.
+
+    Example:
+        >>> image = np.eye(5, dtype="float32").reshape(1, 5, 5, 1)
+        >>> Jitter([2, 0]).pre(image).sum(axis=1)[0, :, 0]
+        array([1., 1., 1., 1., 1.], dtype=float32)
+    """
+
+    def __init__(self, jitter=0.05):
+        self.jitter = tuple(float(value) for value in np.atleast_1d(jitter))
+        if not all(value >= 0 for value in self.jitter):
+            raise ValueError(f"jitter must be 0 or more, a share of the image below 1 or pixels, not {jitter}")
+
+    @property
+    def key(self):
+        return Jitter, self.jitter
+
+    def transform(self, images, seed, data_format: str):
+        axes = _positions(images, data_format)
+        values = self.jitter * len(axes) if len(self.jitter) == 1 else self.jitter
+        if len(values) != len(axes):
+            raise ValueError(f"jitter has {len(values)} values for images with {len(axes)} axes")
+        sizes = tf.cast(tf.gather(tf.shape(images), axes), tf.float32)
+        largest = tf.stack([value if value >= 1 else value * sizes[i] for i, value in enumerate(values)])
+        # Of the whole numbers from -n to n each is as likely as the others.
+        whole = tf.floor(largest)
+        shifts = tf.floor(tf.random.stateless_uniform([len(axes)], seed) * (2 * whole + 1)) - whole
+        return tf.roll(images, tf.cast(shifts, tf.int32), axes)
+
+
+class _Affine(Transform):
+    """A linear map of the plane about the middle of the image, by bilinear interpolation; the border is mirrored."""
+
+    def __init__(self, name: str, interval):
+        low, high = (float(value) for value in interval)
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise ValueError(f"{name} must be from a smaller to a larger number, not {interval}")
+        self.interval = low, high
+
+    @property
+    def key(self):
+        return type(self), self.interval
+
+    def matrix(self, value):
+        """The 2 × 2 matrix that leads from a place in the result to that in the image it is taken from."""
+        raise NotImplementedError
+
+    def transform(self, images, seed, data_format: str):
+        if len(_positions(images, data_format)) != 2:
+            raise ValueError(f"{type(self).__name__} takes images with two axes, not an input of shape {images.shape}")
+        matrix = self.matrix(tf.random.stateless_uniform([], seed, *self.interval))
+        if data_format == "channels_first":
+            return tf.transpose(_sample(tf.transpose(images, [0, 2, 3, 1]), matrix), [0, 3, 1, 2])
+        return _sample(images, matrix)
+
+
+class Rotate(_Affine):
+    """Turns images about their middle by a random angle.
+
+    Args:
+        degrees: The largest angle in either direction, or a pair (from, to).
+
+    Raises:
+        ValueError: The pair is the wrong way round.
+
+    Example:
+        >>> image = np.eye(3, dtype="float32").reshape(1, 3, 3, 1)
+        >>> Rotate((90, 90)).pre(image)[0, :, :, 0].round(3) + 0
+        array([[0., 0., 1.],
+               [0., 1., 0.],
+               [1., 0., 0.]], dtype=float32)
+    """
+
+    def __init__(self, degrees=10.0):
+        super().__init__("degrees", degrees if np.ndim(degrees) else (-abs(degrees), abs(degrees)))
+
+    def matrix(self, value):
+        angle = value * (math.pi / 180)
+        return tf.reshape(tf.stack([tf.cos(angle), tf.sin(angle), -tf.sin(angle), tf.cos(angle)]), [2, 2])
+
+
+class Scale(_Affine):
+    """Enlarges or shrinks images about their middle by a random factor; their size in pixels stays.
+
+    Args:
+        factors: A pair (from, to); above 1 is larger. Or one number s for (1 − s, 1 + s).
+
+    Raises:
+        ValueError: The pair is the wrong way round, or a factor is not above 0.
+
+    Example:
+        >>> image = np.arange(5, dtype="float32").reshape(1, 1, 5, 1)
+        >>> Scale((2, 2)).pre(image).ravel()
+        array([1. , 1.5, 2. , 2.5, 3. ], dtype=float32)
+    """
+
+    def __init__(self, factors=0.1):
+        super().__init__("factors", factors if np.ndim(factors) else (1 - factors, 1 + factors))
+        if self.interval[0] <= 0:
+            raise ValueError(f"factors must be above 0, not {factors}")
+
+    def matrix(self, value):
+        return tf.eye(2) / value
+
+
+def in_graph(modifier) -> bool:
+    """Whether a modifier is part of the compiled loop: a transform whose `pre` and `post` are not overridden."""
+    kind = type(modifier)
+    return isinstance(modifier, Transform) and kind.pre is Transform.pre and kind.post is InputModifier.post
+
+
+def _positions(images, data_format) -> list[int]:
+    """The axes of an image's positions."""
+    rank = images.shape.rank
+    return list(range(2, rank) if data_format == "channels_first" else range(1, rank - 1))
+
+
+def _sample(images, matrix):
+    """Images of shape (images, height, width, channels), sampled at `matrix` times each place, from the middle."""
+    shape = tf.shape(images)
+    height, width = shape[1], shape[2]
+    middle = (tf.cast(tf.stack([height, width]), tf.float32) - 1) / 2
+    rows, columns = tf.meshgrid(tf.range(height), tf.range(width), indexing="ij")
+    places = tf.cast(tf.reshape(tf.stack([rows, columns], axis=-1), [-1, 2]), tf.float32) - middle
+    places = tf.linalg.matmul(places, matrix, transpose_b=True) + middle
+    corner = tf.floor(places)
+    near = places - corner
+    corner = tf.cast(corner, tf.int32)
+    pixels = tf.reshape(images, [shape[0], height * width, images.shape[-1]])
+    total = 0.0
+    for down in (0, 1):
+        for right in (0, 1):
+            row = _mirrored(corner[:, 0] + down, height)
+            column = _mirrored(corner[:, 1] + right, width)
+            share = (near[:, 0] if down else 1 - near[:, 0]) * (near[:, 1] if right else 1 - near[:, 1])
+            total += tf.gather(pixels, row * width + column, axis=1) * share[:, None]
+    sampled = tf.reshape(total, shape)
+    sampled.set_shape(images.shape)
+    return sampled
+
+
+def _mirrored(index, size):
+    """An index beyond either end, counted back from that end: 0 1 2 | 1 0 1 2."""
+    period = tf.maximum(2 * (size - 1), 1)
+    index = index % period
+    return tf.minimum(index, period - index) % size

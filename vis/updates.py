@@ -1,0 +1,72 @@
+"""Update rules: how an optimizer goes from parameters and gradients to new parameters, inside a compiled loop."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+
+import keras
+import tensorflow as tf
+
+
+class Rms:
+    """keras-vis's rule: each value goes by its gradient, divided by the root of its running mean square.
+
+    c ← 0.95 c + 0.05 g²;  θ ← θ − η g / √(c + 1e-7). The rate η is 1/64 of the range, four gray levels.
+    """
+
+    key = ("rms",)
+    lock = contextlib.nullcontext()
+
+    def initial(self, parameters: list) -> list:
+        """The rule's tensors before the first step."""
+        return [tf.zeros_like(each) for each in parameters]
+
+    def update(self, parameters: list, gradients: list, slots: list) -> tuple[list, list]:
+        """The parameters and the rule's tensors after a step."""
+        slots = [0.95 * slot + 0.05 * gradient**2 for slot, gradient in zip(slots, gradients, strict=True)]
+        moved = [
+            each - gradient / tf.sqrt(slot + 1e-7) / 64.0
+            for each, gradient, slot in zip(parameters, gradients, slots, strict=True)
+        ]
+        return moved, slots
+
+
+class KerasRule:
+    """A Keras optimizer, a fresh one of the same settings: the given one is left as it is.
+
+    Args:
+        optimizer: A `keras.optimizers.Optimizer`, or its name.
+
+    Raises:
+        TypeError: It is neither.
+    """
+
+    def __init__(self, optimizer):
+        if isinstance(optimizer, str):
+            optimizer = keras.optimizers.get(optimizer)
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise TypeError(f"optimizer must be a Keras optimizer, its name or None, not {type(optimizer).__name__}")
+        config = optimizer.get_config()
+        self.key = (type(optimizer), json.dumps(config, sort_keys=True, default=str))
+        self.optimizer = type(optimizer).from_config(config)
+        self.lock = threading.Lock()
+        self._variables: list = []
+
+    def initial(self, parameters: list) -> list:
+        """Puts the optimizer's variables back to their beginning; it keeps no tensors."""
+        if not self._variables:
+            self._variables = [keras.Variable(each, name=f"input_{i}") for i, each in enumerate(parameters)]
+            self.optimizer.build(self._variables)
+            self._beginning = [variable.numpy() for variable in self.optimizer.variables]
+        for variable, value in zip(self.optimizer.variables, self._beginning, strict=True):
+            variable.assign(value)
+        return []
+
+    def update(self, parameters: list, gradients: list, slots: list) -> tuple[list, list]:
+        """The parameters after a step."""
+        for variable, value in zip(self._variables, parameters, strict=True):
+            variable.assign(value)
+        self.optimizer.apply(gradients, self._variables)
+        return [tf.identity(variable.value) for variable in self._variables], slots

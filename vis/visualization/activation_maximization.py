@@ -1,0 +1,146 @@
+"""Activation maximization: the input that a filter responds to most."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vis import addressing
+from vis.backprop_modifiers import underlying
+from vis.losses import ActivationMaximization, LogProbability
+from vis.optimizer import Optimizer
+from vis.regularizers import LPNorm, TotalVariation
+from vis.starts import data_format_of
+from vis.visualization.maps import modified
+
+
+def visualize_activation(
+    model,
+    layer_idx,
+    filter_indices=None,
+    wrt_tensor=None,
+    seed_input=None,
+    input_range=(0, 255),
+    backprop_modifier=None,
+    grad_modifier=None,
+    act_max_weight=1,
+    lp_norm_weight=10,
+    tv_weight=10,
+    *,
+    class_weight=10,
+    logits: bool = True,
+    **optimizer_params,
+):
+    """Makes the image that a filter responds to most, from noise or from a given one.
+
+    x* = argmin over x of −a(x) + λ₁ Lp(x) + λ₂ TV(x), a being the filter's mean activation; for a classifier's last
+    layer the class score before the softmax (Simonyan et al. 2013, "Deep Inside Convolutional Networks", arXiv
+    1312.6034, section 2; Mahendran and Vedaldi 2015, arXiv 1412.0035, for the regularizers). The score alone often
+    finds an image of several classes at once, so for a class of the softmax that ends the model λ₃ times minus its
+    log-probability is added.
+
+    A convolutional network with batch normalization gives noise by its pixels: use `parameterization='fourier'`, and
+    for clearer shapes `input_modifiers=[Jitter(4)]`.
+
+    Args:
+        model: A Keras model of any kind.
+        layer_idx: The layer: an index, a name, a path such as `'backbone/block5_conv3'`, a layer, or None for the
+            model's own output.
+        filter_indices: The filter (for a classifier's last layer, the class): an int, or a list whose activations are
+            summed; an array of shape (images, k), such as [[0], [1], [2]], makes an image for each row at once. None
+            means all filters together.
+        wrt_tensor: As in `vis.optimizer.Optimizer`: for anything behind the input nothing is optimized.
+        seed_input: Where to start; noise unless given.
+        input_range: (min, max) of the values that the model takes, numbers or one number a channel. The image stays
+            within.
+        backprop_modifier: `'guided'`, `'rectified'`, a function `model -> model`, or None.
+        grad_modifier: What is done to each gradient: a name or function of `vis.grad_modifiers`, or None.
+        act_max_weight: The weight of the activation; 0 or None leaves the term out, here and below.
+        lp_norm_weight: The weight λ₁ of `LPNorm`, p = 6.
+        tv_weight: The weight λ₂ of `TotalVariation`, β = 2: more gives smoother images.
+        class_weight: The weight λ₃ of a class's log-probability; 0 is keras-vis's objective, the score alone.
+        logits: Whether a class score is read before the softmax or sigmoid that ends the model.
+        **optimizer_params: What `vis.optimizer.Optimizer.minimize` takes: `max_iter`, `input_modifiers`, `callbacks`,
+            `verbose` (False here), `optimizer`, `parameterization`, `seed`, ...
+
+    Returns:
+        The image, without sample axis; several in an array of shape (images, ...). Its channels are last, whatever the
+        model's order. uint8 for the `input_range` (0, 255) in integers; float32 for any other.
+
+    Raises:
+        ValueError: What is wrong with an argument, and what would do; or a loss became NaN or infinite.
+        TypeError: An argument is of a wrong type.
+
+    Warns:
+        VisWarning: `seed_input` leaves `input_range`; the filter is never active.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()])
+        >>> image = visualize_activation(model, 0, 1, input_range=(0.0, 1.0), max_iter=20, seed=0)
+        >>> image.shape, image.dtype
+        ((8, 8, 1), dtype('float32'))
+    """
+    model, layer, wrt_tensor = modified(model, backprop_modifier, layer_idx, wrt_tensor)
+    losses = [
+        (ActivationMaximization(layer, filter_indices, logits=logits), act_max_weight),
+        (LPNorm(model), lp_norm_weight),
+        (TotalVariation(model), tv_weight),
+    ]
+    if act_max_weight and filter_indices is not None and _is_end(model, layer):
+        losses.append((LogProbability(layer, filter_indices), class_weight))
+    return visualize_activation_with_losses(
+        model, losses, wrt_tensor, seed_input, input_range, **{"grad_modifier": grad_modifier, **optimizer_params}
+    )
+
+
+def visualize_activation_with_losses(
+    input_tensor, losses, wrt_tensor=None, seed_input=None, input_range=(0, 255), **optimizer_params
+):
+    """Makes the image that minimizes the weighted sum of losses.
+
+    Args:
+        input_tensor: `model.input`, or the model itself.
+        losses: A list of `(loss, weight)`; a plain function of the model's output is a loss too.
+        wrt_tensor: As in `visualize_activation`.
+        seed_input: As in `visualize_activation`.
+        input_range: As in `visualize_activation`.
+        **optimizer_params: As in `visualize_activation`.
+
+    Returns:
+        As `visualize_activation`; for a model with several inputs a list.
+
+    Raises:
+        ValueError: As `visualize_activation`.
+        TypeError: As `visualize_activation`.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        >>> model.layers[-1].set_weights([np.array([[1.0, 2.0], [3.0, -7.0]]), np.zeros(2)])
+        >>> margin = lambda output: output[:, 0] - output[:, 1]
+        >>> visualize_activation_with_losses(model, [(margin, 1)], input_range=(0.0, 1.0), seed=0)
+        array([1., 0.], dtype=float32)
+    """
+    squeeze = optimizer_params.pop("squeeze", True)
+    optimizer = Optimizer(input_tensor, losses, input_range, wrt_tensor)
+    found = optimizer.minimize(seed_input, squeeze=False, **{"verbose": False, **optimizer_params})[0]
+    pictures = [
+        _picture(images, input_range, data_format_of(optimizer.model))
+        for images in (found if isinstance(found, list) else [found])
+    ]
+    pictures = [images[0] if squeeze and len(images) == 1 else images for images in pictures]
+    return pictures if isinstance(found, list) else pictures[0]
+
+
+def _is_end(model, layer) -> bool:
+    """Whether a layer is the model's output or its last layer, and so may be a softmax over classes."""
+    return layer is None or addressing.find_layer(model, layer) is underlying(model).layers[-1]
+
+
+def _picture(images: np.ndarray, input_range, data_format: str) -> np.ndarray:
+    if data_format == "channels_first" and images.ndim > 2:
+        images = np.moveaxis(images, 1, -1)
+    # Not for other whole numbers, such as (0, 1): rounded, they would leave nothing of the image.
+    if all(isinstance(end, int) for end in input_range) and tuple(input_range) == (0, 255):
+        return np.round(images).astype(np.uint8)
+    return images

@@ -79,7 +79,8 @@ def colorize(heatmap: np.ndarray, colormap: str = COLORMAP, size: tuple[int, int
         [[[0, 0, 0], [255, 255, 255]]]
     """
     table = _table(colormap)
-    return table[np.minimum((_resize(heatmap, size) * np.float32(len(table))).astype(np.intp), len(table) - 1)]
+    # 1 itself falls outside, and is clipped to the last colour.
+    return table.take((_resize(heatmap, size) * np.float32(len(table))).astype(np.intp), axis=0, mode="clip")
 
 
 def heatmap_over(
@@ -108,9 +109,11 @@ def heatmap_over(
         raise ValueError(f"alpha is {alpha}. Give a number from 0 to 1.")
     if not isinstance(image, Image.Image):
         image = Image.fromarray(np.asarray(image, dtype=np.uint8))
-    background = np.asarray(image.convert("RGB"), dtype=np.float32)
+    background = np.array(image.convert("RGB"), dtype=np.float32)
     colors = colorize(heatmap, colormap, image.size)
-    return np.round((1 - alpha) * background + alpha * colors).astype(np.uint8)
+    background *= 1 - alpha
+    background += np.float32(alpha) * colors
+    return np.round(background, out=background).astype(np.uint8)
 
 
 def colormap_named(name: str):

@@ -35,8 +35,8 @@ def every_row(
     label_variable: Annotated[
         str | None,
         typer.Option(
-            help="The column of the class to explain; 'none' for the predicted class. Y unless given, and the "
-            "predicted class where there is no y.".replace("Y", "'y'", 1),
+            help="The column of the class to explain, or 'none' for the predicted class. Unless given it is y, and the "
+            "predicted class where there is no y.",
             show_default=False,
         ),
     ] = None,

@@ -144,14 +144,12 @@ class GifGenerator(OptimizerCallback):
                 temporary.unlink()
 
 
-def frame(images, input_range, *, smallest: int = 128) -> np.ndarray:
-    """One picture of a batch of images, side by side.
+def frame(images, input_range) -> np.ndarray:
+    """One picture of a batch of images, in a grid.
 
     Args:
-        images: An array of shape (images, height, width, channels), (images, channels, height, width) or (images,
-            height, width), with 1 or 3 channels.
-        input_range: What is black and what is white: (min, max).
-        smallest: Images smaller than this many pixels are enlarged, pixel by pixel.
+        images: As in `pictures`.
+        input_range: As in `pictures`.
 
     Returns:
         uint8, (height, width) or (height, width, 3).
@@ -160,8 +158,30 @@ def frame(images, input_range, *, smallest: int = 128) -> np.ndarray:
         ValueError: They are no images.
 
     Example:
-        >>> frame(np.zeros((4, 28, 28, 1)), (0, 1), smallest=56).shape
-        (117, 117)
+        >>> frame(np.zeros((4, 70, 70, 1)), (0, 1)).shape
+        (285, 285)
+    """
+    return grid(pictures(images, input_range))
+
+
+def pictures(images, input_range, *, smallest: int = 128) -> np.ndarray:
+    """Images as pictures to look at, small ones enlarged, each pixel to a square.
+
+    Args:
+        images: An array of shape (images, height, width, channels), (images, channels, height, width) or (images,
+            height, width), with 1 or 3 channels.
+        input_range: What is black and what is white: (min, max), numbers or one number a channel.
+        smallest: What is smaller than this many pixels is enlarged.
+
+    Returns:
+        uint8, (images, height, width) or (images, height, width, 3).
+
+    Raises:
+        ValueError: They are no images.
+
+    Example:
+        >>> pictures(np.zeros((4, 28, 28, 1)), (0, 1)).shape
+        (4, 140, 140)
     """
     images = np.asarray(images, np.float32)
     if images.ndim == 4 and images.shape[-1] not in (1, 3) and images.shape[1] in (1, 3):
@@ -173,8 +193,7 @@ def frame(images, input_range, *, smallest: int = 128) -> np.ndarray:
     if pixels.ndim == 4 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
     times = max(1, -(-smallest // min(pixels.shape[1:3])))
-    pixels = pixels.repeat(times, axis=1).repeat(times, axis=2)
-    return grid(pixels)
+    return pixels.repeat(times, axis=1).repeat(times, axis=2)
 
 
 def grid(pictures) -> np.ndarray:

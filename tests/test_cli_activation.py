@@ -1,0 +1,148 @@
+"""`vis activation`: pictures for good arguments, one line for bad ones."""
+
+from __future__ import annotations
+
+import os
+
+import keras
+import numpy as np
+import pytest
+import zoo
+from PIL import Image
+from typer.testing import CliRunner
+
+from vis.callbacks import pictures
+from vis.cli import app
+from vis.input_modifiers import Jitter
+from vis.visualization import visualize_activation
+
+
+def run(*arguments) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["activation", *(str(argument) for argument in arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def read(path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return zoo.functional()
+
+
+@pytest.fixture
+def saved(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    return tmp_path / "model.keras"
+
+
+def test_the_picture_is_the_library_s_grid(model, saved, tmp_path):
+    output = tmp_path / "grid.png"
+    code, out, err = run(
+        "--model", saved, "--layer", "conv2", "--filters", "0,2-3", "--output", output, "--steps", 12, "--seed", 4
+    )  # fmt: skip
+    assert code == 0
+    assert out == f"{output}: 3 filters of conv2, 12 steps\n"
+    assert "12/12" in err  # the progress bar
+    expected = visualize_activation(
+        model, "conv2", [[0], [2], [3]], input_range=(0.0, 1.0), max_iter=12, seed=4, parameterization="fourier",
+        input_modifiers=[Jitter(0.02)],
+    )  # fmt: skip
+    picture = read(output)
+    for i, tile in enumerate(pictures(expected, (0, 1))):
+        height, width = tile.shape[:2]
+        shown = picture[20 : 20 + height, i * (width + 5) : i * (width + 5) + width]
+        assert np.abs(shown.astype(int) - tile).mean() < 2
+
+
+def test_a_class_by_pixels_and_an_animation(saved, tmp_path):
+    output, gif = tmp_path / "one.png", tmp_path / "one.gif"
+    options = ["--model", saved, "--filters", 1, "--parameterization", "pixels", "--steps", 130]
+    code, out, _ = run(*options, "--output", output, "--gif", gif)
+    assert code == 0
+    assert out == f"{output}: 1 filter of the output, 130 steps\n"
+    with Image.open(gif) as animation:
+        assert 40 < animation.n_frames <= 64
+        assert animation.size == read(output).shape[1::-1]
+    assert sorted(os.listdir(tmp_path)) == ["model.keras", "one.gif", "one.png"]
+
+
+def test_it_is_a_matter_of_its_seed(saved, tmp_path):
+    found = []
+    for seed in (1, 1, 2):
+        run("--model", saved, "--filters", 1, "--steps", 3, "--seed", seed, "--output", tmp_path / "a.png")
+        found.append(read(tmp_path / "a.png"))
+    np.testing.assert_array_equal(found[0], found[1])
+    assert (found[0] != found[2]).any()
+
+
+@pytest.mark.parametrize(("preprocess", "wanted"), [("caffe", 0), ("torch", 2), ("raw", 2), ("tf", 2)])
+def test_colours_are_shown_as_the_model_was_trained_to_see_them(tmp_path, preprocess, wanted):
+    """A class that wants the model's last channel alone: red for models that take blue, green, red; else blue."""
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(inputs)))
+    model.layers[-1].set_weights([np.array([[-9.0, 0], [-9, 0], [9, 0]]), np.zeros(2)])
+    model.save(tmp_path / "model.keras")
+    options = ["--preprocess", preprocess, "--parameterization", "pixels", "--output", tmp_path / "a.png"]
+    assert run("--model", tmp_path / "model.keras", *options)[0] == 0
+    brightness = read(tmp_path / "a.png").mean(axis=(0, 1))
+    assert brightness[wanted] > 250
+    assert sum(brightness) - brightness[wanted] < 10
+
+
+@pytest.mark.parametrize("layout", ["any size", "channels first", "no channels"])
+def test_images_of_every_layout(tmp_path, layout):
+    layers = keras.layers
+    shape = {"any size": (None, None, 1), "channels first": (3, 10, 12), "no channels": (10, 12)}[layout]
+    inputs = keras.Input(shape)
+    if layout == "no channels":
+        x = layers.Flatten()(inputs)
+    else:
+        data_format = "channels_first" if layout == "channels first" else "channels_last"
+        x = layers.GlobalAveragePooling2D(data_format=data_format)(inputs)
+    keras.Model(inputs, layers.Dense(2, "softmax")(x)).save(tmp_path / "model.keras")
+    options = ["--steps", 4, "--size", 140, "--output", tmp_path / "a.png", "--gif", tmp_path / "a.gif"]
+    code, _, err = run("--model", tmp_path / "model.keras", *options)
+    assert code == 0, err
+    expected = {"any size": (140, 140), "channels first": (130, 156, 3), "no channels": (130, 156)}
+    assert read(tmp_path / "a.png").shape == expected[layout]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--filters", "0,x"], "Invalid value for --filters: '0,x' is not a list of filters"),
+        (["--filters", "3-1"], "'3-1' is not a list of filters"),
+        (["--filters", "0-200"], "0-200 is more than 100 filters"),
+        (["--filters", "7"], "--filters=7 is out of range: the model's output has 5 filters (0 to 4)"),
+        (["--layer", "conv9"], "--layer: the model 'functional' has no layer 'conv9'"),
+        (["--output", "a.txt"], "Invalid value for --output: a.txt ends in '.txt'"),
+        (["--gif", "a.png"], "Invalid value for --gif: a.png does not end in .gif"),
+        (["--gif", "nowhere/a.gif"], "Invalid value for --gif: the folder nowhere does not exist"),
+        (["--steps", "0"], "Invalid value for '--steps'"),
+        (["--seed", "-1"], "Invalid value for '--seed'"),
+        (["--model", "nothing.keras"], "nothing.keras does not exist"),
+    ],
+)
+def test_bad_arguments_are_one_line(saved, tmp_path, options, message):
+    code, out, err = run("--model", saved, "--steps", 3, "--output", tmp_path / "a.png", *options)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("Error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert os.listdir(tmp_path) == ["model.keras"]
+
+
+def test_a_filter_that_is_never_active_is_a_warning(tmp_path):
+    inputs = keras.Input((8, 8, 1))
+    layer = keras.layers.Conv2D(2, 3, activation="relu", bias_initializer=keras.initializers.Constant(-99), name="dead")
+    keras.Model(inputs, layer(inputs)).save(tmp_path / "model.keras")
+    options = ["--layer", "dead", "--steps", 3, "--output", tmp_path / "a.png"]
+    code, _, err = run("--model", tmp_path / "model.keras", *options)
+    assert code == 0
+    assert "Warning: ActivationMax Loss: the activation is 0 for image 0" in err

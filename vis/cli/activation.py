@@ -1,0 +1,216 @@
+"""`vis activation`: a model in, a picture out of what its filters respond to most."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vis.cli import methods
+from vis.cli.app import app
+from vis.cli.messages import library_messages, option, refuse
+from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, PreprocessOption, UnsafeOption
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vis.images import InputLayout
+
+_MOST_FILTERS = 100
+_MOST_FRAMES = 64
+
+
+class Parameterization(str, Enum):
+    """What is moved: the spectrum of the images, or their pixels."""
+
+    fourier = "fourier"
+    pixels = "pixels"
+
+
+@app.command(short_help="What a filter or class responds to most.")
+def activation(
+    model: ModelOption,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            help="The layer: its name ('backbone/conv5' in a nested model) or index. The model's output, unless given.",
+            show_default=False,
+        ),
+    ] = None,
+    filters: Annotated[str, typer.Option(help="The filters or classes, from 0: such as 0,1,2 or 0-9.")] = "0",
+    output: Annotated[Path, typer.Option(help="The picture to write: .png, .jpg, .bmp, .tif or .webp.")] = Path(
+        "activation.png"
+    ),
+    gif: Annotated[
+        Path | None, typer.Option(help="An animation of how the images come about: .gif.", show_default=False)
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="How many steps to take.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise to start from: the same seed, the same picture.")] = 0,
+    preprocess: PreprocessOption = Preprocess.unit,
+    parameterization: Annotated[
+        Parameterization, typer.Option(help="What is moved: the images' spectrum, which is smoother, or their pixels.")
+    ] = Parameterization.fourier,
+    jitter: Annotated[
+        float,
+        typer.Option(min=0, help="The most that images are shifted at each step: a share of their size, or pixels."),
+    ] = 0.02,
+    size: Annotated[
+        int, typer.Option(min=8, help="Height and width of the images, for a model that takes any size.")
+    ] = 224,
+    custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
+    unsafe: UnsafeOption = False,
+) -> None:
+    """Make the images that filters or classes respond to most, from noise, side by side in one picture."""
+    from vis import callbacks, images
+
+    with option("--filters"):
+        chosen = _parse_filters(filters)
+    with option("--output"):
+        images.check_output(output)
+    if gif is not None:
+        if gif.suffix.lower() != ".gif" or gif.is_dir():
+            refuse("--gif", f"{gif} does not end in .gif. Give a name that does.")
+        if not gif.parent.is_dir():
+            refuse("--gif", f"the folder {gif.parent} does not exist. Make it first, or give another.")
+    network = methods.load(model, custom_objects, unsafe)
+    with option("--model"):
+        layout = images.input_layout(network)
+    with option("--preprocess"):
+        colors = _Colors(layout, preprocess.value)
+
+    import numpy as np
+
+    from vis.input_modifiers import Jitter
+    from vis.visualization import visualize_activation
+
+    watchers = [callbacks.Progress(desc="Activation")]
+    if gif is not None:
+        watchers.append(_animation(gif, colors))
+    # Weights in units of the range, so that they weigh alike for images of 0 to 1 and of 0 to 255.
+    extent = float(np.mean(colors.high - colors.low))
+    noise = None
+    if not (layout.height and layout.width):
+        noise = colors.noise(len(chosen), size, parameterization.value, seed)
+    with library_messages(), _own_names():
+        found = visualize_activation(
+            network,
+            int(layer) if layer and re.fullmatch(r"-?\d+", layer) else layer,
+            [[index] for index in chosen],
+            seed_input=noise,
+            input_range=(colors.low, colors.high),
+            lp_norm_weight=10 / extent,
+            tv_weight=10 / extent**2,
+            max_iter=steps,
+            seed=seed,
+            # Without a channel axis rows would be taken for a signal's positions and columns for its channels.
+            parameterization="pixels" if layout.channel_axis is None else parameterization.value,
+            input_modifiers=[Jitter(jitter)] if jitter and layout.channel_axis is not None else None,
+            callbacks=watchers,
+            callback_every=-(-steps // _MOST_FRAMES),
+            squeeze=False,
+        )
+    pictures = callbacks.pictures(colors.displayed(found), (0, 1))
+    if len(chosen) > 1:
+        pictures = [_labelled(picture, str(index)) for picture, index in zip(pictures, chosen, strict=True)]
+    try:
+        images.write_picture(callbacks.grid(pictures), output)
+    except OSError as error:
+        refuse("--output", f"{output} cannot be written: {error.strerror or error}.")
+    count = "1 filter" if len(chosen) == 1 else f"{len(chosen)} filters"
+    typer.echo(f"{output}: {count} of {layer if layer is not None else 'the output'}, {steps} steps")
+
+
+class _Colors:
+    """How a model's colours are shown: what is black, what is white, and which channel is which.
+
+    Args:
+        layout: What image the model takes.
+        preprocess: How its pixel values are scaled.
+    """
+
+    def __init__(self, layout: InputLayout, preprocess: str):
+        from PIL import Image
+
+        from vis import images
+
+        mode = "L" if layout.channels == 1 else "RGB"
+        one = layout._replace(height=1, width=1)
+        self.low, self.high = (
+            images.to_model_input(Image.new(mode, (1, 1), color), one, preprocess).ravel()
+            for color in ("black", "white")
+        )
+        self.layout = layout
+        self.backwards = preprocess == "caffe"  # its channels are blue, green, red
+
+    def displayed(self, found: np.ndarray) -> np.ndarray:
+        """Images, (images, height, width[, channels]), as they are to be seen: from 0 to 1, in RGB."""
+        unit = (found - self.low) / (self.high - self.low)
+        return unit[..., ::-1] if self.backwards else unit
+
+    def noise(self, count: int, size: int, parameterization: str, seed: int) -> np.ndarray:
+        """Images to start from, for a model that takes any size."""
+        import numpy as np
+
+        from vis.parameterizations import Fourier, Pixels
+
+        layout = self.layout
+        shape = (count, layout.height or size, layout.width or size, layout.channels)
+        space = Pixels() if parameterization == "pixels" else Fourier("channels_last")
+        start = np.asarray(space.decode(space.initial(shape, np.random.default_rng(seed)), self.low, self.high))
+        if layout.channel_axis is None:
+            return start[..., 0]
+        return np.moveaxis(start, -1, 1) if layout.channel_axis == 0 else start
+
+
+def _animation(path: Path, colors: _Colors):
+    """A callback that writes an animation in the colours that are to be seen."""
+    import numpy as np
+
+    from vis.callbacks import GifGenerator
+
+    class Animation(GifGenerator):
+        def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+            found = np.moveaxis(wrt_value, 1, -1) if colors.layout.channel_axis == 0 else wrt_value
+            super().callback(i, named_losses, overall_loss, grads, colors.displayed(found))
+
+    return Animation(path, input_range=(0, 1))
+
+
+def _labelled(picture: np.ndarray, text: str) -> np.ndarray:
+    """A picture with a line of text above it."""
+    import numpy as np
+
+    from vis.utils.utils import draw_text
+
+    line = np.full((20, *picture.shape[1:]), 128, np.uint8)
+    return np.concatenate([draw_text(line, text, position=(2, 1), color=(255, 255, 255)), picture])
+
+
+def _parse_filters(text: str) -> list[int]:
+    """The filters of a list such as 0,3,5-9."""
+    chosen: list[int] = []
+    for part in text.replace(" ", "").split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if not match or int(match[2] or match[1]) < int(match[1]):
+            raise ValueError(f"{text!r} is not a list of filters, from 0. Give for example 0,1,2 or 0-9.")
+        chosen += range(int(match[1]), int(match[2] or match[1]) + 1)
+        if len(chosen) > _MOST_FILTERS:
+            raise ValueError(f"{text} is more than {_MOST_FILTERS} filters. Give fewer.")
+    return chosen
+
+
+@contextlib.contextmanager
+def _own_names() -> Iterator[None]:
+    """Names of this command's options in place of Python arguments that other commands call otherwise."""
+    try:
+        yield
+    except ValueError as error:
+        message = str(error).replace("filter_indices", "--filters").replace("layer_idx", "--layer")
+        raise ValueError(message) from error
+    except OSError as error:
+        refuse("--gif", f"the animation cannot be written: {error.strerror or error}.")

@@ -1,0 +1,56 @@
+"""Every notebook runs from its first cell to its last, on a small setting, and is committed with its outputs."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted(path for folder in ("examples", "applications") for path in (ROOT / folder).rglob("*.ipynb"))
+NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.parts]
+
+
+@pytest.fixture(scope="module", params=NOTEBOOKS, ids=[str(path.relative_to(ROOT)) for path in NOTEBOOKS])
+def notebook(request):
+    return request.param
+
+
+def test_it_runs(notebook, tmp_path, monkeypatch):
+    # The notebooks look at VIS_SMALL, and train less where it is set.
+    monkeypatch.setenv("VIS_SMALL", "1")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONWARNINGS", "default")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    cells = nbformat.read(notebook, as_version=4)
+    nbclient.NotebookClient(
+        cells, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
+    errors = [output for cell in cells.cells for output in cell.get("outputs", []) if output.output_type == "error"]
+    assert not errors
+
+
+def test_it_is_committed_with_its_outputs_and_nothing_of_a_machine(notebook):
+    assert notebook.stat().st_size < 200_000
+    content = nbformat.read(notebook, as_version=4)
+    nbformat.validate(content)
+    cells = [cell for cell in content.cells if cell.cell_type == "code" and cell.source.strip()]
+    assert all(cell.execution_count == i for i, cell in enumerate(cells, start=1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    text = "\n".join(
+        str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", "")) for output in outputs
+    )
+    assert not re.search(r"/(?:home|root|opt|tmp|work|Users)/|[A-Z]:\\", text)
+
+
+def test_each_is_shown_once(notebook):
+    """A figure is a cell's result or displayed, not both."""
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        pictures = [o["data"]["image/png"] for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+        assert len(pictures) == len(set(pictures))

@@ -1,4 +1,4 @@
-"""Where did the model look? Saliency, SmoothGrad, class activation maps."""
+"""Where did the model look, and for what? Saliency, SmoothGrad, class activation maps, activation maximization."""
 
 from vis.visualization.activation_maximization import visualize_activation, visualize_activation_with_losses
 from vis.visualization.cam import visualize_cam, visualize_cam_with_losses

@@ -163,9 +163,9 @@ def differentiate(question: Question, *, values: bool = False) -> Iterator[Diffe
     count = question.samples.count
     size = function.batch_size or even(count, question.rows_at_once(1_200_000))
     for start in range(0, count, size):
-        rows = np.arange(start, min(start + size, count))
+        rows = range(start, min(start + size, count))
         # A model for batches of just one size has its last one filled up.
-        taken = np.resize(rows, size) if function.batch_size else rows
+        taken = np.resize(rows, size) if len(rows) < (function.batch_size or 0) else slice(rows.start, rows.stop)
         scores, outputs, slopes = function.call(
             question.weights, *(tf.constant(array[taken]) for array in question.arrays)
         )

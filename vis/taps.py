@@ -17,7 +17,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from vis import addressing, graphs
+from vis import addressing, graphs, inference
 from vis.backprop_modifiers import Rule, rule_of, underlying
 
 # Layers are wrapped in place for the time of one trace; two threads must not do so at once.
@@ -191,7 +191,9 @@ class Run:
         return "channels_last"
 
 
-def run(model, inputs, tap: Callable = lambda layer, tensor: tensor) -> Run:
+def run(
+    model, inputs, tap: Callable = lambda layer, tensor: tensor, differentiated: Callable[[], bool] = lambda: True
+) -> Run:
     """Calls a model in inference mode and notes what each of its layers returned. To be called while tracing.
 
     Args:
@@ -199,6 +201,7 @@ def run(model, inputs, tap: Callable = lambda layer, tensor: tensor) -> Run:
         inputs: The model's input tensors, in the structure the model takes.
         tap: A function `(layer, tensor) -> tensor` that is shown each tensor that a layer returns, and gives the one
             that the rest of the model is to go on with.
+        differentiated: Whether a gradient will pass through the layer that is about to be called.
 
     Returns:
         The `Run`.
@@ -208,6 +211,7 @@ def run(model, inputs, tap: Callable = lambda layer, tensor: tensor) -> Run:
 
     def wrapped(layer, call):
         rectifies = rule is not None and _rectifies(layer)
+        fast = inference.fast(layer, call)
 
         def noted_call(*args, **kwargs):
             if rectifies:
@@ -216,7 +220,7 @@ def run(model, inputs, tap: Callable = lambda layer, tensor: tensor) -> Run:
                 record.reached += 1
                 outputs = rule.apply(args[0] if args else next(iter(kwargs.values())), outputs)
             else:
-                outputs = call(*args, **kwargs)
+                outputs = (call if differentiated() else fast)(*args, **kwargs)
             outputs = keras.tree.map_structure(
                 lambda value: tap(layer, value) if tf.is_tensor(value) else value, outputs
             )

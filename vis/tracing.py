@@ -92,27 +92,33 @@ def ask(
     nearest = wrt == [NEAREST_FEATURE_MAP]
     scale = _HALF_SCALE if _computes_in_half(keras_model) else 1.0
     given, inputs = inputs, list(inputs)
-    latest = []
+    latest, watched = [], []
+    only_latest = nearest and not watch_all
+
+    def differentiated():
+        # Each feature map takes those before it off the tape, where only the latest is wanted.
+        return bool(watched) and not only_latest
 
     def tap(layer, tensor):
         if not tensor.dtype.is_floating or not (nearest or layer is None or layer in layers_wrt):
             return tensor
-        if nearest and not watch_all and (tensor.shape.rank or 0) >= 3:
+        if only_latest and (tensor.shape.rank or 0) >= 3:
             tape.reset()
             latest[:] = [tensor]
         tensor = tensor if noise is None else noise(tensor)
         tape.watch(tensor)
+        watched.append(tensor)
         return tensor
 
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         for i in inputs_wrt:
             inputs[i] = tap(None, inputs[i])
-        run = taps.run(model, keras.tree.pack_sequence_as(samples.structure, inputs), tap)
+        run = taps.run(model, keras.tree.pack_sequence_as(samples.structure, inputs), tap, differentiated)
         scores, notes = _scores(losses, run, arguments)
         total = tf.reduce_sum(weights[:, None] * scores) * scale
     groups = _nearest(run, losses) if nearest else _tapped(run, wrt, samples)
     sources = [tensor for _, found in groups for tensor in found]
-    if nearest and not watch_all and sources[0] is not latest[-1]:
+    if only_latest and sources[0] is not latest[-1]:
         # A branch beside the way to the target ran last: the tape must reach further back.
         return ask(model, losses, samples, wrt, given, arguments, weights, noise, watch_all=True)
     slopes, cut, texts = _slopes(tape, total, sources, groups, losses)

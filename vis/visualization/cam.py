@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 
 import numpy as np
@@ -185,14 +186,20 @@ def resize(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """
     for axis, wanted in enumerate(size, start=1):
         given = maps.shape[axis]
-        if given == wanted:
-            continue
-        at = np.clip((np.arange(wanted) + 0.5) * given / wanted - 0.5, 0, given - 1)
-        left = np.floor(at).astype(int)
-        right = np.minimum(left + 1, given - 1)
-        share = (at - left).reshape([-1 if i == axis else 1 for i in range(maps.ndim)])
-        maps = np.take(maps, left, axis) * (1 - share) + np.take(maps, right, axis) * share
+        if given != wanted:
+            maps = np.moveaxis(np.moveaxis(maps, axis, -1) @ _interpolation(given, wanted).T, -1, axis)
     return maps
+
+
+@functools.cache
+def _interpolation(given: int, wanted: int) -> np.ndarray:
+    """The matrix, (wanted, given), that interpolates along an axis."""
+    at = np.clip((np.arange(wanted) + 0.5) * given / wanted - 0.5, 0, given - 1)
+    left = np.floor(at).astype(int)
+    matrix, rows = np.zeros((wanted, given)), np.arange(wanted)
+    matrix[rows, left] = 1 - (at - left)
+    matrix[rows, np.minimum(left + 1, given - 1)] += at - left
+    return matrix
 
 
 def _positions(array, data_format) -> tuple[int, ...]:

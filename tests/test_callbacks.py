@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vis.callbacks import GifGenerator, OptimizerCallback, Print, Progress, frame, grid
+from vis.callbacks import GifGenerator, OptimizerCallback, Print, Progress
 
 
 def frames(path) -> list[np.ndarray]:
@@ -63,21 +63,6 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         gif.on_end()
     assert os.listdir(tmp_path) == []
-
-
-def test_frames_take_channels_first_and_a_range_a_channel():
-    image = np.zeros((1, 3, 130, 130))
-    image[:, 1] = 5
-    picture = frame(image, ([0, 0, 0], [10, 5, 10]))
-    assert picture.shape == (130, 130, 3)
-    assert picture[0, 0].tolist() == [0, 255, 0]
-
-
-@pytest.mark.parametrize(("count", "shape"), [(1, (1, 1)), (2, (1, 2)), (4, (2, 2)), (6, (2, 3)), (10, (2, 5))])
-def test_a_grid_is_nearly_square_and_leaves_few_places(count, shape):
-    rows, columns = shape
-    picture = grid(np.zeros((count, 20, 20), np.uint8))
-    assert picture.shape == (rows * 25 - 5, columns * 25 - 5)
 
 
 def test_print_rounds(capsys):

@@ -11,9 +11,9 @@ import zoo
 from PIL import Image
 from typer.testing import CliRunner
 
-from vis.callbacks import pictures
 from vis.cli import app
 from vis.input_modifiers import Jitter
+from vis.plotting.sheets import pictures
 from vis.visualization import visualize_activation
 
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-_MARGIN, _GROUND = 5, 128
-
 
 class OptimizerCallback:
     """Base class of callbacks, as in keras-vis: override `callback`, and what else is needed.
@@ -124,7 +122,9 @@ class GifGenerator(OptimizerCallback):
         self.frames = []
 
     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
-        self.frames.append(frame(wrt_value, self.input_range))
+        from vis.plotting.sheets import pictures, sheet
+
+        self.frames.append(sheet(pictures(wrt_value, self.input_range)))
 
     def on_end(self):
         if not self.frames:
@@ -142,87 +142,6 @@ class GifGenerator(OptimizerCallback):
         finally:
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
-
-
-def frame(images, input_range) -> np.ndarray:
-    """One picture of a batch of images, in a grid.
-
-    Args:
-        images: As in `pictures`.
-        input_range: As in `pictures`.
-
-    Returns:
-        uint8, (height, width) or (height, width, 3).
-
-    Raises:
-        ValueError: They are no images.
-
-    Example:
-        >>> frame(np.zeros((4, 70, 70, 1)), (0, 1)).shape
-        (285, 285)
-    """
-    return grid(pictures(images, input_range))
-
-
-def pictures(images, input_range, *, smallest: int = 128) -> np.ndarray:
-    """Images as pictures to look at, small ones enlarged, each pixel to a square.
-
-    Args:
-        images: An array of shape (images, height, width, channels), (images, channels, height, width) or (images,
-            height, width), with 1 or 3 channels.
-        input_range: What is black and what is white: (min, max), numbers or one number a channel.
-        smallest: What is smaller than this many pixels is enlarged.
-
-    Returns:
-        uint8, (images, height, width) or (images, height, width, 3).
-
-    Raises:
-        ValueError: They are no images.
-
-    Example:
-        >>> pictures(np.zeros((4, 28, 28, 1)), (0, 1)).shape
-        (4, 140, 140)
-    """
-    images = np.asarray(images, np.float32)
-    if images.ndim == 4 and images.shape[-1] not in (1, 3) and images.shape[1] in (1, 3):
-        images = np.moveaxis(images, 1, -1)
-    if not (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] in (1, 3))):
-        raise ValueError(f"a picture needs images of 1 or 3 channels, not an array of shape {images.shape}")
-    low, high = (np.asarray(end, np.float32) for end in input_range)
-    pixels = np.round(255 * np.clip((images - low) / (high - low), 0, 1)).astype(np.uint8)
-    if pixels.ndim == 4 and pixels.shape[-1] == 1:
-        pixels = pixels[..., 0]
-    times = max(1, -(-smallest // min(pixels.shape[1:3])))
-    return pixels.repeat(times, axis=1).repeat(times, axis=2)
-
-
-def grid(pictures) -> np.ndarray:
-    """Pictures of one size in a grid that is nearly square and leaves few places empty, on a gray ground.
-
-    Args:
-        pictures: uint8, (pictures, height, width) or (pictures, height, width, 3).
-
-    Returns:
-        uint8, (height, width) or (height, width, 3).
-
-    Example:
-        >>> grid(np.zeros((10, 28, 28), np.uint8)).shape  # two rows of five
-        (61, 160)
-    """
-    count, height, width = np.shape(pictures)[:3]
-    root = int(np.ceil(np.sqrt(count)))
-    columns = min(range(root, 2 * root + 1), key=lambda columns: (-count % columns, columns))
-    rows = -(-count // columns)
-    columns = min(columns, count)
-    ground = np.full(
-        (rows * (height + _MARGIN) - _MARGIN, columns * (width + _MARGIN) - _MARGIN, *np.shape(pictures)[3:]),
-        _GROUND,
-        np.uint8,
-    )
-    for i, picture in enumerate(pictures):
-        top, left = i // columns * (height + _MARGIN), i % columns * (width + _MARGIN)
-        ground[top : top + height, left : left + width] = picture
-    return ground
 
 
 def _text(value) -> str:

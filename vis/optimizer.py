@@ -13,15 +13,23 @@ import tensorflow as tf
 from vis import VisWarning, addressing, grad_modifiers
 from vis.backprop_modifiers import underlying
 from vis.callbacks import Print
-from vis.descent import Descent, Limits
+from vis.descent.loop import Descent, Limits
+from vis.descent.parameterizations import Fourier, Pixels
+from vis.descent.python_steps import PythonSteps
+from vis.descent.starts import (
+    Range,
+    are_inputs,
+    data_format_of,
+    moved_inputs,
+    samples_of,
+    warn_of_values_outside,
+    with_images,
+)
+from vis.descent.updates import KerasRule, Rms
 from vis.gradients import Question, differentiate
 from vis.input_modifiers import in_graph
 from vis.losses import ActivationMaximization, weighted
-from vis.parameterizations import Fourier, Pixels
-from vis.python_steps import PythonSteps
 from vis.samples import Samples, symbolic_inputs
-from vis.starts import Range, are_inputs, data_format_of, moved_inputs, samples_of, warn_of_values_outside, with_images
-from vis.updates import KerasRule, Rms
 
 # Steps between two looks at Python, for an interrupt to come through, where no callback asks for fewer.
 _MOST_STEPS = 50

@@ -86,6 +86,7 @@ def activation(
     import numpy as np
 
     from vis.input_modifiers import Jitter
+    from vis.plotting import sheets
     from vis.visualization import visualize_activation
 
     watchers = [callbacks.Progress(desc="Activation")]
@@ -114,11 +115,11 @@ def activation(
             callback_every=-(-steps // _MOST_FRAMES),
             squeeze=False,
         )
-    pictures = callbacks.pictures(colors.displayed(found), (0, 1))
+    pictures = sheets.pictures(colors.displayed(found), (0, 1))
     if len(chosen) > 1:
         pictures = [_labelled(picture, str(index)) for picture, index in zip(pictures, chosen, strict=True)]
     try:
-        images.write_picture(callbacks.grid(pictures), output)
+        images.write_picture(sheets.sheet(pictures), output)
     except OSError as error:
         refuse("--output", f"{output} cannot be written: {error.strerror or error}.")
     count = "1 filter" if len(chosen) == 1 else f"{len(chosen)} filters"
@@ -156,7 +157,7 @@ class _Colors:
         """Images to start from, for a model that takes any size."""
         import numpy as np
 
-        from vis.parameterizations import Fourier, Pixels
+        from vis.descent.parameterizations import Fourier, Pixels
 
         layout = self.layout
         shape = (count, layout.height or size, layout.width or size, layout.channels)

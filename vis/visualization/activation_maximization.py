@@ -6,10 +6,10 @@ import numpy as np
 
 from vis import addressing
 from vis.backprop_modifiers import underlying
+from vis.descent.starts import data_format_of
 from vis.losses import ActivationMaximization, LogProbability
 from vis.optimizer import Optimizer
 from vis.regularizers import LPNorm, TotalVariation
-from vis.starts import data_format_of
 from vis.visualization.maps import modified
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vis.parameterizations import Fourier, Pixels, _hartley
+from vis.descent.parameterizations import Fourier, Pixels, _hartley
 
 RNG = np.random.default_rng(0)
 

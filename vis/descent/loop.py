@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from vis.descent.python_steps import PythonSteps, in_python
+from vis.descent.updates import Rms
 from vis.gradients import Question, batch_trace, concrete, even
 from vis.input_modifiers import Transform
-from vis.python_steps import PythonSteps, in_python
 from vis.tracing import remember
-from vis.updates import Rms
 
 
 class State(NamedTuple):

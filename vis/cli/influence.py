@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vis.cli import methods
 from vis.cli.app import app
-from vis.cli.messages import gathered_messages, option, refuse
+from vis.cli.messages import option, refuse
 from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, PreprocessOption, UnsafeOption
+from vis.cli.trials import Examples, Training, score
 
 if TYPE_CHECKING:
-    import keras
-    import numpy as np
     import pandas as pd
 
     from vis.tables import Table
@@ -46,30 +44,6 @@ class Scoring(str, Enum):
     sgd = "sgd"
     tracin = "tracin"
     hessian = "hessian"
-
-
-class _Set(NamedTuple):
-    """The rows of a CSV file that could be read: their numbers, inputs and labels; and how many could not."""
-
-    table: Table
-    rows: list[int]
-    x: np.ndarray
-    y: np.ndarray
-    failed: int
-
-
-class _Training(NamedTuple):
-    """How to train, as the options have it."""
-
-    batch_size: int
-    epochs: int
-    n_trials: int
-    seed: int
-    init: str
-    optimizer: str | None
-    learning_rate: float | None
-    weights: str
-    method: str
 
 
 TrainOption = Annotated[Path, typer.Option(help="A CSV file of the training data.", show_default=False)]
@@ -147,10 +121,10 @@ def influence(
         _read(name, table, read, input_variable, label_variable)
         for name, table in zip(("--input-train", "--input-val"), tables, strict=True)
     )
-    settings = _Training(
+    settings = Training(
         batch_size, epochs, n_trials, seed, init.value, optimizer, learning_rate, weights.value, method.value
     )
-    ranked = _score(network, model, training, validation, settings, default_rate=0.05, l2=0.0)
+    ranked = score(network, model, training, validation, settings, default_rate=0.05, l2=0.0)
     positions = [*training.table.positions(input_variable), *training.table.positions(label_variable)]
     names = [training.table.header[position] for position in positions]
     _write(output, ranked[[*names, "influence", "datasource_index"]])
@@ -191,10 +165,10 @@ def influence_tabular(
         _read(name, table, lambda _, cells: datasets.vector(cells), input_variable, label_variable)
         for name, table in zip(("--input-train", "--input-val"), tables, strict=True)
     )
-    settings = _Training(
+    settings = Training(
         batch_size, epochs, n_trials, seed, init.value, optimizer, learning_rate, weights.value, method.value
     )
-    ranked = _score(network, model, training, validation, settings, default_rate=0.001, l2=0.001)
+    ranked = score(network, model, training, validation, settings, default_rate=0.001, l2=0.001)
     ranked.insert(0, "index", range(len(ranked)))
     _write(output, ranked)
     _finish(output, training, validation)
@@ -223,7 +197,7 @@ def _tables(input_train: Path, input_val: Path, output: Path, *variables: str) -
     return found
 
 
-def _read(name: str, table: Table, sample, input_variable: str, label_variable: str) -> _Set:
+def _read(name: str, table: Table, sample, input_variable: str, label_variable: str) -> Examples:
     """All rows of a table that can be read; the others are named."""
     import numpy as np
     from tqdm import tqdm
@@ -253,119 +227,7 @@ def _read(name: str, table: Table, sample, input_variable: str, label_variable: 
         typer.echo(f"... and {len(errors) - _ERRORS_SHOWN} rows more", err=True)
     if len(rows) < 2:
         refuse(name, f"fewer than two rows of {table.path} can be read. {errors[0] if errors else ''}".strip())
-    return _Set(table, rows, np.stack(x), np.stack(y), len(errors))
-
-
-def _score(
-    network: keras.Model,
-    path: Path,
-    training: _Set,
-    validation: _Set,
-    settings: _Training,
-    *,
-    default_rate: float,
-    l2: float,
-) -> pd.DataFrame:
-    """The table of scores, with the cells of the training table."""
-    import pandas as pd
-
-    from vis.influence import influence_functions, rank, record_training, sgd_influence, tracin
-
-    known = _compile_config(path)
-    loss = known.get("loss") if isinstance(known.get("loss"), str | dict) else None
-    optimizer, l2 = _optimizer(known.get("optimizer"), settings, default_rate, l2)
-    y, y_val = _labels(network, loss, training.y), _labels(network, loss, validation.y)
-    loss = _loss(loss)
-    scores = []
-    with gathered_messages():
-        if settings.method == "hessian":
-            scores.append(
-                influence_functions(network, training.x, y, validation.x, y_val, loss=loss, l2=l2, seed=settings.seed)
-            )
-        else:
-            for trial in range(settings.n_trials):
-                typer.echo(f"Trial {trial + 1} of {settings.n_trials}", err=True)
-                run = record_training(
-                    network,
-                    training.x,
-                    y,
-                    loss=loss,
-                    optimizer=optimizer,
-                    epochs=settings.epochs,
-                    batch_size=settings.batch_size,
-                    seed=settings.seed + trial,
-                    l2=l2,
-                    init=settings.init,
-                )
-                if settings.method == "tracin":
-                    scores.append(tracin(run, validation.x, y_val))
-                else:
-                    scores.append(sgd_influence(run, validation.x, y_val, weights=settings.weights))
-    cells = pd.concat(list(training.table.rows())).loc[training.rows]
-    cells.columns = training.table.header
-    return rank(scores, cells, indices=training.rows)
-
-
-def _optimizer(config: dict | None, settings: _Training, default_rate: float, l2: float):
-    """The optimizer, and λ: that of a model file without an optimizer, else none, for the optimizer has its own."""
-    import keras
-
-    from vis.influence.update_rules import update_rule
-
-    with option("--optimizer"):
-        if settings.optimizer is not None:
-            chosen, l2 = keras.optimizers.get(settings.optimizer), 0.0
-        elif config is not None:
-            chosen, l2 = keras.optimizers.deserialize(config), 0.0
-        else:
-            chosen = keras.optimizers.SGD(default_rate)
-        config = update_rule(chosen).config
-        if settings.learning_rate is not None:
-            if not settings.learning_rate > 0:
-                refuse("--learning-rate", f"{settings.learning_rate} is not above 0.")
-            config = {**config, "config": {**config["config"], "learning_rate": settings.learning_rate}}
-    return config, l2
-
-
-def _compile_config(path: Path) -> dict:
-    """The optimizer and loss that a model file was compiled with, if it says so."""
-    import zipfile
-
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as file:
-            return json.loads(file.read("config.json")).get("compile_config") or {}
-    if path.suffix.lower() in (".h5", ".hdf5"):
-        import h5py
-
-        with h5py.File(path) as file:
-            config = json.loads(file.attrs.get("training_config", "{}"))
-        return {"loss": config.get("loss"), "optimizer": config.get("optimizer_config")}
-    return {}
-
-
-def _loss(config):
-    import keras
-
-    with option("--model"):
-        return config if config is None or isinstance(config, str) else keras.losses.deserialize(config)
-
-
-def _labels(network: keras.Model, loss, y: np.ndarray) -> np.ndarray:
-    """Labels as the loss takes them: class numbers, rows of probabilities, or numbers as they are."""
-    import numpy as np
-
-    name = loss.get("config", {}).get("name", "") if isinstance(loss, dict) else loss or ""
-    if name == "sparse_categorical_crossentropy" and y.ndim == 2:
-        return y.argmax(axis=-1)
-    if name == "categorical_crossentropy" and y.ndim == 1:
-        with option("--input-train"):
-            outputs = network.output_shape[-1]
-            if not np.isin(y, np.arange(outputs)).all():
-                raise ValueError(f"the labels must be whole numbers from 0 to {outputs - 1}.")
-        return np.eye(outputs, dtype=np.float32)[y.astype(np.int64)]
-    whole = y.ndim == 1 and (y == np.round(y)).all()
-    regression = getattr(network.layers[-1], "units", None) == 1 and name not in ("binary_crossentropy",)
-    return y.astype(np.int64) if whole and not regression else y
+    return Examples(table, rows, np.stack(x), np.stack(y), len(errors))
 
 
 def _write(output: Path, ranked: pd.DataFrame) -> None:
@@ -378,7 +240,7 @@ def _write(output: Path, ranked: pd.DataFrame) -> None:
         refuse("--output", f"{output} cannot be written: {error.strerror or error}.")
 
 
-def _finish(output: Path, training: _Set, validation: _Set) -> None:
+def _finish(output: Path, training: Examples, validation: Examples) -> None:
     failed = training.failed + validation.failed
     typer.echo(
         f"{output}: {len(training.rows):,} rows, the most harmful first"

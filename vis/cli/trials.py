@@ -1,0 +1,167 @@
+"""Scores of training examples, averaged over several shuffles, for a model file as it was compiled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+from vis.cli.messages import gathered_messages, option, refuse
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import pandas as pd
+
+    from vis.tables import Table
+
+
+class Examples(NamedTuple):
+    """The rows of a CSV file that could be read: their numbers, inputs and labels; and how many could not."""
+
+    table: Table
+    rows: list[int]
+    x: np.ndarray
+    y: np.ndarray
+    failed: int
+
+
+class Training(NamedTuple):
+    """How to train, as the options have it."""
+
+    batch_size: int
+    epochs: int
+    n_trials: int
+    seed: int
+    init: str
+    optimizer: str | None
+    learning_rate: float | None
+    weights: str
+    method: str
+
+
+def score(
+    network: keras.Model,
+    path: Path,
+    training: Examples,
+    validation: Examples,
+    settings: Training,
+    *,
+    default_rate: float,
+    l2: float,
+) -> pd.DataFrame:
+    """Score training examples, with a progress bar a trial.
+
+    Args:
+        network: the model.
+        path: its file, which tells what loss and optimizer it was compiled with.
+        training: the examples to be scored.
+        validation: the examples whose loss is meant.
+        settings: what the options say.
+        default_rate: the learning rate of SGD, for a model file without an optimizer.
+        l2: λ of ½·λ·‖θ‖², likewise.
+
+    Returns:
+        The table of `vis.influence.rank`, with the cells of the training table.
+    """
+    import pandas as pd
+
+    from vis.influence import influence_functions, rank, record_training, sgd_influence, tracin
+
+    known = _compile_config(path)
+    loss = known.get("loss") if isinstance(known.get("loss"), str | dict) else None
+    optimizer, l2 = _optimizer(known.get("optimizer"), settings, default_rate, l2)
+    y, y_val = _labels(network, loss, training.y), _labels(network, loss, validation.y)
+    loss = _loss(loss)
+    scores = []
+    with gathered_messages():
+        if settings.method == "hessian":
+            scores.append(
+                influence_functions(network, training.x, y, validation.x, y_val, loss=loss, l2=l2, seed=settings.seed)
+            )
+        else:
+            for trial in range(settings.n_trials):
+                typer.echo(f"Trial {trial + 1} of {settings.n_trials}", err=True)
+                run = record_training(
+                    network,
+                    training.x,
+                    y,
+                    loss=loss,
+                    optimizer=optimizer,
+                    epochs=settings.epochs,
+                    batch_size=settings.batch_size,
+                    seed=settings.seed + trial,
+                    l2=l2,
+                    init=settings.init,
+                )
+                if settings.method == "tracin":
+                    scores.append(tracin(run, validation.x, y_val))
+                else:
+                    scores.append(sgd_influence(run, validation.x, y_val, weights=settings.weights))
+    cells = pd.concat(list(training.table.rows())).loc[training.rows]
+    cells.columns = training.table.header
+    return rank(scores, cells, indices=training.rows)
+
+
+def _optimizer(config: dict | None, settings: Training, default_rate: float, l2: float):
+    """The optimizer, and λ: that of a model file without an optimizer, else none, for the optimizer has its own."""
+    import keras
+
+    from vis.influence.update_rules import update_rule
+
+    with option("--optimizer"):
+        if settings.optimizer is not None:
+            chosen, l2 = keras.optimizers.get(settings.optimizer), 0.0
+        elif config is not None:
+            chosen, l2 = keras.optimizers.deserialize(config), 0.0
+        else:
+            chosen = keras.optimizers.SGD(default_rate)
+        config = update_rule(chosen).config
+        if settings.learning_rate is not None:
+            if not settings.learning_rate > 0:
+                refuse("--learning-rate", f"{settings.learning_rate} is not above 0.")
+            config = {**config, "config": {**config["config"], "learning_rate": settings.learning_rate}}
+    return config, l2
+
+
+def _compile_config(path: Path) -> dict:
+    """The optimizer and loss that a model file was compiled with, if it says so."""
+    import zipfile
+
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            return json.loads(file.read("config.json")).get("compile_config") or {}
+    if path.suffix.lower() in (".h5", ".hdf5"):
+        import h5py
+
+        with h5py.File(path) as file:
+            config = json.loads(file.attrs.get("training_config", "{}"))
+        return {"loss": config.get("loss"), "optimizer": config.get("optimizer_config")}
+    return {}
+
+
+def _loss(config):
+    import keras
+
+    with option("--model"):
+        return config if config is None or isinstance(config, str) else keras.losses.deserialize(config)
+
+
+def _labels(network: keras.Model, loss, y: np.ndarray) -> np.ndarray:
+    """Labels as the loss takes them: class numbers, rows of probabilities, or numbers as they are."""
+    import numpy as np
+
+    name = loss.get("config", {}).get("name", "") if isinstance(loss, dict) else loss or ""
+    if name == "sparse_categorical_crossentropy" and y.ndim == 2:
+        return y.argmax(axis=-1)
+    if name == "categorical_crossentropy" and y.ndim == 1:
+        with option("--input-train"):
+            outputs = network.output_shape[-1]
+            if not np.isin(y, np.arange(outputs)).all():
+                raise ValueError(f"the labels must be whole numbers from 0 to {outputs - 1}.")
+        return np.eye(outputs, dtype=np.float32)[y.astype(np.int64)]
+    whole = y.ndim == 1 and (y == np.round(y)).all()
+    regression = getattr(network.layers[-1], "units", None) == 1 and name not in ("binary_crossentropy",)
+    return y.astype(np.int64) if whole and not regression else y

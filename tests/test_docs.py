@@ -44,7 +44,32 @@ def desk(tmp_path_factory, digit_model, digits):
     from skimage import data
 
     Image.fromarray(data.chelsea()).save(folder / "cat.png")
+    _write_images(folder, digits, {"output_result": range(12), "train": range(12, 52), "val": range(52, 72)})
+    _write_table(folder)
     return folder
+
+
+def _write_images(folder, digits, tables):
+    (folder / "digits").mkdir()
+    for name, rows in tables.items():
+        lines = ["x:image,y:label"]
+        for row in rows:
+            path = f"digits/{row}.png"
+            Image.fromarray(np.uint8(255 * digits.x_train[row, ..., 0])).save(folder / path)
+            lines.append(f"{path},{digits.y_train[row]}")
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+
+
+def _write_table(folder):
+    from sklearn.datasets import load_iris
+
+    x, y = load_iris(return_X_y=True)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
+    model.save(folder / "table.keras")
+    header = ",".join([*(f"x__{i}" for i in range(4)), "y"])
+    lines = [",".join([*(f"{value:.1f}" for value in row), str(label)]) for row, label in zip(x, y, strict=True)]
+    (folder / "table_train.csv").write_text("\n".join([header, *lines[::2]]) + "\n")
+    (folder / "table_val.csv").write_text("\n".join([header, *lines[1::2]]) + "\n")
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,20 @@ import typer
 import vis
 from vis.cli.messages import OneLineErrors
 
+_ORDER = ("demo", "saliency", "smoothgrad", "gradcam", "activation", "saliency-batch", "smoothgrad-batch")
+
+
+class _Commands(OneLineErrors):
+    """The commands in the order in which one gets to know them."""
+
+    def list_commands(self, ctx):
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+
 app = typer.Typer(
     name="vis",
-    cls=OneLineErrors,
+    cls=_Commands,
     add_completion=False,
     # Boxes cut long option names short in a narrow terminal, and cannot be searched.
     rich_markup_mode=None,
@@ -26,7 +37,10 @@ def _vis(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    """See where a Keras model looks. Every option may be spelled with underscores too."""
+    """See where a Keras model looks, and which training examples made it so.
+
+    Every option may be spelled with underscores too.
+    """
     if version:
         typer.echo(f"vis {vis.__version__}")
     elif context.invoked_subcommand is None:

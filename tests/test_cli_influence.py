@@ -182,7 +182,7 @@ def test_bad_rows_are_left_out_and_named(folder, tmp_path):
     assert code == 1
     assert "broken.csv, row 2: " in err
     assert "broken.csv, row 5: 'many' is not a number" in err
-    assert "38 rows, the most harmful first; 2 rows could not be read" in out
+    assert "38 rows, the most harmful first; 2 rows were left out" in out
     assert sorted(pd.read_csv(output)["datasource_index"]) == [i for i in range(40) if i not in (2, 5)]
 
 
@@ -213,11 +213,25 @@ def test_bad_options_are_refused_in_a_line(folder, tmp_path, change, words):
     assert not (tmp_path / "a.csv").exists()
 
 
-def test_labels_out_of_range_are_refused(folder, tmp_path):
+def test_a_label_out_of_range_leaves_its_row_out(folder, tmp_path):
     text = (folder / "train.csv").read_text().replace("train7.png,", "train7.png,1", 1)
     (folder / "high.csv").write_text(text)
     arguments = list(files(folder, tmp_path / "a.csv"))
     arguments[3] = folder / "high.csv"
+    code, _, err = run("influence", *arguments, "--n-trials", 1)
+    assert code == 1
+    assert "high.csv, row 7: the label is 1" in err
+    assert "but the model has the classes 0 to 9" in err
+    assert 7 not in pd.read_csv(tmp_path / "a.csv")["datasource_index"].to_numpy()
+
+
+def test_without_a_row_that_can_be_used_it_refuses(folder, tmp_path):
+    lines = (folder / "train.csv").read_text().splitlines()
+    lines[1:] = [line.replace(".png,", ".png,7", 1) for line in lines[1:]]
+    (folder / "all_high.csv").write_text("\n".join(lines) + "\n")
+    arguments = list(files(folder, tmp_path / "a.csv"))
+    arguments[3] = folder / "all_high.csv"
     code, _, err = run("influence", *arguments)
     assert code == 2
-    assert "classes 0 to 9" in err
+    assert "--input-train" in err.splitlines()[-1]
+    assert "but the model has the classes 0 to 9" in err.splitlines()[-1]

@@ -12,7 +12,7 @@ from vis.cli import methods
 from vis.cli.app import app
 from vis.cli.messages import option, refuse
 from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, PreprocessOption, UnsafeOption
-from vis.cli.trials import Examples, Training, score
+from vis.cli.trials import Examples, Training, label_check, score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,8 +117,9 @@ def influence(
         image = images.read_image(datasets.image_path(table.folder, cells[0]))
         return images.to_model_input(image, layout, preprocess.value)
 
+    check = label_check(network, model)
     training, validation = (
-        _read(name, table, read, input_variable, label_variable)
+        _read(name, table, read, check, input_variable, label_variable)
         for name, table in zip(("--input-train", "--input-val"), tables, strict=True)
     )
     settings = Training(
@@ -161,8 +162,9 @@ def influence_tabular(
 
     tables = _tables(input_train, input_val, output, input_variable, label_variable)
     network = methods.load(model, custom_objects, unsafe)
+    check = label_check(network, model)
     training, validation = (
-        _read(name, table, lambda _, cells: datasets.vector(cells), input_variable, label_variable)
+        _read(name, table, lambda _, cells: datasets.vector(cells), check, input_variable, label_variable)
         for name, table in zip(("--input-train", "--input-val"), tables, strict=True)
     )
     settings = Training(
@@ -197,8 +199,8 @@ def _tables(input_train: Path, input_val: Path, output: Path, *variables: str) -
     return found
 
 
-def _read(name: str, table: Table, sample, input_variable: str, label_variable: str) -> Examples:
-    """All rows of a table that can be read; the others are named."""
+def _read(name: str, table: Table, sample, check, input_variable: str, label_variable: str) -> Examples:
+    """All rows of a table that can be read and whose label is one of the model's; the others are named."""
     import numpy as np
     from tqdm import tqdm
 
@@ -208,7 +210,9 @@ def _read(name: str, table: Table, sample, input_variable: str, label_variable: 
 
     def example(cells):
         y = datasets.vector([cells[position] for position in labels])
-        return sample(table, [cells[position] for position in inputs]), y[0] if len(labels) == 1 else y
+        y = y[0] if len(labels) == 1 else y
+        check(y)
+        return sample(table, [cells[position] for position in inputs]), y
 
     rows, x, y, errors = [], [], [], []
     with tqdm(total=table.count(), desc=table.path.name, unit=" rows") as bar:
@@ -244,7 +248,7 @@ def _finish(output: Path, training: Examples, validation: Examples) -> None:
     failed = training.failed + validation.failed
     typer.echo(
         f"{output}: {len(training.rows):,} rows, the most harmful first"
-        + (f"; {failed:,} rows could not be read" if failed else "")
+        + (f"; {failed:,} rows were left out" if failed else "")
     )
     if failed:
         raise typer.Exit(1)

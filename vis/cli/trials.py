@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,6 +43,28 @@ class Training(NamedTuple):
     method: str
 
 
+def label_check(network: keras.Model, path: Path) -> Callable[[np.ndarray], None]:
+    """What refuses a row's label, a number or a vector, that a model has no output for.
+
+    Args:
+        network: the model.
+        path: its file, which tells what loss it was compiled with.
+
+    Returns:
+        A function of a label; it raises a ValueError.
+    """
+    from vis.influence.examples import check_labels, example_loss, outputs_of
+
+    config, outputs = _compiled_loss(path), outputs_of(network)
+    loss = _loss(config)
+
+    def check(label):
+        labels = _labels(network, config, label[None])
+        check_labels(example_loss(network, loss, labels)[0], labels, outputs, "the label")
+
+    return check
+
+
 def score(
     network: keras.Model,
     path: Path,
@@ -70,9 +93,8 @@ def score(
 
     from vis.influence import influence_functions, rank, record_training, sgd_influence, tracin
 
-    known = _compile_config(path)
-    loss = known.get("loss") if isinstance(known.get("loss"), str | dict) else None
-    optimizer, l2 = _optimizer(known.get("optimizer"), settings, default_rate, l2)
+    loss = _compiled_loss(path)
+    optimizer, l2 = _optimizer(_compile_config(path).get("optimizer"), settings, default_rate, l2)
     y, y_val = _labels(network, loss, training.y), _labels(network, loss, validation.y)
     loss = _loss(loss)
     scores = []
@@ -142,6 +164,11 @@ def _compile_config(path: Path) -> dict:
     return {}
 
 
+def _compiled_loss(path: Path) -> str | dict | None:
+    loss = _compile_config(path).get("loss")
+    return loss if isinstance(loss, str | dict) else None
+
+
 def _loss(config):
     import keras
 
@@ -157,10 +184,9 @@ def _labels(network: keras.Model, loss, y: np.ndarray) -> np.ndarray:
     if name == "sparse_categorical_crossentropy" and y.ndim == 2:
         return y.argmax(axis=-1)
     if name == "categorical_crossentropy" and y.ndim == 1:
-        with option("--input-train"):
-            outputs = network.output_shape[-1]
-            if not np.isin(y, np.arange(outputs)).all():
-                raise ValueError(f"the labels must be whole numbers from 0 to {outputs - 1}.")
+        outputs = network.output_shape[-1]
+        if not np.isin(y, np.arange(outputs)).all():
+            raise ValueError(f"the label is {y[0]:g}, but the model has the classes 0 to {outputs - 1}.")
         return np.eye(outputs, dtype=np.float32)[y.astype(np.int64)]
     whole = y.ndim == 1 and (y == np.round(y)).all()
     regression = getattr(network.layers[-1], "units", None) == 1 and name not in ("binary_crossentropy",)

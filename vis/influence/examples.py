@@ -156,9 +156,9 @@ def check_labels(loss, labels: np.ndarray, outputs: int | None, name: str = "y")
     if kind == "sparse_categorical_crossentropy":
         wrong = np.flatnonzero((labels != np.round(labels)) | (labels < 0) | (labels >= (outputs or np.inf)))
         if len(wrong):
+            place = f"{name}[{wrong[0]}]" if len(labels) > 1 else name
             raise ValueError(
-                f"{name}[{wrong[0]}] is {labels.reshape(-1)[wrong[0]]}, but the model has the classes "
-                f"0 to {(outputs or 0) - 1}."
+                f"{place} is {labels.reshape(-1)[wrong[0]]:g}, but the model has the classes 0 to {(outputs or 0) - 1}."
             )
     elif kind in ("categorical_crossentropy", "binary_crossentropy"):
         wrong = np.flatnonzero((labels < 0) | (labels > 1))

@@ -8,6 +8,7 @@ arrays in `pre` and `post`, works as well, a little slower.
 
 from __future__ import annotations
 
+import abc
 import math
 
 import numpy as np
@@ -121,7 +122,7 @@ class Jitter(Transform):
         return tf.roll(images, tf.cast(shifts, tf.int32), axes)
 
 
-class _Affine(Transform):
+class _Affine(Transform, abc.ABC):
     """A linear map of the plane about the middle of the image, by bilinear interpolation; the border is mirrored."""
 
     def __init__(self, name: str, interval):
@@ -134,9 +135,9 @@ class _Affine(Transform):
     def key(self):
         return type(self), self.interval
 
+    @abc.abstractmethod
     def matrix(self, value):
         """The 2 × 2 matrix that leads from a place in the result to that in the image it is taken from."""
-        raise NotImplementedError
 
     def transform(self, images, seed, data_format: str):
         if len(_positions(images, data_format)) != 2:

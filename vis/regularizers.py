@@ -6,6 +6,8 @@ the same for small and large images. Every sample has a value of its own.
 
 from __future__ import annotations
 
+import abc
+
 import keras
 import numpy as np
 from keras import ops
@@ -16,7 +18,7 @@ from vis.losses import Loss
 from vis.samples import symbolic_inputs
 
 
-class _Regularizer(Loss):
+class _Regularizer(Loss, abc.ABC):
     """A loss of the input, whatever the model makes of it; a subclass gives `of`."""
 
     def __init__(self, img_input):
@@ -38,8 +40,9 @@ class _Regularizer(Loss):
         data_format = run.data_format(taps.INPUT)
         return sum(self.of(tensor, data_format) for tensor in tensors if tensor.dtype.is_floating)
 
+    @abc.abstractmethod
     def of(self, images, data_format: str = "channels_last"):
-        raise NotImplementedError
+        """The value for each image, (images,)."""
 
 
 class TotalVariation(_Regularizer):

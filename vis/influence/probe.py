@@ -168,7 +168,7 @@ def _is_wrong(layer) -> bool:
             return _relative([ours], [theirs]) <= tolerance
 
         return not any(passes(shift, tolerance) for shift, tolerance in _PASSES)
-    except Exception:
+    except (ValueError, TypeError, AttributeError, LookupError, RuntimeError, tf.errors.OpError):
         # Layers of several inputs, of whole numbers, with randomness of their own: not told apart here.
         return False
 

@@ -202,7 +202,7 @@ def _serialized(thing):
         if isinstance(thing, keras.Model):
             return {"class_name": type(thing).__name__, "json": thing.to_json()}
         return keras.losses.serialize(thing)
-    except Exception:
+    except (ValueError, TypeError, AttributeError, NotImplementedError):
         # Models and losses of one's own need no configuration to be trained; only loading asks for one.
         return None
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,3 +59,17 @@ def test_the_cleansing_curve_stands_beside_random_removal(ranked):
 def test_what_cannot_be_drawn_is_refused(ranked, change, words):
     with pytest.raises(ValueError, match=words):
         plot_influence(**{"table": ranked[0], "images": ranked[1], **change})
+
+
+def test_a_notebook_shows_it_without_pyplot():
+    figure = plot_influence(rank([0.5, -1.0, 0.0]))
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_the_numbers_below_the_histogram_do_not_overlap():
+    curve = pd.DataFrame({"removed": [0, 5], "error": [0.2, 0.1], "random": [0.2, 0.21]})
+    figure = plot_influence(rank(np.linspace(-3e-4, 5e-4, 50)), cleansing=curve)
+    figure.savefig(io.BytesIO(), format="png")
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert len(boxes) > 2
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vis.plotting.canvas import as_picture
+from vis.plotting.canvas import NotebookFigure, as_picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +48,6 @@ def plot_influence(
         >>> figure.axes[0].get_title()
         'b\\n-1'
     """
-    from matplotlib.figure import Figure
-
     _check_columns("table", table, ("influence", "datasource_index"))
     if cleansing is not None:
         _check_columns("cleansing", cleansing, ("removed", "error", "random"))
@@ -65,7 +63,7 @@ def plot_influence(
             raise ValueError(f"{name} holds {len(values)}, but the table speaks of example {needed - 1}.")
 
     heights = [width / shown + 0.5] * len(rows) + [3.0]
-    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    figure = NotebookFigure(figsize=(width, sum(heights)), layout="constrained")
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, (frame, title, color) in zip(parts, rows, strict=False):
         part.suptitle(title, color=color, fontsize=11)
@@ -94,6 +92,7 @@ def _paint_histogram(axes, scores: np.ndarray) -> None:
         bar.set_facecolor(_HARMFUL if middle < 0 else _HELPFUL)
     axes.axvline(0, color=_QUIET, linewidth=0.8)
     axes.set(xlabel="influence (below 0: harmful)", ylabel="examples")
+    axes.locator_params(axis="x", nbins=5)
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -191,7 +191,7 @@ def resize(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return maps
 
 
-@functools.cache
+@functools.lru_cache
 def _interpolation(given: int, wanted: int) -> np.ndarray:
     """The matrix, (wanted, given), that interpolates along an axis."""
     at = np.clip((np.arange(wanted) + 0.5) * given / wanted - 0.5, 0, given - 1)

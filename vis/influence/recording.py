@@ -201,7 +201,10 @@ def _serialized(thing):
     try:
         if isinstance(thing, keras.Model):
             return {"class_name": type(thing).__name__, "json": thing.to_json()}
-        return keras.losses.serialize(thing)
+        with warnings.catch_warnings():
+            # Of a lambda, which trains as well as any function.
+            warnings.simplefilter("ignore", UserWarning)
+            return keras.losses.serialize(thing)
     except (ValueError, TypeError, AttributeError, NotImplementedError):
         # Models and losses of one's own need no configuration to be trained; only loading asks for one.
         return None

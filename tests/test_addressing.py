@@ -50,6 +50,13 @@ def test_an_unknown_name_suggests_the_nearest():
         find_layer(zoo.nested(), "conv_2")
 
 
+def test_a_name_like_no_other_lists_the_layers():
+    layers = [keras.layers.Activation("relu", name=f"conv{number}") for number in range(9)]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    with pytest.raises(ValueError, match=r"no layer 'dense'; the layers are 'conv0', .*'conv7', \.\.\.$"):
+        find_layer(model, "dense")
+
+
 def test_a_name_that_fits_several_asks_for_the_path():
     def branch(name):
         return keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")], name=name)

@@ -9,6 +9,8 @@ import keras
 
 from vis.backprop_modifiers import ModifiedModel, underlying
 
+_LISTED = 8
+
 
 def flatten(model) -> list:
     """Every layer and graph operation of a model, nested ones too, each once, the model itself left out.
@@ -124,10 +126,13 @@ def _find_by_name(model, name, argument):
         raise ValueError(f"{argument}={name!r} fits several layers; give the path of one: {choices}")
     known = [path for path, _ in everything]
     by_last_name = {path.rsplit("/", 1)[-1]: path for path in reversed(known)}
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    near += [by_last_name[last] for last in difflib.get_close_matches(name, by_last_name, n=3, cutoff=0.4)]
-    hint = ", ".join(repr(path) for path in dict.fromkeys(near)) or ", ".join(repr(path) for path in known[-5:])
-    raise ValueError(f"{argument}: the model '{model.name}' has no layer {name!r}; the nearest names are {hint}")
+    near = difflib.get_close_matches(name, known, n=3)
+    near += [by_last_name[last] for last in difflib.get_close_matches(name, by_last_name, n=3)]
+    if near:
+        hint = f"the nearest names are {', '.join(map(repr, dict.fromkeys(near)))}"
+    else:
+        hint = f"the layers are {', '.join(map(repr, known[:_LISTED]))}{', ...' if len(known) > _LISTED else ''}"
+    raise ValueError(f"{argument}: the model '{model.name}' has no layer {name!r}; {hint}")
 
 
 def path_of(model, layer) -> str:

@@ -64,6 +64,11 @@ def test_an_example_that_never_occurs_changes_nothing(network, tumours, images):
     assert (changes[[0, 2, 3]] != 0).all()
 
 
+def test_no_example_gives_no_change(tumours):
+    training, validation = tumours
+    assert counterfactual_influence(record(dense_network(), training), *validation, indices=[]).shape == (0,)
+
+
 def test_an_example_out_of_range_is_refused(tumours):
     training, validation = tumours
     run = record(dense_network(), training)

@@ -136,6 +136,15 @@ def test_training_again_without_nothing_is_the_same_and_without_something_is_not
     assert again.retrain(without=[5]).without == (3, 5, 77)
 
 
+def test_leaving_out_every_example_is_refused(run):
+    with pytest.raises(ValueError, match="without leaves none of the 150 examples"):
+        run.retrain(without=range(150))
+
+
+def test_a_run_says_what_it_is(run):
+    assert repr(run) == "<TrainingRun: 150 examples, 3 epochs, Adam>"
+
+
 def test_leaving_out_an_example_is_training_without_it(tumours):
     (x, y), _ = tumours
     options = {"optimizer": keras.optimizers.SGD(0.1), "batch_size": 20, "epochs": 1}
@@ -241,9 +250,9 @@ def test_a_run_that_was_killed_goes_on(run, images, tmp_path, monkeypatch):
 
 def test_another_run_in_the_folder_is_not_overwritten(images, tmp_path):
     record(image_network(), *images, directory=tmp_path)
-    with pytest.raises(ValueError, match="holds a run with another seed"):
+    with pytest.raises(ValueError, match=r"holds another run, which differs in seed\."):
         record(image_network(), *images, directory=tmp_path, seed=5)
-    with pytest.raises(ValueError, match="another examples, x, y or sample_weight"):
+    with pytest.raises(ValueError, match=r"differs in x, y or sample_weight\."):
         record(image_network(), images[0][:100], images[1][:100], directory=tmp_path)
     with pytest.warns(VisWarning, match="began with other weights"):
         record(image_network(seed=5), *images, directory=tmp_path, epochs=2)
@@ -280,6 +289,7 @@ def test_broken_records_are_named(images, tmp_path):
         ({"l2": -1}, "l2 is -1"),
         ({"optimizer": "ftrl"}, "optimizer is Ftrl"),
         ({"optimizer": None}, "optimizer is not given"),
+        ({"loss": "foo"}, "loss is 'foo', which is no loss of Keras. Give for example 'mean_squared_error' or"),
         ({"loss": lambda y, p: keras.ops.mean(p)}, "one number for a whole batch"),
     ],
 )

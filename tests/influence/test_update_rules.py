@@ -81,6 +81,11 @@ def test_other_optimizers_are_refused_with_the_list(name):
         update_rule(name)
 
 
+def test_a_name_that_is_no_optimizer_is_refused_with_the_list():
+    with pytest.raises(ValueError, match=r"optimizer is 'foo', which is no optimizer .* AdamW, RMSprop"):
+        update_rule("foo")
+
+
 def test_a_subclass_of_a_supported_optimizer_is_refused():
     class Special(optimizers.SGD):
         pass

@@ -119,7 +119,13 @@ def example_loss(model, loss, labels: np.ndarray):
         if len(loss) != 1:
             raise ValueError("loss: a model of several outputs has several losses, which is not supported.")
         loss = next(iter(loss.values())) if isinstance(loss, dict) else loss[0]
-    loss = keras.losses.get(loss)
+    try:
+        loss = keras.losses.get(loss)
+    except ValueError:
+        raise ValueError(
+            f"loss is {loss!r}, which is no loss of Keras. Give for example 'mean_squared_error' or "
+            "'sparse_categorical_crossentropy'."
+        ) from None
     call = loss.call if isinstance(loss, keras.losses.Loss) else loss
 
     def each(y_true, y_pred):

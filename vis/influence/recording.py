@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vis import VisWarning
+from vis import warn
 from vis.influence.copying import fresh_values
 from vis.influence.examples import Examples, check_labels, example_loss, outputs_of
 from vis.influence.runs import TrainingRun, checked_indices
@@ -174,18 +174,17 @@ def _begin(storage: Storage, settings: dict, initial: State) -> None:
         return
     differing = [name for name, value in settings.items() if name not in ("model", "init") and known[name] != value]
     if differing:
-        names = ", ".join("x, y or sample_weight" if name == "checksum" else name for name in differing)
+        # Another number of examples has another checksum, too.
+        names = ["x, y or sample_weight" if name == "checksum" else name for name in differing if name != "examples"]
         raise ValueError(
-            f"directory {storage.directory} holds a run with another {names}. Give another folder, or the "
-            "same arguments."
+            f"directory {storage.directory} holds another run, which differs in {', '.join(names)}. Give another "
+            "folder, or the same arguments."
         )
     recorded = storage.read_state(0)
     if not all(np.array_equal(ours, theirs) for ours, theirs in zip(initial.weights, recorded.weights, strict=True)):
-        warnings.warn(
+        warn(
             f"directory {storage.directory} holds a run that began with other weights than the model has now: it "
-            "goes on from its own.",
-            VisWarning,
-            stacklevel=3,
+            "goes on from its own."
         )
 
 

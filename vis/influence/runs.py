@@ -50,6 +50,11 @@ class TrainingRun:
         """How many training examples there are."""
         return self._settings["examples"]
 
+    def __repr__(self) -> str:
+        count = len(self) - len(self.without)
+        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        return f"<TrainingRun: {count} examples, {epochs}, {self._rule.config['class_name']}>"
+
     @property
     def examples(self) -> Examples:
         """The training examples.
@@ -124,10 +129,12 @@ class TrainingRun:
             The other `TrainingRun`.
 
         Raises:
-            ValueError: An index out of range.
+            ValueError: An index out of range, or no example left.
         """
-        left_out = checked_indices(without, len(self), "without")
-        settings = {**self._settings, "without": sorted({*self.without, *left_out.tolist()})}
+        left_out = {*self.without, *checked_indices(without, len(self), "without").tolist()}
+        if len(left_out) == len(self):
+            raise ValueError(f"without leaves none of the {len(self)} examples to train on. Leave out fewer.")
+        settings = {**self._settings, "without": sorted(left_out)}
         storage = Storage(directory)
         if storage.read_settings() is not None:
             raise ValueError(f"directory {directory} holds a training run already. Give another folder.")

@@ -91,7 +91,11 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
         >>> update_rule(keras.optimizers.SGD(0.1, momentum=0.9)).slots
         1
     """
-    optimizer = keras.optimizers.get(optimizer)
+    given = optimizer
+    try:
+        optimizer = keras.optimizers.get(given)
+    except ValueError:
+        raise ValueError(f"optimizer is {given!r}, which is no optimizer of Keras. Choose one of {SUPPORTED}.") from None
     make = _RULES.get(type(optimizer))
     if make is None:
         raise ValueError(

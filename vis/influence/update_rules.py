@@ -95,7 +95,9 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
     try:
         optimizer = keras.optimizers.get(given)
     except ValueError:
-        raise ValueError(f"optimizer is {given!r}, which is no optimizer of Keras. Choose one of {SUPPORTED}.") from None
+        raise ValueError(
+            f"optimizer is {given!r}, which is no optimizer of Keras. Choose one of {SUPPORTED}."
+        ) from None
     make = _RULES.get(type(optimizer))
     if make is None:
         raise ValueError(

@@ -51,6 +51,7 @@ def test_the_cleansing_curve_stands_beside_random_removal(ranked):
     ("change", "words"),
     [
         ({"table": pd.DataFrame({"influence": [1.0]})}, "table has no column 'datasource_index'"),
+        ({"table": np.arange(10.0)}, r"table is of type ndarray. Give rank\(scores\)"),
         ({"cleansing": pd.DataFrame({"removed": [1]})}, "cleansing has no column 'error'"),
         ({"images": [np.eye(3)]}, "images holds 1, but the table speaks of example 9"),
         ({"shown": 0}, "shown is 0"),

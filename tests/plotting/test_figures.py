@@ -203,6 +203,11 @@ def test_a_notebook_shows_a_figure_once():
     assert figure._repr_png_().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("size", [(224, 230), (480, 640), (224, 224)])
+def test_a_map_of_about_the_image_s_proportions_is_drawn(size):
+    assert plotting.show(np.zeros(size), np.eye(7)).axes
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -219,7 +224,15 @@ def test_a_notebook_shows_a_figure_once():
         (lambda: plotting.grid([IMAGE], {"a": []}), r"heatmaps\['a'\] has 0 elements"),
         (lambda: plotting.grid([IMAGE], titles=["a", "b"]), "titles has 2"),
         (lambda: plotting.grid([IMAGE], columns=0), "columns is 0"),
+        (lambda: plotting.show(IMAGE, np.zeros((4, 30))), r"heatmap has the shape \(4, 30\).*the image, \(20, 30\)"),
+        (lambda: plotting.grid([IMAGE], [np.zeros((4, 30))]), r"heatmap has the shape \(4, 30\)"),
+        (lambda: plotting.compare({"a": np.zeros((4, 30))}, IMAGE), r"heatmap has the shape \(4, 30\)"),
         (lambda: plotting.compare({}), "maps is empty"),
+        (
+            lambda: plotting.compare(IMAGE, {"a": POSITIVE}),
+            "maps is of type ndarray. Give a dict of name and map first",
+        ),
+        (lambda: plotting.compare(IMAGE, [POSITIVE]), "maps is of type ndarray. Give a dict of name and map first"),
         (lambda: plotting.compare({"a": POSITIVE}, columns=0), "columns is 0"),
     ],
 )

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
+_MOST_STRETCHED = 2
+
 
 def show(
     image,
@@ -38,7 +40,8 @@ def show(
     Args:
         image: A Pillow image or an array, (height, width), (height, width, 1) or (height, width, 3): uint8, or numbers
             in [0, 1] or [0, 255]; others are stretched to the range of what can be seen. None for the map alone.
-        heatmap: (height, width), of any scale and size; None for the image alone.
+        heatmap: (height, width), of any scale, and of any size of about the image's proportions; None for the image
+            alone.
         title: Its lines are broken where the picture ends.
         alpha: The map's share of what is seen over an image, from 0 to 1; under a map of both signs the image is gray.
         colormap: A name of matplotlib's, such as 'jet'. None takes 'inferno', or blue-white-red where the map has
@@ -64,6 +67,7 @@ def show(
         heatmap = as_map(heatmap)
     if image is not None:
         image = as_picture(image)
+    _check_proportions(heatmap, image)
     panel = Panel(image, heatmap, title, None if heatmap is None else color_scale([heatmap], percentile))
     return draw([(None, [panel])], alpha=alpha, colormap=colormap, colorbar=colorbar, width=width)
 
@@ -120,6 +124,8 @@ def grid(
     def row(argument, maps):
         maps = [as_map(each) for each in maps]
         _check_length(argument, maps, images)
+        for image, each in zip(images, maps, strict=True):
+            _check_proportions(each, image)
         together = color_scale(maps, percentile) if shared else None
         scales = [together or color_scale([each], percentile) for each in maps]
         return [Panel(image, each, None, scale) for image, each, scale in zip(images, maps, scales, strict=True)]
@@ -173,12 +179,19 @@ def compare(
         >>> [axes.images[0].get_clim() for axes in figure.axes[:2]]
         [(0.0, 1.0), (0.0, 1.0)]
     """
+    if not isinstance(maps, Mapping):
+        raise ValueError(
+            f"maps is of type {type(maps).__name__}. Give a dict of name and map first, and then the image: "
+            "compare({'saliency': saliency, 'Grad-CAM': regions}, image)."
+        )
     if not maps:
         raise ValueError("maps is empty. Give a dict of name and map.")
     _check_columns(columns)
     if image is not None:
         image = as_picture(image)
     maps = {str(name): as_map(heatmap) for name, heatmap in maps.items()}
+    for heatmap in maps.values():
+        _check_proportions(heatmap, image)
     scale = color_scale(maps.values(), percentile)
     panels = [Panel(image, heatmap, name, scale) for name, heatmap in maps.items()]
     if image is not None:
@@ -215,6 +228,18 @@ def color_scale(maps: Iterable[np.ndarray], percentile: float = 99.0) -> Normali
     # Where fewer values differ from 0 than the percentile cuts off, it is 0.
     limit = float(np.percentile(magnitudes, percentile)) or float(magnitudes.max()) or 1.0
     return Normalize(-limit if values.min() < 0 else 0.0, limit)
+
+
+def _check_proportions(heatmap: np.ndarray | None, image: np.ndarray | None) -> None:
+    if heatmap is None or image is None:
+        return
+    # Models take photographs squeezed to a square, so a square map may well be of an image that is none.
+    stretched = heatmap.shape[0] / heatmap.shape[1] * image.shape[1] / image.shape[0]
+    if max(stretched, 1 / stretched) > _MOST_STRETCHED:
+        raise ValueError(
+            f"heatmap has the shape {heatmap.shape}, whose proportions are not those of the image, {image.shape[:2]}. "
+            "Give a map of this image."
+        )
 
 
 def _check_columns(columns: int) -> None:

@@ -48,6 +48,8 @@ def plot_influence(
         >>> figure.axes[0].get_title()
         'b\\n-1'
     """
+    if not hasattr(table, "columns"):
+        raise ValueError(f"table is of type {type(table).__name__}. Give rank(scores), from vis.influence.")
     _check_columns("table", table, ("influence", "datasource_index"))
     if cleansing is not None:
         _check_columns("cleansing", cleansing, ("removed", "error", "random"))

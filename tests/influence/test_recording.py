@@ -142,7 +142,8 @@ def test_leaving_out_every_example_is_refused(run):
 
 
 def test_a_run_says_what_it_is(run):
-    assert repr(run) == "<TrainingRun: 150 examples, 3 epochs, adam>"
+    run.retrain()
+    assert repr(run) == "<TrainingRun: 150 examples, 3 epochs, Adam>"
 
 
 def test_leaving_out_an_example_is_training_without_it(tumours):

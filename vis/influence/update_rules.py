@@ -93,7 +93,8 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
     """
     given = optimizer
     try:
-        optimizer = keras.optimizers.get(given)
+        # Keras writes the class's name in small letters into a configuration it is given.
+        optimizer = keras.optimizers.get(dict(given) if isinstance(given, dict) else given)
     except ValueError:
         raise ValueError(
             f"optimizer is {given!r}, which is no optimizer of Keras. Choose one of {SUPPORTED}."

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -451,3 +452,17 @@ def test_resuming_what_never_ran_starts_from_the_first_row(model_path, folder):
     code, out, _ = run("saliency-batch", "--model", model_path, "--resume")
     assert code == 0
     assert "no run of saliency.csv to resume" in out
+
+
+def test_a_row_for_which_the_model_gives_nan_is_a_bad_row(folder, tmp_path):
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Conv2D(2, 3, use_bias=False, name="c")])
+    model.add(keras.layers.LayerNormalization(axis=[1, 2, 3], epsilon=0))
+    model.add(keras.layers.GlobalAveragePooling2D())
+    model.add(keras.layers.Dense(10, kernel_initializer="ones", bias_initializer="ones"))
+    model.get_layer("c").kernel.assign(np.ones((3, 3, 1, 2)))
+    model.save(tmp_path / "nan.keras")
+    Image.new("L", (28, 28)).save(folder / "images" / "3.png")  # without variance, 0 / 0
+    code, _, err = run("gradcam-batch", "--model", tmp_path / "nan.keras", "--layer", "c")
+    assert code == 1
+    assert "Row 3: the target is nan for 1 of 1 samples" in err
+    assert [row for row, cell in enumerate(pd.read_csv(folder / "gradcam.csv")["gradcam"].isna()) if cell] == [3]

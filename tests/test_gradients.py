@@ -109,3 +109,28 @@ def test_an_error_of_the_model_itself_is_shown():
     inputs = keras.Input((4,))
     with pytest.raises(RuntimeError, match="the model's own trouble"):
         visualize_saliency(keras.Model(inputs, Broken()(inputs)), -1, 0, np.ones(4))
+
+
+@pytest.mark.parametrize("function", [visualize_saliency, smoothgrad])
+def test_a_token_that_is_not_in_the_vocabulary_is_told(function):
+    layers = [keras.layers.Embedding(50, 4, name="embedding"), keras.layers.GlobalMaxPooling1D(), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((6,), dtype="int32"), *layers])
+    with pytest.raises(ValueError, match=r"cannot compute this input: indices\[0,0\] = 100 is not in \[0, 50\)"):
+        function(model, -1, 1, np.arange(6) + 100, wrt_tensor="embedding")
+
+
+@pytest.mark.parametrize("function", [visualize_saliency, smoothgrad, visualize_cam])
+def test_a_target_that_is_nan_is_an_error(function):
+    model = zoo.functional()
+    weights = [weight.copy() for weight in model.get_weights()]
+    weights[-1][:] = np.nan
+    model.set_weights(weights)
+    with pytest.raises(ValueError, match="the target is nan for . of . samples"):
+        function(model, -1, 1, zoo.images(3))
+
+
+def test_a_gradient_that_is_infinite_is_an_error():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, use_bias=False)])
+    root = [(lambda output: keras.ops.sqrt(output[:, 0]), 1)]
+    with pytest.raises(ValueError, match="is not finite, though the target is"):
+        visualize_saliency_with_losses(model, root, np.zeros((1, 4)))

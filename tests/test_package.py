@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,23 @@ def test_version_is_the_distribution_s_and_in_the_changelog():
 
 def test_warnings_of_vis_are_user_warnings():
     assert issubclass(vis.VisWarning, UserWarning)
+
+
+def test_a_warning_is_at_the_line_of_the_caller():
+    import keras
+    import numpy as np
+
+    from vis.visualization import visualize_cam
+
+    layers = [keras.layers.Conv2D(2, 8), keras.layers.Flatten(), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+    batches = iter([np.ones((2, 8, 8, 1))])
+    for seed_input in (np.ones((8, 8, 1)), batches):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            list(visualize_cam(model, -1, 0, seed_input, model.layers[0]))
+        assert {warning.filename for warning in caught} == {__file__}
+        assert "has a single position" in str(caught[0].message)
 
 
 def test_type_marker_is_there():

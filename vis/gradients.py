@@ -6,14 +6,13 @@ Class indices, loss weights and samples are arguments of such a function, so tha
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from vis import VisWarning, taps
+from vis import taps, warn
 from vis.backprop_modifiers import underlying
 from vis.losses import weighted
 from vis.samples import Samples
@@ -53,6 +52,15 @@ class Function(NamedTuple):
     notes: list[taps.Notes]
     batch_size: int | None
     warnings: list[str]
+
+    def __call__(self, *arguments):
+        """What the compiled function gives; a ValueError where an operation refuses what it is given."""
+        try:
+            return self.call(*arguments)
+        except tf.errors.InvalidArgumentError as error:
+            lines = [line.strip() for line in error.message.splitlines()]
+            reason = next((line for line in reversed(lines) if line and not line.startswith("[[")), error.message)
+            raise ValueError(f"the model cannot compute this input: {reason}") from error
 
 
 class Question:
@@ -121,7 +129,7 @@ class Question:
 
         function = remember(self.model, key, traced)
         for text in function.warnings:
-            warnings.warn(text, VisWarning, stacklevel=7)
+            warn(text)
         for (loss, _), notes in zip(self.losses, function.notes, strict=True):
             loss.validate(notes.width)
         return function
@@ -135,7 +143,7 @@ class Question:
         for (loss, _), note, score in zip(self.losses, function.notes, scores, strict=True):
             if note.probability and np.any(-score > 1 - 1e-6):
                 text = f"{loss.name}: the softmax or sigmoid is saturated (a probability above 1 - 1e-6), so that its "
-                warnings.warn(text + "gradient is rounding error; leave logits=True", VisWarning, stacklevel=6)
+                warn(text + "gradient is rounding error; leave logits=True")
         return Differentiated(
             function.taps, scores, _grouped(function.taps, values), _grouped(function.taps, gradients)
         )
@@ -166,9 +174,7 @@ def differentiate(question: Question, *, values: bool = False) -> Iterator[Diffe
         rows = range(start, min(start + size, count))
         # A model for batches of just one size has its last one filled up.
         taken = np.resize(rows, size) if len(rows) < (function.batch_size or 0) else slice(rows.start, rows.stop)
-        scores, outputs, slopes = function.call(
-            question.weights, *(tf.constant(array[taken]) for array in question.arrays)
-        )
+        scores, outputs, slopes = function(question.weights, *(tf.constant(array[taken]) for array in question.arrays))
         yield question.result(
             function,
             scores.numpy()[:, : len(rows)],

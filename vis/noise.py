@@ -113,7 +113,7 @@ def averaged(
     ]
     for row in range(question.samples.count):
         sample = [tf.constant(array[row : row + 1]) for array in question.arrays]
-        sums, scores, shapes = (value.numpy() for value in function.call(question.weights, *numbers, *sample))
+        sums, scores, shapes = (value.numpy() for value in function(question.weights, *numbers, *sample))
         yield question.result(function, scores[:, None], [], _split(sums, shapes, function.taps))
 
 

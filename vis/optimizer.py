@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from vis import VisWarning, addressing, grad_modifiers
+from vis import addressing, grad_modifiers, warn
 from vis.backprop_modifiers import underlying
 from vis.callbacks import Print
 from vis.descent.loop import Descent, Limits
@@ -242,11 +241,9 @@ class Optimizer:
         for (loss, _), values in zip(self.losses, losses, strict=True):
             silent = np.flatnonzero(values == 0)
             if type(loss) is ActivationMaximization and silent.size:
-                warnings.warn(
+                warn(
                     f"{loss.name}: the activation is 0 for image {', '.join(map(str, silent))}, as that of a filter "
-                    "that is never active: try another seed or seed_input, or choose other filter_indices",
-                    VisWarning,
-                    stacklevel=4,
+                    "that is never active: try another seed or seed_input, or choose other filter_indices"
                 )
 
 

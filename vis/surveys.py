@@ -6,8 +6,6 @@ threads draw and write the pictures of those before. What is in memory are a few
 
 from __future__ import annotations
 
-import errno
-import functools
 import itertools
 import os
 from collections import deque
@@ -21,20 +19,17 @@ from PIL import Image
 
 from vis import datasets, gallery, images, tables
 from vis.journal import Journal
+from vis.rows import Outcome, Sample, question, reader
 from vis.tables import Table
 
 if TYPE_CHECKING:
     import keras
 
-    from vis.predictions import Prediction
 
 # A batch holds so many numbers of the model's input, and at most so many images: 64 of 96 x 96 in colours, 11 of 224 x
 # 224. More is no faster, and takes the more memory the deeper the model.
 _NUMBERS_AT_ONCE = 1_800_000
 _ROWS_AT_ONCE = 64
-
-# Larger originals are read again for drawing rather than kept until then.
-_LARGEST_KEPT = 1_000_000  # pixels
 
 
 class Survey(NamedTuple):
@@ -80,28 +75,6 @@ class Survey(NamedTuple):
     def journal(self) -> Path:
         """Where a run notes what it has done, until all is done."""
         return Path(f"{self.output}.journal")
-
-
-class Outcome(NamedTuple):
-    """What came of one row.
-
-    Attributes:
-        row: its number, from 0.
-        picture: the path of its picture relative to the CSV file, or None.
-        error: why there is no picture, or None.
-        label: its label, or None.
-        predicted: the predicted class, or None where it was not asked for or there is none: a regressor.
-        score: the model's output for the predicted class, or a regressor's output, or None.
-        probability: whether the score is a probability.
-    """
-
-    row: int
-    picture: str | None = None
-    error: str | None = None
-    label: int | None = None
-    predicted: int | None = None
-    score: float | None = None
-    probability: bool = False
 
 
 def journal_of(survey: Survey, model: keras.Model, *, resume: bool = False) -> Journal:
@@ -189,23 +162,14 @@ def rows_at_once(layout: images.InputLayout) -> int:
     return int(np.clip(_NUMBERS_AT_ONCE // numbers, 1, _ROWS_AT_ONCE))
 
 
-class _Sample(NamedTuple):
-    """A row that could be read: its image (None if it is large), the path of that, and what the model takes of it."""
-
-    image: Image.Image | None
-    path: Path
-    x: np.ndarray
-    label: int | None
-
-
 def _explained(survey: Survey, model, layout, size: int, start: int) -> Iterator[list[Outcome]]:
     """The outcomes of the rows from `start` on, batch by batch."""
-    ask = _question(survey, model)
+    ask = question(survey, model)
     threads = os.cpu_count() or 1
     waiting: deque[tuple[list[Outcome], list[Future]]] = deque()
     with ThreadPoolExecutor(threads, "vis-draw") as pool:
         try:
-            for rows in datasets.read(survey.table, _reader(survey, layout), size, start=start):
+            for rows in datasets.read(survey.table, reader(survey, layout), size, start=start):
                 explained, failed = ask(rows)
                 together = max(1, size // (2 * threads))
                 parts = [explained[at : at + together] for at in range(0, len(explained), together)]
@@ -222,86 +186,7 @@ def _settled(failed: list[Outcome], parts: list[Future]) -> list[Outcome]:
     return sorted([*failed, *(outcome for part in parts for outcome in part.result())])
 
 
-def _reader(survey: Survey, layout) -> Callable[[list[str]], _Sample]:
-    """Reads what is needed of a row's cells."""
-    (column,) = survey.table.positions(survey.input_variable)
-    label_columns = survey.table.positions(survey.label_variable) if survey.label_variable is not None else []
-
-    pictures = survey.pictures.resolve()
-
-    @functools.cache
-    def holds_images(folder: Path) -> bool:
-        folder = folder.resolve()
-        return folder == pictures or pictures in folder.parents
-
-    def read(cells):
-        label = datasets.labels([cells[position] for position in label_columns]) if label_columns else None
-        path = datasets.image_path(survey.table.folder, cells[column])
-        if holds_images(path.parent):
-            raise FileExistsError(errno.EEXIST, "images to be explained are in the folder of its pictures", path)
-        image = images.read_image(path)
-        x = images.to_model_input(image, layout, survey.preprocess)
-        return _Sample(image if image.width * image.height <= _LARGEST_KEPT else None, path, x, label)
-
-    return read
-
-
-def _question(survey: Survey, model) -> Callable:
-    """A function that asks the model about some rows.
-
-    It returns what is to be drawn, a list of `(outcome, sample, map)`, and the outcomes of the rows that failed.
-    """
-    from vis.predictions import LabelScore, check_label, output_width, predictor
-
-    predict = predictor(model)
-    width = None
-
-    def ask(rows):
-        nonlocal width
-        failed, by_shape = [], {}
-        for row in rows:
-            if row.error:
-                failed.append(Outcome(row.number, error=row.error))
-                continue
-            if width is None:
-                width = output_width(model, row.value.x)
-            try:
-                if row.value.label is not None:
-                    check_label(row.value.label, width)
-            except ValueError as error:
-                failed.append(Outcome(row.number, error=str(error)))
-            else:
-                # All are of one shape, unless the model takes any.
-                by_shape.setdefault(row.value.x.shape, []).append(row)
-        return [each for alike in by_shape.values() for each in explain(alike)], failed
-
-    def explain(rows):
-        samples = [row.value for row in rows]
-        x = np.stack([sample.x for sample in samples])
-        outcomes = [Outcome(row.number, label=row.value.label) for row in rows]
-        if survey.predict or survey.label_variable is None:
-            outcomes = _predicted(outcomes, predict(x))
-        # What is explained of a regressor is what increases its output, as for label 1.
-        labels = [each.predicted if each.label is None else each.label for each in outcomes]
-        labels = np.array([1 if label is None else label for label in labels])
-        heatmaps = survey.explain(model, [(LabelScore(labels, width, logits=survey.logits), -1)], x)
-        return zip(outcomes, samples, heatmaps, strict=True)
-
-    return ask
-
-
-def _predicted(outcomes: list[Outcome], prediction: Prediction) -> list[Outcome]:
-    """The outcomes with what the model predicts; without labels, a single output without sigmoid is a regressor's."""
-    told = []
-    for outcome, index, score in zip(outcomes, prediction.classes, prediction.scores, strict=True):
-        index, score = int(index), round(float(score), 6)
-        if outcome.label is None and prediction.width == 1 and not prediction.probabilities:
-            index, score = None, score if index else -score
-        told.append(outcome._replace(predicted=index, score=score, probability=prediction.probabilities))
-    return told
-
-
-def _draw(survey: Survey, explained: list[tuple[Outcome, _Sample, np.ndarray]]) -> list[Outcome]:
+def _draw(survey: Survey, explained: list[tuple[Outcome, Sample, np.ndarray]]) -> list[Outcome]:
     """Write the pictures of some rows, each as `<thousands>/<row>.png`."""
     drawn = []
     for outcome, sample, heatmap in explained:

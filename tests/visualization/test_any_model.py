@@ -468,6 +468,11 @@ def test_vision_transformer(class_token):
     zoo.assert_close(without_noise(model, 1, x), np.abs(of_input).max(axis=-1), 1e-4)
 
 
+def test_a_layer_of_which_only_the_class_token_is_read_is_told():
+    with pytest.warns(VisWarning, match="reads only the class token of 'block2': the gradient is zero at every patch"):
+        visualize_cam(patches(), -1, 1, zoo.images(3, (8, 8, 3)), "block2")
+
+
 def test_tokens_of_an_image_that_is_not_square_fold_into_its_grid():
     inputs = keras.Input((8, 16, 1))
     tokens = keras.layers.Reshape((-1, 1), name="tokens")(keras.layers.AveragePooling2D(4)(inputs))

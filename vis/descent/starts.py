@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import keras
 import numpy as np
 
-from vis import VisWarning, addressing
+from vis import addressing, warn
 from vis.backprop_modifiers import underlying
 from vis.samples import Samples, prepare, symbolic_inputs
 
@@ -81,11 +79,9 @@ def warn_of_values_outside(arrays: list, ranges: list) -> None:
     for array, (low, high) in zip(arrays, ranges, strict=True):
         slack = 1e-3 * (high - low)
         if (array < low - slack).any() or (array > high + slack).any():
-            warnings.warn(
+            warn(
                 f"seed_input has values from {array.min():g} to {array.max():g}, which input_range cuts off at "
-                f"{low.min():g} and {high.max():g}: give the input_range that the model was trained with",
-                VisWarning,
-                stacklevel=4,
+                f"{low.min():g} and {high.max():g}: give the input_range that the model was trained with"
             )
 
 

@@ -11,14 +11,13 @@ at the minimum of its training loss; `sgd_influence` asks for none.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from vis import VisWarning
+from vis import warn
 from vis.influence.examples import Examples, check_labels, example_loss, outputs_of
 from vis.influence.probe import check_second_order
 from vis.influence.tracin import gradients_along
@@ -172,11 +171,9 @@ def _conjugate_gradient(product: Callable, b: list, iterations: int, tolerance: 
             product_of = product(direction)
             curvature = _dot(direction, product_of)
             if curvature <= 0:
-                warnings.warn(
+                warn(
                     "the Hessian has a negative eigenvalue beyond the damping, so that the model is at no minimum: the "
-                    "solution found so far is taken. Raise damping, or use sgd_influence.",
-                    VisWarning,
-                    stacklevel=3,
+                    "solution found so far is taken. Raise damping, or use sgd_influence."
                 )
                 return s if any(value.any() for value in s) else b
             length = square / curvature
@@ -186,11 +183,9 @@ def _conjugate_gradient(product: Callable, b: list, iterations: int, tolerance: 
             direction = [value + square / previous * step for value, step in zip(residual, direction, strict=True)]
             bar.update()
     if square > tolerance**2 * first:
-        warnings.warn(
+        warn(
             f"conjugate gradient left a residual of {np.sqrt(square / first):.1e} after {iterations} iterations, above "
-            f"tolerance={tolerance}. Raise iterations or damping.",
-            VisWarning,
-            stacklevel=3,
+            f"tolerance={tolerance}. Raise iterations or damping."
         )
     return s
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import tensorflow as tf
 
-from vis import VisWarning
+from vis import warn
 from vis.influence.examples import Examples, check_labels, outputs_of, same_examples
 from vis.influence.runs import TrainingRun
 from vis.influence.training import State, TrainingStep, compiled, dense_gradients, signature
@@ -37,11 +35,9 @@ class ValidationLoss:
         self.examples = Examples(step.model, x_val, y_val, names=("x_val", "y_val", ""))
         check_labels(loss, self.examples.labels, outputs_of(step.model), "y_val")
         if same_examples(training, self.examples):
-            warnings.warn(
+            warn(
                 "x_val and y_val are the training examples: the scores tell what lowers the training loss, not what "
-                "helps on new data.",
-                VisWarning,
-                stacklevel=5,
+                "helps on new data."
             )
         self.step = step
         state, *_ = signature(state, training)

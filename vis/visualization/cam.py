@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import warnings
 
 import numpy as np
 
-from vis import VisWarning, grad_modifiers
+from vis import grad_modifiers, warn
 from vis.gradients import Question, differentiate
 from vis.losses import ActivationMaximization
 from vis.samples import prepare
@@ -155,7 +154,7 @@ def visualize_cam_with_losses(
                 "choose a layer with a feature map, such as a convolution"
             )
         maps = _as_grid(_WEIGHTS[method](activations, gradients), samples.arrays, tap.data_format)
-        _warn_of_blank(tap, activations, maps)
+        _warn_of_blank(tap, activations, gradients, maps, modify is not grad_modifiers.negate)
         return resize(np.maximum(maps, 0), _target_size(maps.ndim - 1, samples.arrays, tap.data_format))
 
     return arranged(gather(parts, to_map, normalize=normalize, squeeze=squeeze), samples, penultimate_layer)
@@ -232,7 +231,7 @@ def _as_grid(maps, inputs, data_format):
     return maps
 
 
-def _warn_of_blank(tap, activations, maps):
+def _warn_of_blank(tap, activations, gradients, maps, negative_may_help):
     positions = tuple(range(1, activations.ndim - 1))
     flat = maps.reshape(len(maps), -1)
     negative = flat[(flat.max(axis=1) <= 0) & flat.any(axis=1)]
@@ -240,12 +239,18 @@ def _warn_of_blank(tap, activations, maps):
         text = f"the feature map of {tap.name!r} has a single position, so its map is flat: choose an earlier layer"
     elif (np.ptp(activations, axis=positions).max(axis=-1) == 0).any():
         text = f"the feature map of {tap.name!r} is the same at every position, so its map is flat"
+    elif activations.ndim == 3 and maps.ndim == 3 and not gradients[:, 1:].any():
+        text = (
+            f"the target reads only the class token of {tap.name!r}: the gradient is zero at every patch, and the map "
+            "need not mean anything; choose a layer in front of the last attention by penultimate_layer_idx"
+        )
     elif len(negative):
         text = (
             f"the class activation map of {tap.name!r} is negative everywhere (from {negative.min():.3g} to "
             f"{negative.max():.3g}) for {len(negative)} of {len(maps)} samples, so the map shown is blank: nothing "
-            "there speaks for the target; grad_modifier='negate' shows what speaks against it"
+            "there speaks for the target"
+            + ("; grad_modifier='negate' shows what speaks against it" if negative_may_help else "")
         )
     else:
         return
-    warnings.warn(text, VisWarning, stacklevel=6)
+    warn(text)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
 
-from vis import VisWarning, addressing, backprop_modifiers
+from vis import addressing, backprop_modifiers, warn
 from vis.addressing import model_of as model_of
 from vis.backprop_modifiers import underlying
 from vis.gradients import Differentiated
@@ -48,6 +47,10 @@ def modified(model, backprop_modifier, *addresses):
     return seen, *(translate(address) for address in addresses)
 
 
+class NotFiniteError(ValueError):
+    """What is explained, or its gradient, is NaN or infinite."""
+
+
 def gather(parts: Iterable[Differentiated], to_map: Callable, *, normalize: bool, squeeze: bool) -> list:
     """The maps of all samples.
 
@@ -63,6 +66,7 @@ def gather(parts: Iterable[Differentiated], to_map: Callable, *, normalize: bool
     """
     batches = []
     for part in parts:
+        _check_finite(part)
         maps = []
         for i, (tap, gradients) in enumerate(zip(part.taps, part.gradients, strict=True)):
             values = part.values[i] if part.values else [None] * len(gradients)
@@ -90,14 +94,28 @@ def _finish(maps: np.ndarray, normalize: bool, squeeze: bool) -> np.ndarray:
     return maps[0] if squeeze and len(maps) == 1 else maps
 
 
+def _check_finite(part: Differentiated):
+    for values in part.losses:
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            raise NotFiniteError(
+                f"the target is {values[wrong[0]]:g} for {len(wrong)} of {len(values)} samples: a weight of the model "
+                "is NaN or infinite, or its output overflows"
+            )
+    for tap, gradients in zip(part.taps, part.gradients, strict=True):
+        if not all(np.isfinite(slopes).all() for slopes in gradients):
+            raise NotFiniteError(
+                f"the gradient with respect to {tap.name!r} is not finite, though the target is: an operation on the "
+                "way has no finite slope there, such as a square root or a logarithm at 0"
+            )
+
+
 def _warn_of_zeros(tap, gradients):
     dead = sum(not any(slope[row].any() for slope in gradients) for row in range(len(gradients[0])))
     if dead:
-        warnings.warn(
+        warn(
             f"the gradient with respect to {tap.name!r} is zero everywhere for {dead} of {len(gradients[0])} samples: "
-            "the target does not change with it here (a dead ReLU, or a saturated activation, on every way)",
-            VisWarning,
-            stacklevel=4,
+            "the target does not change with it here (a dead ReLU, or a saturated activation, on every way)"
         )
 
 

@@ -260,6 +260,12 @@ def test_a_model_that_takes_no_image(saved):
     assert "(5,), which is not an image" in line
 
 
+def test_a_model_of_several_inputs(saved):
+    inputs = [keras.Input((12, 16, 3)), keras.Input((12, 16, 3))]
+    model = keras.Model(inputs, keras.layers.Flatten()(keras.layers.add(inputs)))
+    assert refusal("saliency", *saved(model)).startswith("Error: --model takes 2 inputs")
+
+
 def test_a_model_of_several_outputs(saved):
     x = keras.Input((12, 16, 3))
     y = keras.layers.Flatten()(x)
@@ -330,7 +336,11 @@ def test_output(model_path, digit, tmp_path, output, message):
         ("saliency", ["--backprop-modifier", "misguided"], ["--backprop-modifier", "misguided", "guided", "rectified"]),
         ("smoothgrad", ["--noise-level", "1.5"], ["--noise-level", "1.5"]),
         ("smoothgrad", ["--noise-level", "-0.1"], ["--noise-level", "-0.1"]),
-        ("smoothgrad", ["--noise-level", "loud"], ["--noise-level"]),
+        ("smoothgrad", ["--noise-level", "loud"], ["Invalid value for --noise-level: 'loud' is not a"]),
+        ("smoothgrad", ["--num-samples", "2.5"], ["Invalid value for --num-samples: '2.5' is not a"]),
+        ("saliency", ["--preprocess", "foo"], ["Invalid value for --preprocess: 'foo' is not one of 'unit', 'raw',"]),
+        ("saliency", ["--preprocess", "caffe"], ["Error: --preprocess='caffe' is defined for", "this model takes 1"]),
+        ("saliency", ["--colormap", "foo"], ["Error: --colormap is 'foo'"]),
         ("smoothgrad", ["--num-samples", "0"], ["--num-samples", "0"]),
         ("smoothgrad", ["--aggregate", "median"], ["--aggregate", "median", "square", "mean", "var"]),
         ("saliency", ["--preprocess", "imagenet"], ["--preprocess", "imagenet", "unit", "caffe"]),

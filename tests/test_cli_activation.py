@@ -11,7 +11,8 @@ import zoo
 from PIL import Image
 from typer.testing import CliRunner
 
-from vis.cli import app
+from vis.cli import activation, app
+from vis.cli.messages import UsageError, library_messages
 from vis.input_modifiers import Jitter
 from vis.plotting.sheets import pictures
 from vis.visualization import visualize_activation
@@ -123,8 +124,8 @@ def test_images_of_every_layout(tmp_path, layout):
         (["--output", "a.txt"], "Invalid value for --output: a.txt ends in '.txt'"),
         (["--gif", "a.png"], "Invalid value for --gif: a.png does not end in .gif"),
         (["--gif", "nowhere/a.gif"], "Invalid value for --gif: the folder nowhere does not exist"),
-        (["--steps", "0"], "Invalid value for '--steps'"),
-        (["--seed", "-1"], "Invalid value for '--seed'"),
+        (["--steps", "0"], "Invalid value for --steps: 0 is "),
+        (["--seed", "-1"], "Invalid value for --seed: -1 is "),
         (["--model", "nothing.keras"], "nothing.keras does not exist"),
     ],
 )
@@ -136,6 +137,14 @@ def test_bad_arguments_are_one_line(saved, tmp_path, options, message):
     assert err.count("\n") == 1
     assert message in err
     assert os.listdir(tmp_path) == ["model.keras"]
+
+
+def test_messages_name_what_this_command_has():
+    message = "filter_indices=7, layer_idx='a', seed=-1: the model cannot take seed_input of this model"
+    with pytest.raises(UsageError) as refused, library_messages(activation._OPTIONS):
+        raise ValueError(message)
+    expected = "--filters=7, --layer='a', --seed=-1: the model cannot take the image to start from of this model"
+    assert refused.value.format_message() == expected
 
 
 def test_a_filter_that_is_never_active_is_a_warning(tmp_path):

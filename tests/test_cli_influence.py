@@ -202,6 +202,8 @@ def test_html_shows_the_extremes(folder, tmp_path):
         (("--label-variable", "z"), "has no column 'z'"),
         (("--output", "a.txt"), "not the name of a CSV file"),
         (("--optimizer", "ftrl"), "--optimizer"),
+        (("--optimizer", "foo"), "Error: --optimizer is 'foo', which is no optimizer of Keras. Choose one of SGD"),
+        (("--n-trials", "0"), "Invalid value for --n-trials: 0 is "),
         (("--learning-rate", "-1"), "--learning-rate"),
         (("--model", "nothing.keras"), "--model"),
     ],
@@ -211,6 +213,14 @@ def test_bad_options_are_refused_in_a_line(folder, tmp_path, change, words):
     assert code == 2
     assert words in err.splitlines()[-1]
     assert not (tmp_path / "a.csv").exists()
+
+
+def test_warnings_name_options(table_folder, tmp_path):
+    arguments = list(files(table_folder, tmp_path / "a.csv", "model.keras"))
+    arguments[5] = arguments[3]
+    code, _, err = run("influence-tabular", *arguments, "--n-trials", 1)
+    assert code == 0
+    assert "Warning: the rows of --input-val are the training examples" in err
 
 
 def test_a_label_out_of_range_leaves_its_row_out(folder, tmp_path):

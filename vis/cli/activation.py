@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 _MOST_FILTERS = 100
 _MOST_FRAMES = 64
+_OPTIONS = {
+    "seed_input": "the image to start from",
+    "filter_indices": "--filters",
+    "layer_idx": "--layer",
+    "max_iter": "--steps",
+    "input_range": "--preprocess",
+    **{name: f"--{name}" for name in ("model", "seed", "parameterization")},
+}
 
 
 class Parameterization(str, Enum):
@@ -97,7 +105,7 @@ def activation(
     noise = None
     if not (layout.height and layout.width):
         noise = colors.noise(len(chosen), size, parameterization.value, seed)
-    with library_messages(), _own_names():
+    with library_messages(_OPTIONS), _animation_errors():
         found = visualize_activation(
             network,
             int(layer) if layer and re.fullmatch(r"-?\d+", layer) else layer,
@@ -206,12 +214,9 @@ def _parse_filters(text: str) -> list[int]:
 
 
 @contextlib.contextmanager
-def _own_names() -> Iterator[None]:
-    """Names of this command's options in place of Python arguments that other commands call otherwise."""
+def _animation_errors() -> Iterator[None]:
+    """Lay what hinders writing the animation at the door of --gif."""
     try:
         yield
-    except ValueError as error:
-        message = str(error).replace("filter_indices", "--filters").replace("layer_idx", "--layer")
-        raise ValueError(message) from error
     except OSError as error:
         refuse("--gif", f"the animation cannot be written: {error.strerror or error}.")

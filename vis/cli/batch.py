@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vis.cli import methods
-from vis.cli.messages import gathered_messages, option, refuse
+from vis.cli.messages import IMAGE_OPTIONS, gathered_messages, option, refuse
 from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, PreprocessOption, UnsafeOption
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vis.surveys import Outcome, Survey
 
 _COLUMNS = {"saliency-batch": "saliency", "smoothgrad-batch": "SmoothGrad", "gradcam-batch": "gradcam"}
+_OPTIONS = {**IMAGE_OPTIONS, "seed_input": "--input", "filter_indices": "--label-variable"}
 _ERRORS_SHOWN = 20
 
 
@@ -149,7 +150,7 @@ def _run(survey: Survey, network: keras.Model, count: int, resume: bool, html: b
     try:
         with option("--resume"):
             journal = surveys.journal_of(survey, network, resume=resume)
-        with journal, gathered_messages(), _progress(survey.column, count) as bar:
+        with journal, gathered_messages(_OPTIONS), _progress(survey.column, count) as bar:
             resumed = journal.done
             for number, some in enumerate(surveys.explain(survey, network, journal)):
                 if number < resumed:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NoReturn
 
 import typer
@@ -20,9 +20,9 @@ from vis import VisWarning
 # Typer exports this class's child only, and has its own copy of click or not, by version.
 UsageError = typer.BadParameter.__base__
 
-# What an argument of the library is called on the command line, for its errors to name what was typed. Those that are
-# ordinary words too count only where a message gives their value.
-_OPTIONS = {
+# What arguments of the library are called on the command line, for its messages to name what was typed: by those
+# commands that explain an image. Others tell the functions below what they have.
+IMAGE_OPTIONS = {
     "seed_input": "--image",
     "filter_indices": "--class-index",
     "penultimate_layer_idx": "--layer",
@@ -32,12 +32,9 @@ _OPTIONS = {
     "grad_modifier": "--grad-modifier",
     "noise_level": "--noise-level",
     "num_samples": "--num-samples",
+    **{name: f"--{name}" for name in ("model", "aggregate", "seed", "preprocess", "colormap")},
 }
-_ORDINARY_WORDS = {name: f"--{name}" for name in ("model", "aggregate", "seed", "preprocess", "colormap")}
-_ARGUMENT = re.compile(
-    rf"(?<![\w.'-])(?:({'|'.join(name.replace('_', '[_ ]') for name in _OPTIONS)})\b"
-    rf"|(?<!the )({'|'.join(_ORDINARY_WORDS)})(?==| is\b| must\b| takes\b|:))"
-)
+_KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false"}
 
 
 class OneLineErrors(TyperGroup):
@@ -50,7 +47,7 @@ class OneLineErrors(TyperGroup):
         try:
             sys.exit(super().main(*args, standalone_mode=False, **kwargs))
         except UsageError as error:
-            typer.echo(f"Error: {_one_line(error.format_message())}", err=True)
+            typer.echo(f"Error: {_one_line(_mistake(error))}", err=True)
             sys.exit(error.exit_code)
         except typer.Abort:
             sys.exit(1)
@@ -67,12 +64,20 @@ def option(name: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise typer.BadParameter(_in_options(str(error)), param_hint=name) from error
+        message = _in_options(str(error), {name.removeprefix("--").replace("-", "_"): name})
+        if message.startswith(name):
+            raise UsageError(message) from error
+        raise typer.BadParameter(message, param_hint=name) from error
 
 
 @contextlib.contextmanager
-def library_messages() -> Iterator[None]:
-    """Give the library's errors and warnings as lines that name options instead of Python arguments."""
+def library_messages(names: Mapping[str, str] = IMAGE_OPTIONS) -> Iterator[None]:
+    """Give the library's errors and warnings as lines that name options instead of Python arguments.
+
+    Args:
+        names: the arguments, and what the command calls them; those of one ordinary word count only where a message
+            gives their value.
+    """
     import tensorflow as tf
 
     with warnings.catch_warnings(record=True) as caught:
@@ -80,14 +85,14 @@ def library_messages() -> Iterator[None]:
         try:
             yield
         except (ValueError, TypeError, tf.errors.OpError) as error:
-            raise UsageError(_in_options(str(error))) from error
+            raise UsageError(_in_options(str(error), names)) from error
     for warning in caught:
         if issubclass(warning.category, VisWarning):
-            _show(str(warning.message))
+            _show(str(warning.message), names)
 
 
 @contextlib.contextmanager
-def gathered_messages() -> Iterator[None]:
+def gathered_messages(names: Mapping[str, str] = IMAGE_OPTIONS) -> Iterator[None]:
     """As `library_messages`, for many calls: warnings that differ only in numbers are shown once, and counted."""
     import tensorflow as tf
 
@@ -106,21 +111,50 @@ def gathered_messages() -> Iterator[None]:
         try:
             yield
         except (ValueError, TypeError, tf.errors.OpError) as error:
-            raise UsageError(_in_options(str(error))) from error
+            raise UsageError(_in_options(str(error), names)) from error
         finally:
             for kind, message in first.items():
-                _show(message + (f" (and so in {times[kind] - 1} more batches)" if times[kind] > 1 else ""))
+                _show(message + (f" (and so in {times[kind] - 1} more batches)" if times[kind] > 1 else ""), names)
 
 
-def _show(warning: str) -> None:
-    typer.echo(f"Warning: {_one_line(_in_options(warning))}", err=True)
+def _show(warning: str, names: Mapping[str, str]) -> None:
+    typer.echo(f"Warning: {_one_line(_in_options(warning, names))}", err=True)
 
 
-def _in_options(message: str) -> str:
+def _in_options(message: str, names: Mapping[str, str]) -> str:
     """A message of the library, with options in place of Python arguments."""
-    return _ARGUMENT.sub(
-        lambda match: _OPTIONS[match[1].replace(" ", "_")] if match[1] else _ORDINARY_WORDS[match[2]], message
-    )
+    telling = sorted((name for name in names if "_" in name), key=len, reverse=True)
+    ordinary = [name for name in names if "_" not in name]
+    patterns = [rf"{name.replace('_', '[_ ]')}\b" for name in telling]
+    if ordinary:
+        patterns.append(
+            rf"(?<!the )(?<!this )(?<!a )(?:{'|'.join(ordinary)})(?==| is\b| must\b| takes\b| holds\b| has\b|:)"
+        )
+    spaced = {name.replace("_", " "): option for name, option in names.items()}
+    return re.sub(rf"(?<![\w.'-])(?:{'|'.join(patterns)})", lambda match: spaced[match[0].replace("_", " ")], message)
+
+
+def _mistake(error) -> str:
+    """What is wrong with the command line, in words that say what was given."""
+    message = error.format_message()
+    # Newer releases of Typer have values checked by pydantic and quote what it says.
+    details = getattr(error.__cause__, "errors", None)
+    if details is not None:
+        detail = details()[0]
+        message = message.replace(error.message, _unfit(detail["type"], detail["input"], detail))
+    return re.sub(r"^Invalid value for '(--[\w-]+)'", r"Invalid value for \1", message)
+
+
+def _unfit(kind: str, given, detail: dict) -> str:
+    limits = detail.get("ctx", {})
+    if kind in ("greater_than_equal", "less_than_equal"):
+        limit, side = (limits["ge"], "less") if "ge" in limits else (limits["le"], "more")
+        return f"{given} is {side} than {limit}."
+    kind, _, _ = kind.partition("_")
+    if kind in _KINDS:
+        return f"{given!r} is not {_KINDS[kind]}."
+    said = str(limits.get("error", detail["msg"]))
+    return said if str(given) in said else f"{given!r}: {said}"
 
 
 def _one_line(message: str) -> str:

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
     from vis.tables import Table
 
+_OPTIONS = {
+    "x": "--input-train",
+    "y": "--input-train",
+    "x_val and y_val": "the rows of --input-val",
+    "x_val": "--input-val",
+    "y_val": "--input-val",
+    "batch_size": "--batch-size",
+    "learning_rate": "--learning-rate",
+    **{name: f"--{name}" for name in ("model", "optimizer", "epochs", "seed")},
+}
+
 
 class Examples(NamedTuple):
     """The rows of a CSV file that could be read: their numbers, inputs and labels; and how many could not."""
@@ -98,7 +109,7 @@ def score(
     y, y_val = _labels(network, loss, training.y), _labels(network, loss, validation.y)
     loss = _loss(loss)
     scores = []
-    with gathered_messages():
+    with gathered_messages(_OPTIONS):
         if settings.method == "hessian":
             scores.append(
                 influence_functions(network, training.x, y, validation.x, y_val, loss=loss, l2=l2, seed=settings.seed)
@@ -135,7 +146,7 @@ def _optimizer(config: dict | None, settings: Training, default_rate: float, l2:
 
     with option("--optimizer"):
         if settings.optimizer is not None:
-            chosen, l2 = keras.optimizers.get(settings.optimizer), 0.0
+            chosen, l2 = settings.optimizer, 0.0
         elif config is not None:
             chosen, l2 = keras.optimizers.deserialize(config), 0.0
         else:

@@ -57,7 +57,7 @@ def test_columns_that_are_not_there(tmp_path, header, variable, message):
         ("none.csv", None, "does not exist"),
         ("empty.csv", b"", "is empty"),
         ("latin.csv", "x,y\né,1\n".encode("latin-1"), "not UTF-8"),
-        ("ragged.csv", b"x,y\n1,2,3\n", "not a CSV file.*line 2"),
+        ("ragged.csv", b"x,y\n1,2,3\n", "row 0 .* 3 cells.*quotes"),
     ],
 )
 def test_files_that_are_no_tables(tmp_path, name, content, message):
@@ -65,6 +65,24 @@ def test_files_that_are_no_tables(tmp_path, name, content, message):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=rf"{name}.*{message}"):
         Table(tmp_path / name).count()
+
+
+def test_a_row_with_too_many_cells_is_told_by_its_number(tmp_path):
+    table = Table(write(tmp_path, 'x,y\n"a\nb",1\n\nc,1\nd,e,2\n'))
+    with pytest.raises(ValueError, match=r"row 2 \(from 0, below the header\), has 3 cells, but the header has 2\."):
+        table.count()
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_separators_are_told(tmp_path, separator):
+    with pytest.raises(ValueError, match=r"has one column, 'x.+y'\. Cells must be separated by commas"):
+        Table(write(tmp_path, f"x{separator}y\na{separator}1\n")).positions("x")
+
+
+def test_a_binary_file_is_not_told_to_be_saved_as_text(tmp_path):
+    Image.new("L", (9, 9)).save(tmp_path / "cat.png")
+    with pytest.raises(ValueError, match=r"cat\.png is not a text file"):
+        Table(tmp_path / "cat.png")
 
 
 def test_cells_stay_as_they_are(tmp_path):

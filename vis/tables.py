@@ -6,6 +6,9 @@ missing value.
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import csv
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -14,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 _VECTOR = re.compile(r"(.*)__(\d+)")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BYTES_LOOKED_AT = 2**16
 _ROWS_AT_ONCE = 4096
 
 
@@ -47,10 +50,13 @@ class Table:
             raise ValueError(f"{self.path} is a folder. Give a CSV file.")
         if not self.path.exists():
             raise ValueError(f"{self.path} does not exist. Give the path of a CSV file.")
-        self.header = next(iter(self._frames(1))).iloc[0].tolist()
         with self.path.open("rb") as file:
             start = file.readline()
-        self._encoding = "utf-8-sig" if start.startswith(_BYTE_ORDER_MARK) else "utf-8"
+            more = file.read(_BYTES_LOOKED_AT)
+        if b"\0" in start + more and not start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise ValueError(f"{self.path} is not a text file. Give a CSV file.")
+        self.header = next(iter(self._frames(1))).iloc[0].tolist()
+        self._encoding = "utf-8-sig" if start.startswith(codecs.BOM_UTF8) else "utf-8"
         self._line_end = "\r\n" if start.endswith(b"\r\n") else "\n"
 
     @property
@@ -72,6 +78,10 @@ class Table:
             return found
         parts = [(position, _VECTOR.fullmatch(name)) for position, name in enumerate(names)]
         vector = sorted((int(part[2]), position) for position, part in parts if part and part[1] == variable)
+        if not vector and len(self.header) == 1 and re.search("[;\t]", self.header[0]):
+            raise ValueError(
+                f"{self.path} has one column, {self.header[0]!r}. Cells must be separated by commas: save it so."
+            )
         if not vector:
             raise ValueError(f"{self.path} has no column {variable!r}. It has {', '.join(self.header)}.")
         if [number for number, _ in vector] != list(range(len(vector))):
@@ -127,7 +137,20 @@ class Table:
         except UnicodeDecodeError as error:
             raise ValueError(f"{self.path} is not UTF-8 text: {error}. Save it as UTF-8.") from error
         except pd.errors.ParserError as error:
-            raise ValueError(f"{self.path} is not a CSV file: {str(error).strip()}.") from error
+            raise ValueError(self._long_row() or f"{self.path} is not a CSV file: {str(error).strip()}.") from error
+
+    def _long_row(self) -> str | None:
+        """What is wrong with the first row that has more cells than the header, if there is one."""
+        with self.path.open(encoding="utf-8-sig", newline="") as file, contextlib.suppress(ValueError, csv.Error):
+            rows = (row for row in csv.reader(file) if row)
+            header = next(rows)
+            for number, row in enumerate(rows):
+                if len(row) > len(header):
+                    return (
+                        f"{self.path}, row {number} (from 0, below the header), has {len(row)} cells, but the header "
+                        f"has {len(header)}. A cell that holds a comma needs quotes around it."
+                    )
+        return None
 
 
 def write(path: str | os.PathLike, header: list[str], rows: Iterable[Iterable]) -> None:

@@ -244,4 +244,26 @@ def test_without_a_row_that_can_be_used_it_refuses(folder, tmp_path):
     code, _, err = run("influence", *arguments)
     assert code == 2
     assert "--input-train" in err.splitlines()[-1]
+    assert "none of the 40 rows" in err.splitlines()[-1]
     assert "but the model has the classes 0 to 9" in err.splitlines()[-1]
+    assert err.count("has the classes") == 1, "every row is listed"
+
+
+def test_a_table_of_images_is_referred_to_the_other_command(folder, tmp_path):
+    code, _, err = run("influence-tabular", *files(folder, tmp_path / "a.csv"))
+    assert code == 2
+    (line,) = err.splitlines()
+    assert line.startswith("Error: Invalid value for --input-train: the first 10 rows of ")
+    assert line.endswith("have no numbers in 'x': 'pictures/train0.png' is not a number. For images use vis influence.")
+
+
+@pytest.mark.parametrize(("name", "position"), [("--input-train", 3), ("--input-val", 5)])
+def test_a_model_of_other_columns_is_refused_before_training(name, position, table_folder, tmp_path):
+    pd.read_csv(table_folder / "train.csv").drop(columns="x__3:area").to_csv(tmp_path / "three.csv", index=False)
+    arguments = list(files(table_folder, tmp_path / "a.csv", "model.keras"))
+    arguments[position] = tmp_path / "three.csv"
+    code, _, err = run("influence-tabular", *arguments)
+    assert code == 2
+    (line,) = err.splitlines()
+    assert line.startswith(f"Error: Invalid value for {name}: ")
+    assert line.endswith("three.csv has 3 columns of 'x', but the model takes 4.")

@@ -15,11 +15,13 @@ from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, Prepro
 from vis.cli.trials import Examples, Training, label_check, score
 
 if TYPE_CHECKING:
+    import keras
     import pandas as pd
 
     from vis.tables import Table
 
 _ERRORS_SHOWN = 20
+_ROWS_LOOKED_AT = 10
 _SHOWN = 100  # examples of each kind on the page
 
 
@@ -161,7 +163,11 @@ def influence_tabular(
     from vis import datasets
 
     tables = _tables(input_train, input_val, output, input_variable, label_variable)
+    for name, table in zip(("--input-train", "--input-val"), tables, strict=True):
+        _check_numbers(name, table, input_variable)
     network = methods.load(model, custom_objects, unsafe)
+    for name, table in zip(("--input-train", "--input-val"), tables, strict=True):
+        _check_columns(name, table, input_variable, network)
     check = label_check(network, model)
     training, validation = (
         _read(name, table, lambda _, cells: datasets.vector(cells), check, input_variable, label_variable)
@@ -199,6 +205,36 @@ def _tables(input_train: Path, input_val: Path, output: Path, *variables: str) -
     return found
 
 
+def _check_numbers(name: str, table: Table, variable: str) -> None:
+    """Refuse a table whose first rows all have something else than numbers, such as images."""
+    from vis import datasets
+
+    columns = table.positions(variable)
+    cells = next(table.rows(_ROWS_LOOKED_AT)).iloc[:, columns].to_numpy(dtype=object).tolist()
+    errors = []
+    for row in cells:
+        try:
+            datasets.vector(row)
+        except ValueError as error:
+            errors.append(str(error))
+    if len(errors) == len(cells):
+        images = " For images use vis influence." if len(columns) == 1 else ""
+        refuse(
+            name, f"the first {len(cells)} rows of {table.path} have no numbers in {variable!r}: {errors[0]}.{images}"
+        )
+
+
+def _check_columns(name: str, table: Table, variable: str, network: keras.Model) -> None:
+    """Refuse a table of more or fewer columns than the model takes."""
+    shape = getattr(network, "input_shape", None)
+    count = len(table.positions(variable))
+    if not isinstance(shape, tuple) or None in shape[1:] or shape[1:] == (count,):
+        return
+    takes = shape[1] if len(shape) == 2 else f"an input of shape {shape[1:]}"
+    columns = "1 column" if count == 1 else f"{count} columns"
+    refuse(name, f"{table.path} has {columns} of {variable!r}, but the model takes {takes}.")
+
+
 def _read(name: str, table: Table, sample, check, input_variable: str, label_variable: str) -> Examples:
     """All rows of a table that can be read and whose label is one of the model's; the others are named."""
     import numpy as np
@@ -225,12 +261,14 @@ def _read(name: str, table: Table, sample, check, input_variable: str, label_var
                     x.append(row.value[0])
                     y.append(row.value[1])
             bar.update(len(some))
+    if not rows:
+        refuse(name, f"none of the {len(errors)} rows of {table.path} can be used. {errors[0]}.")
     for error in errors[:_ERRORS_SHOWN]:
         typer.echo(error, err=True)
     if len(errors) > _ERRORS_SHOWN:
         typer.echo(f"... and {len(errors) - _ERRORS_SHOWN} rows more", err=True)
     if len(rows) < 2:
-        refuse(name, f"fewer than two rows of {table.path} can be read. {errors[0] if errors else ''}".strip())
+        refuse(name, f"only row {rows[0]} of {table.path} can be used. Two are needed at least.")
     return Examples(table, rows, np.stack(x), np.stack(y), len(errors))
 
 

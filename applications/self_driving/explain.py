@@ -2,14 +2,15 @@
 
     python -m applications.self_driving.explain --model steering.keras --image frame.png --output explained.png
 
-A positive angle is to the right. What would increase it speaks for steering right, what would decrease it for steering
-left, and where the gradient is nearly zero is what keeps the course.
+A positive angle is to the right. Where more light would increase it is "steer right", where it would decrease it "steer
+left". "keep course" is where light would change nothing: the gradient's reciprocal.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 
 if __name__ == "__main__" and not __package__:
@@ -20,12 +21,55 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from applications.self_driving.data import read_frame
-from vis import images, plotting
+from vis import VisWarning, images, plotting
+from vis.models import load_model
 from vis.visualization import visualize_cam, visualize_saliency
 
 #: What a panel is called, and the gradient modifier that gives it.
 PANELS = {"steer right": None, "steer left": "negate", "keep course": "small_values"}
-METHODS = {"saliency": visualize_saliency, "Grad-CAM": visualize_cam}
+
+
+def saliency(model: keras.Model, frames: np.ndarray, grad_modifier: str | None) -> np.ndarray:
+    """The gradient of the angle with respect to each pixel.
+
+    Args:
+        model: with one angle as its output.
+        frames: one, (height, width, 3), or N of them, in the model's units.
+        grad_modifier: as in `visualize_saliency`.
+
+    Returns:
+        A map a frame, (height, width) or (N, height, width); not normalized.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((1, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
+        >>> model.set_weights([np.array([[2.0], [-3.0]]), np.zeros(1)])
+        >>> saliency(model, np.ones((1, 2, 1)), "negate")
+        array([[-2.,  3.]], dtype=float32)
+    """
+    return visualize_saliency(model, None, 0, frames, grad_modifier=grad_modifier, normalize=False)
+
+
+def gradcam(model: keras.Model, frames: np.ndarray, grad_modifier: str | None) -> np.ndarray:
+    """Grad-CAM of the last convolution.
+
+    Left to itself Grad-CAM takes the last feature map of any kind, which in our network is a mirrored copy that only
+    one half of the answer comes from.
+
+    Args:
+        model: with one angle as its output.
+        frames: one, (height, width, 3), or N of them, in the model's units.
+        grad_modifier: as in `visualize_cam`.
+
+    Returns:
+        A map a frame, (height, width) or (N, height, width); not normalized.
+
+    Example:
+        >>> gradcam(keras.models.load_model("steering.keras"), frame, None).shape  # doctest: +SKIP
+        (70, 180)
+    """
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    last = convolutions[-1] if convolutions else None
+    return visualize_cam(model, None, 0, frames, last, grad_modifier=grad_modifier, normalize=False)
 
 
 def explain(model: keras.Model, frame: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
@@ -37,21 +81,20 @@ def explain(model: keras.Model, frame: np.ndarray) -> dict[str, dict[str, np.nda
 
     Returns:
         For `'saliency'` and `'Grad-CAM'`, and for each of the three panels, a map (height, width) from 0 to 1. What
-        speaks against the panel's answer is 0. The last hundredth of the values is cut off, and of those of 'keep
-        course', reciprocals of gradients that may come near zero, the last twentieth.
+        speaks against the panel's answer is 0, and the last hundredth of the values is cut off. The reciprocals of
+        saliency's 'keep course' are many powers of ten apart, so there it is their logarithm.
 
     Example:
         >>> maps = explain(keras.models.load_model("steering.keras"), read_frame("frame.png"))  # doctest: +SKIP
         >>> list(maps), list(maps["saliency"])  # doctest: +SKIP
         (['saliency', 'Grad-CAM'], ['steer right', 'steer left', 'keep course'])
     """
-    maps = {}
-    for method, visualize in METHODS.items():
-        maps[method] = {}
-        for panel, modifier in PANELS.items():
-            raw = visualize(model, None, 0, frame, grad_modifier=modifier, normalize=False)
-            percentile = 95 if modifier == "small_values" else 99
-            maps[method][panel] = plotting.clip_brightness(np.maximum(raw, 0), percentile)
+    maps = {"saliency": {}, "Grad-CAM": {}}
+    for panel, modifier in PANELS.items():
+        gradient = saliency(model, frame, modifier)
+        gradient = np.log10(gradient) if modifier == "small_values" else np.maximum(gradient, 0)
+        maps["saliency"][panel] = plotting.clip_brightness(gradient)
+        maps["Grad-CAM"][panel] = plotting.clip_brightness(gradcam(model, frame, modifier))
     return maps
 
 
@@ -72,10 +115,10 @@ def figure(frame: np.ndarray, maps: dict[str, dict[str, np.ndarray]], angle: flo
         >>> len(figure(frame, {"saliency": flat}, 0.1).axes)
         6
     """
-    side = "right" if angle > 0 else "left"
     rows = {name: list(panels.values()) for name, panels in maps.items()}
-    titles = [f"{panel}\n(the network: {angle:+.2f}, {side})" if i == 0 else panel for i, panel in enumerate(PANELS)]
-    return plotting.grid([frame] * len(PANELS), rows, titles, alpha=0.65, width=3.0)
+    drawn = plotting.grid([frame] * len(PANELS), rows, list(PANELS), alpha=0.65, width=3.0)
+    drawn.axes[0].set_ylabel(f"angle {angle:+.2f}", fontsize=10, labelpad=4)
+    return drawn
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -90,12 +133,20 @@ def main(arguments: list[str] | None = None) -> None:
         frame = read_frame(options.image)
     except ValueError as error:
         parser.error(str(error))
-    if not options.model.is_file():
-        parser.error(f"--model {options.model} does not exist: train one with train.py")
-    model = keras.models.load_model(options.model)
+    try:
+        model = load_model(options.model)
+    except ValueError as error:
+        parser.error(f"--model: {error}")
+    if model.input_shape[1:] != frame.shape or model.output_shape[1:] != (1,):
+        parser.error(f"--model {options.model} does not take frames {frame.shape} or does not give one angle")
     angle = float(model.predict(frame[None], verbose=0)[0, 0])
-    figure(frame, explain(model, frame), angle).savefig(options.output, dpi=100)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", VisWarning)
+        maps = explain(model, frame)
+    figure(frame, maps, angle).savefig(options.output, dpi=100)
     print(f"{options.output}: angle {angle:+.3f}")
+    for warning in caught:
+        print(f"note: {warning.message}")
 
 
 if __name__ == "__main__":

@@ -4,30 +4,51 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from keras import layers, regularizers
+from keras import layers, ops, regularizers
 
 SHAPE = (70, 180, 3)
+# Filters, kernel and stride.
+_CONVOLUTIONS = ((16, 5, 1), (24, (5, 6), 2), (32, (4, 3), 2), (48, 3, 1), (48, 3, 1))
 
 
-def build_model(seed: int = 0, *, noise: float = 0.1, decay: float = 5e-3) -> keras.Model:
+class Mirrored(keras.constraints.Constraint):
+    """Keeps a convolution's kernel its own mirror image.
+
+    A mirrored frame then has the mirrored feature map.
+
+    Example:
+        >>> kernel = Mirrored()(np.array([0.0, 1.0, 4.0]).reshape(1, 3, 1, 1))
+        >>> np.ravel(kernel).tolist()
+        [2.0, 1.0, 2.0]
+    """
+
+    def __call__(self, w):
+        return (w + ops.flip(w, axis=1)) / 2
+
+
+def build_model(seed: int = 0, *, noise: float = 0.3, decay: float = 5e-3, sparsity: float = 1e-5) -> keras.Model:
     """A convolutional network like NVIDIA's PilotNet (Bojarski et al. 2016, arXiv 1604.07316), not trained.
 
-    What differs from PilotNet is there for the maps to be of use; see the README. The frame is averaged over 2×2
-    pixels, so that no sign can change from pixel to pixel. The kernels are as wide as makes a stride leave no row or
-    column over, so that the left and the right of a frame are seen alike.
+    What is true of left is as true of right: with A the last feature map and h the dense layers, the angle is
+    tanh(h(A) - h(A mirrored)). As every kernel is its own mirror image, and as wide as makes a stride leave no column
+    over, a mirrored frame gives exactly the opposite angle. What else differs from PilotNet is in the README.
 
     Args:
         seed: of the initial weights and of the noise.
         noise: standard deviation of what is added to the frames in training, where 2 is the way from black to white.
-        decay: the weight of a penalty on the squared weights. Without it what is left of the random initial weights
-            gives the gradient a random sign.
+        decay: the weight of a penalty on the squared weights.
+        sparsity: the weight of a penalty on the sum of all convolutions' outputs, per frame. Without it a filter
+            answers a little to every grain of the ground, and the gradient passes wherever a filter answers.
 
     Returns:
         A model, frames (N, 70, 180, 3) from 0 to 255 to angles (N, 1) from -1 (left) to 1 (right).
 
     Example:
-        >>> build_model().output_shape
-        (None, 1)
+        >>> model = build_model()
+        >>> frame = np.random.default_rng(0).integers(0, 256, (1, 70, 180, 3))
+        >>> angle, opposite = (float(model(each)[0, 0]) for each in (frame, frame[:, :, ::-1]))
+        >>> abs(angle + opposite) < 1e-5
+        True
     """
     seeds = iter(np.random.SeedSequence(seed).generate_state(9).tolist())
     penalty = regularizers.L2(decay)
@@ -35,34 +56,36 @@ def build_model(seed: int = 0, *, noise: float = 0.1, decay: float = 5e-3) -> ke
     def weights():
         return keras.initializers.HeNormal(seed=next(seeds))
 
-    def convolution(filters, kernel, strides, name):
-        return layers.Conv2D(
+    # With one gray value the three colours of a pixel have one gradient, with one sign.
+    mean = keras.initializers.Constant(1 / 3)
+    frame = keras.Input(SHAPE, name="frame")
+    x = layers.Rescaling(1 / 127.5, offset=-1, name="scale")(frame)
+    x = layers.Conv2D(1, 1, use_bias=False, kernel_initializer=mean, trainable=False, name="gray")(x)
+    x = layers.GaussianNoise(noise, seed=next(seeds), name="noise")(x)
+    x = layers.AveragePooling2D(2, name="average")(x)
+    for i, (filters, kernel, strides) in enumerate(_CONVOLUTIONS, start=1):
+        convolution = layers.Conv2D(
             filters,
             kernel,
             strides,
             activation="relu",
             kernel_initializer=weights(),
             kernel_regularizer=penalty,
-            name=name,
+            kernel_constraint=Mirrored(),
+            activity_regularizer=regularizers.L1(sparsity),
+            name=f"conv{i}",
         )
+        x = convolution(x)
+        # The constraint holds only from the first step on.
+        convolution.kernel.assign(convolution.kernel_constraint(convolution.kernel))
 
-    return keras.Sequential(
-        [
-            keras.Input(SHAPE, name="frame"),
-            layers.Rescaling(1 / 127.5, offset=-1, name="scale"),
-            layers.GaussianNoise(noise, seed=next(seeds), name="noise"),
-            layers.AveragePooling2D(2, name="average"),
-            convolution(16, 5, 1, "conv1"),
-            convolution(24, (5, 6), 2, "conv2"),
-            convolution(32, (4, 3), 2, "conv3"),
-            convolution(48, 3, 1, "conv4"),
-            convolution(48, 3, 1, "conv5"),
-            layers.Flatten(name="flatten"),
-            layers.Dense(
-                64, activation="relu", kernel_initializer=weights(), kernel_regularizer=penalty, name="dense1"
-            ),
-            layers.Dense(16, activation="relu", kernel_initializer=weights(), name="dense2"),
-            layers.Dense(1, activation="tanh", kernel_initializer=weights(), name="angle"),
-        ],
-        name="steering",
+    flatten = layers.Flatten(name="flatten")
+    dense1 = layers.Dense(
+        64, activation="relu", kernel_initializer=weights(), kernel_regularizer=penalty, name="dense1"
     )
+    dense2 = layers.Dense(16, activation="relu", kernel_initializer=weights(), name="dense2")
+    # A bias would be the same on both sides.
+    dense3 = layers.Dense(1, use_bias=False, kernel_initializer=weights(), name="dense3")
+    right, left = (dense3(dense2(dense1(flatten(each)))) for each in (x, ops.flip(x, axis=2)))
+    angle = layers.Activation("tanh", name="angle")(layers.Subtract(name="difference")([right, left]))
+    return keras.Model(frame, angle, name="steering")

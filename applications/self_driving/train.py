@@ -30,14 +30,14 @@ EPOCHS = 8
 _RATE = 1e-3
 
 
-def batches(frames: np.ndarray, angles: np.ndarray, *, seed: int = 0, batch_size: int = 64) -> tf.data.Dataset:
-    """Examples in a shuffled order, each together with its mirror image: what is true of left is as true of right.
+def batches(frames: np.ndarray, angles: np.ndarray, *, seed: int = 0, batch_size: int = 32) -> tf.data.Dataset:
+    """Examples in a shuffled order.
 
     Args:
         frames: uint8 (N, 70, 180, 3).
         angles: (N,).
         seed: of the order, which differs from epoch to epoch.
-        batch_size: frames in a batch, half of them mirrored.
+        batch_size: frames in a batch.
 
     Returns:
         A data set of (frames, angles).
@@ -47,18 +47,16 @@ def batches(frames: np.ndarray, angles: np.ndarray, *, seed: int = 0, batch_size
         4
     """
     rng = np.random.default_rng(seed)
-    half = batch_size // 2
 
     def epoch():
         order = rng.permutation(len(frames))
-        for start in range(0, len(order), half):
-            rows = order[start : start + half]
-            x, y = frames[rows], angles[rows].astype(np.float32)
-            yield np.concatenate([x, x[:, :, ::-1]]), np.concatenate([y, -y])
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            yield frames[rows], angles[rows]
 
     signature = (tf.TensorSpec((None, *SHAPE), tf.uint8), tf.TensorSpec((None,), tf.float32))
     data = tf.data.Dataset.from_generator(epoch, output_signature=signature)
-    return data.apply(tf.data.experimental.assert_cardinality(-(-len(frames) // half))).prefetch(2)
+    return data.apply(tf.data.experimental.assert_cardinality(-(-len(frames) // batch_size))).prefetch(2)
 
 
 def train(
@@ -67,7 +65,6 @@ def train(
     angles: np.ndarray,
     *,
     epochs: int = EPOCHS,
-    sparsity: float = 1e-4,
     seed: int = 0,
     progress: bool = False,
 ) -> keras.Model:
@@ -77,11 +74,7 @@ def train(
         model: trained in place.
         frames: uint8 (N, 70, 180, 3).
         angles: (N,), from -1 (left) to 1 (right).
-        epochs: how often every frame and its mirror image are seen.
-        sparsity: the weight of a penalty on the sum of all convolutions' outputs, per frame. Without it a filter
-            answers a little to every grain of the ground, and the gradient, which passes wherever a filter answers, is
-            spread over the whole frame. In the first quarter of the epochs there is none: it would silence the filters
-            before they have found anything.
+        epochs: how often every frame is seen.
         seed: of the order.
         progress: whether to show a progress bar.
 
@@ -93,28 +86,19 @@ def train(
         >>> model = train(build_model(), examples.frames, examples.angles, epochs=1)
     """
     data = batches(frames, angles, seed=seed)
-    optimizer = keras.optimizers.Adam(_RATE)
-    first = epochs // 4
+    model.compile(optimizer=keras.optimizers.Adam(_RATE), loss="mse", metrics=["mae"])
     with tqdm(total=epochs * len(data), desc="Training", unit="batch", disable=not progress) as bar:
         step = keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs: bar.update(),
             on_epoch_end=lambda epoch, logs: bar.set_postfix(epoch=epoch + 1, mae=f"{logs['mae']:.3f}"),
         )
         decay = keras.callbacks.LearningRateScheduler(lambda epoch, rate: _RATE * (1 - epoch / epochs))
-        for start, stop, weight in ((0, first, 0.0), (first, epochs, sparsity)):
-            _penalize_outputs(model, weight)
-            # Compiled again, or the step of before, without the penalty, would go on.
-            model.compile(optimizer=optimizer, loss="mse", metrics=["mae"])
-            options = {"initial_epoch": start, "epochs": stop, "shuffle": False, "verbose": 0}
-            model.fit(data, callbacks=[step, decay], **options)
-    _penalize_outputs(model, 0.0)
-    return model
-
-
-def _penalize_outputs(model: keras.Model, weight: float) -> None:
+        model.fit(data, epochs=epochs, callbacks=[step, decay], shuffle=False, verbose=0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D):
-            layer.activity_regularizer = keras.regularizers.L1(weight) if weight else None
+            # The kernels are their own mirror images now, and the file can be read where `Mirrored` is not known.
+            layer.kernel_constraint = None
+    return model
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -128,6 +112,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.output.suffix != ".keras" or not options.output.parent.is_dir():
         parser.error(f"--output {options.output}: give a name that ends in .keras, in a folder that exists")
+    for name in ("frames", "epochs"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} {getattr(options, name)}: give at least 1")
     if options.log is None:
         data, held_out = roads(options.frames, seed=options.seed), roads(500, seed=options.seed + 1_000_000)
         sets = (data.frames, data.angles), (held_out.frames, held_out.angles)

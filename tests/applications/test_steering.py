@@ -14,6 +14,7 @@ from PIL import Image
 from applications.self_driving import evaluation, explain, train
 from applications.self_driving.model import build_model
 from applications.self_driving.road import roads
+from vis.visualization import visualize_saliency
 
 FOLDER = Path(train.__file__).parent
 
@@ -44,9 +45,13 @@ ignore_blank = pytest.mark.filterwarnings("ignore:the class activation map of:vi
 @ignore_blank
 def test_what_is_promised_of_the_network(model, held_out):
     measures = evaluation.measure(model, held_out)
-    assert measures.error <= 0.05 * 2
+    # train.py, with three times as many roads, is promised 0.1.
+    assert measures.error <= 0.12
     assert measures.lane_ratio >= 3
-    assert measures.flip_saliency >= 0.5
+    # The network is built so that a mirrored frame gives the opposite angle.
+    assert measures.flip_saliency > 0.99
+    assert measures.flip_gradcam > 0.99
+    assert measures.blank_gradcam < 0.7
 
 
 def test_an_untrained_network_does_not_look_at_the_lane(held_out):
@@ -62,16 +67,34 @@ def test_left_is_negative_and_right_positive(model, held_out):
     assert (np.sign(angles[sharp]) == np.sign(held_out.angles[sharp])).all()
 
 
-def test_each_frame_comes_with_its_mirror_image():
+def test_every_frame_once_an_epoch_with_its_angle():
     examples = roads(50)
-    seen = []
-    for x, y in train.batches(examples.frames, examples.angles, seed=1).as_numpy_iterator():
-        half = len(x) // 2
-        np.testing.assert_array_equal(x[half:], x[:half, :, ::-1])
-        np.testing.assert_array_equal(y[half:], -y[:half])
-        seen += y[:half].tolist()
-    assert len(seen) == 50
-    assert sorted(seen) == sorted(examples.angles.tolist())
+    data = train.batches(examples.frames, examples.angles, seed=1)
+    epochs = [list(data.as_numpy_iterator()) for _ in range(2)]
+    orders = [np.concatenate([angles for _, angles in epoch]) for epoch in epochs]
+    assert not np.array_equal(*orders)
+    np.testing.assert_array_equal(np.sort(orders[0]), np.sort(examples.angles))
+    np.testing.assert_array_equal(np.sort(orders[1]), np.sort(examples.angles))
+    frame, angle = epochs[0][0][0][0], epochs[0][0][1][0]
+    np.testing.assert_array_equal(frame, examples.frames[list(examples.angles).index(angle)])
+
+
+def test_a_mirrored_frame_gives_the_opposite_angle(model, held_out):
+    """Training moves the kernels; each stays its own mirror image."""
+    angles, opposite = (model.predict(each, verbose=0) for each in (held_out.frames, held_out.frames[:, :, ::-1]))
+    np.testing.assert_allclose(angles, -opposite, atol=1e-5)
+    assert angles.std() > 0.2
+
+
+def test_rank_correlation_of_a_network_that_does_not_treat_left_as_right(held_out):
+    """The measure measures something: a network that looks at the left half only."""
+    network = keras.Sequential(
+        [keras.Input((70, 180, 3)), keras.layers.Flatten(), keras.layers.Dense(1, kernel_initializer="zeros")]
+    )
+    weights = np.zeros((70, 180, 3), np.float32)
+    weights[:, :90] = np.random.default_rng(0).normal(size=(70, 90, 1))
+    network.layers[-1].kernel.assign(weights.reshape(-1, 1))
+    assert abs(evaluation.flip_correlations(network, held_out.frames[:2])).max() < 0.1
 
 
 def test_training_is_the_same_from_the_same_seed():
@@ -79,6 +102,26 @@ def test_training_is_the_same_from_the_same_seed():
     one, other = (train.train(build_model(3), examples.frames, examples.angles, epochs=1, seed=3) for _ in range(2))
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_the_colours_of_a_pixel_have_one_sign(model, held_out):
+    """So that what increases the angle and what decreases it are never the same pixel."""
+    options = {"normalize": False}
+    increase, decrease = (
+        visualize_saliency(model, None, 0, held_out.frames[:4], grad_modifier=modifier, **options)
+        for modifier in (None, "negate")
+    )
+    np.testing.assert_array_equal(increase, -decrease)
+    assert (increase > 0).any()
+    assert (increase < 0).any()
+
+
+def test_a_road_further_right_steers_further_right(model, held_out):
+    """The whole frame shifted right by some pixels is a road further right."""
+    frames = held_out.frames[np.abs(held_out.angles) < 0.5]
+    shifted = np.roll(frames, 8, axis=2)
+    angles = model.predict(np.concatenate([frames, shifted]), verbose=0)[:, 0]
+    assert (angles[len(frames) :] > angles[: len(frames)]).mean() > 0.95
 
 
 @ignore_blank
@@ -90,12 +133,15 @@ def test_the_three_panels(model, held_out):
         for heatmap in panels.values():
             assert heatmap.shape == (70, 180)
             assert 0 <= heatmap.min() <= heatmap.max() <= 1, method
-    # One gradient with its sign and without: what speaks for right in all channels does not speak for left in all.
-    right, left = maps["saliency"]["steer right"], maps["saliency"]["steer left"]
-    assert np.corrcoef(right.ravel(), left.ravel())[0, 1] < 0.9
-    # What keeps the course is where neither does anything.
-    strong = np.maximum(right, left) > 0.5
-    assert maps["saliency"]["keep course"][strong].mean() < 0.2 * maps["saliency"]["keep course"][~strong].mean()
+    gradient = visualize_saliency(model, None, 0, held_out.frames[0], grad_modifier=None, normalize=False)
+    right, left, keep = maps["saliency"].values()
+    np.testing.assert_array_equal(right > 0, gradient > 0)
+    np.testing.assert_array_equal(left > 0, gradient < 0)
+    # The smaller a gradient, the brighter: but for the brightest, which are cut off, and rounding.
+    logarithm = -np.log10(np.abs(gradient + 1e-7))
+    below = logarithm < np.percentile(logarithm, 98)
+    assert np.corrcoef(keep[below], logarithm[below])[0, 1] > 0.999
+    assert (keep.max(), keep.min()) == (1, 0)
 
 
 @ignore_blank
@@ -108,11 +154,10 @@ def test_explain_writes_a_picture(files, capsys):
     assert "angle" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", [["-m", "applications.self_driving.explain"], [str(FOLDER / "explain.py")]])
-def test_mistakes_in_one_line_both_ways_to_run(command, tmp_path):
+def test_run_as_a_file_from_elsewhere(tmp_path):
     run = subprocess.run(
-        [sys.executable, *command, "--image", "missing.png"],
-        cwd=FOLDER.parents[1] if command[0] == "-m" else tmp_path,
+        [sys.executable, str(FOLDER / "explain.py"), "--image", "missing.png"],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
@@ -121,8 +166,52 @@ def test_mistakes_in_one_line_both_ways_to_run(command, tmp_path):
     assert "missing.png does not exist" in run.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("main", "arguments", "message"),
+    [
+        (explain.main, ["--image=broken.png"], "broken.png is not an image that can be read"),
+        (explain.main, ["--image=frame.png", "--output=maps.txt"], "maps.txt ends in '.txt'"),
+        (explain.main, ["--image=frame.png", "--model=missing.keras"], "missing.keras does not exist"),
+        (explain.main, ["--image=frame.png", "--model=broken.png"], "broken.png"),
+        (explain.main, ["--image=frame.png", "--model=digits.keras"], "digits.keras does not take frames (70, 180, 3)"),
+        (evaluation.main, ["--model=missing.keras"], "missing.keras does not exist"),
+        (evaluation.main, ["--frames=0"], "--frames 0: give at least 1"),
+        (train.main, ["--log=missing.csv"], "missing.csv does not exist"),
+        (train.main, ["--output=steering.h5"], "give a name that ends in .keras"),
+        (train.main, ["--frames=0"], "--frames 0: give at least 1"),
+        (train.main, ["--epochs=0"], "--epochs 0: give at least 1"),
+    ],
+)
+def test_mistakes_are_named_in_one_line(tmp_path, monkeypatch, capsys, main, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (180, 70)).save("frame.png")
+    Path("broken.png").write_bytes(b"not a picture")
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save("digits.keras")
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "error:" in last
+    assert message in last
+
+
 def test_train_saves_a_model_that_steers(tmp_path, capsys):
     train.main([f"--output={tmp_path / 'steering.keras'}", "--frames=64", "--epochs=1"])
     loaded = keras.models.load_model(tmp_path / "steering.keras")
     assert loaded.predict(np.zeros((2, 70, 180, 3), np.uint8), verbose=0).shape == (2, 1)
     assert "mean absolute error" in capsys.readouterr().out
+
+
+def test_a_recording_trains_the_same_network(tmp_path, capsys):
+    """A log as the simulator writes it, with pictures of its size."""
+    examples = roads(10)
+    (tmp_path / "IMG").mkdir()
+    lines = []
+    for i, (frame, angle) in enumerate(zip(examples.frames, examples.angles, strict=True)):
+        paths = [rf"C:\recording\IMG\{camera}_{i}.jpg" for camera in ("center", "left", "right")]
+        for path in paths:
+            Image.fromarray(frame).resize((320, 160)).save(tmp_path / "IMG" / path.rsplit("\\", 1)[1])
+        lines.append(", ".join([*paths, str(angle), "0.5", "0", "30"]))
+    (tmp_path / "driving_log.csv").write_text("\n".join(lines), encoding="utf-8")
+    train.main([f"--output={tmp_path / 'own.keras'}", f"--log={tmp_path / 'driving_log.csv'}", "--epochs=1"])
+    assert "on 2 held-out frames" in capsys.readouterr().out
+    assert keras.models.load_model(tmp_path / "own.keras").input_shape == (None, 70, 180, 3)

@@ -435,6 +435,26 @@ def test_another_run_is_not_resumed(model_path, folder):
     assert run(*arguments, "--resume")[0] == 0
 
 
+def test_another_method_is_not_resumed(model_path, folder):
+    half_a_run(model_path, folder)
+    line = refusal("gradcam-batch", "--model", model_path, "--output", "saliency.csv", "--resume")
+    assert "another method (saliency, now gradcam)" in line
+
+
+def test_a_finished_run_is_not_resumed_but_for_a_page_it_lacks(model_path, folder):
+    arguments = ("saliency-batch", "--model", model_path, "--resume")
+    assert run(*arguments)[0] == 0
+    before = contents(folder), Path("saliency/0000/0.png").stat().st_mtime_ns
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert out == "saliency.csv is complete: there is nothing to resume. Without --resume it is made anew.\n"
+    assert (contents(folder), Path("saliency/0000/0.png").stat().st_mtime_ns) == before
+    assert "Open saliency.html" in run(*arguments, "--html")[1]
+    assert "nothing to resume" in run(*arguments, "--html")[1]
+    write(folder, "x:image,y:label", ["images/0.png,0"])
+    assert "1 of 1 rows explained" in run(*arguments)[1]
+
+
 def test_a_changed_input_is_not_resumed(model_path, folder):
     arguments = half_a_run(model_path, folder)
     write(folder, "x,y", ["images/1.png,1"] * 200)

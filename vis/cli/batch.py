@@ -87,6 +87,7 @@ def every_row(
         logits=method.logits,
         predict=html,
         settings={
+            "method": name.removesuffix("-batch"),
             "--model": _fingerprint(model),
             "--input": _fingerprint(input),
             "--input-variable": input_variable,
@@ -143,6 +144,9 @@ def _run(survey: Survey, network: keras.Model, count: int, resume: bool, html: b
 
     begin = time.monotonic()
     if resume and not survey.journal.exists():
+        if _is_complete(survey, count, html):
+            typer.echo(f"{survey.output} is complete: there is nothing to resume. Without --resume it is made anew.")
+            return
         typer.echo(f"There is no run of {survey.output} to resume: starting from the first row.")
     failed: list[Outcome] = []
     outcomes: list[Outcome] = []
@@ -181,6 +185,19 @@ def _run(survey: Survey, network: keras.Model, count: int, resume: bool, html: b
     )
     if failed:
         raise typer.Exit(1)
+
+
+def _is_complete(survey: Survey, count: int, html: bool) -> bool:
+    """Whether a run that left no journal wrote all that is asked for."""
+    from vis.tables import Table
+
+    if not survey.output.exists() or (html and not survey.output.with_suffix(".html").exists()):
+        return False
+    try:
+        written = Table(survey.output)
+        return written.header == [*survey.table.header, survey.column] and written.count() == count
+    except ValueError:  # not even a table
+        return False
 
 
 def _write_gallery(survey: Survey, outcomes: list[Outcome]) -> None:

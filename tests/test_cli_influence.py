@@ -223,6 +223,15 @@ def test_warnings_name_options(table_folder, tmp_path):
     assert "Warning: the rows of --input-val are the training examples" in err
 
 
+def test_a_run_that_diverges_is_told(table_folder, tmp_path):
+    arguments = files(table_folder, tmp_path / "a.csv", "model.keras")
+    options = ("--n-trials", 3, "--batch-size", 10, "--optimizer", "sgd", "--learning-rate", 1e6)
+    code, _, err = run("influence-tabular", *arguments, *options)
+    assert code == 0
+    assert "Warning: the training loss rose from " in err
+    assert "Lower the --learning-rate. (and so in 2 more trials)" in err
+
+
 def test_a_label_out_of_range_leaves_its_row_out(folder, tmp_path):
     text = (folder / "train.csv").read_text().replace("train7.png,", "train7.png,1", 1)
     (folder / "high.csv").write_text(text)

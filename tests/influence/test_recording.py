@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import keras
 import numpy as np
@@ -315,6 +316,18 @@ def test_a_loss_that_is_not_a_number_stops_with_the_step(images):
     model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(1)])
     with pytest.raises(ValueError, match=r"training loss is (nan|inf) at step \d+"):
         record(model, x, images[1] * 1e30, optimizer=keras.optimizers.SGD(1e9), batches=steps, epochs=20)
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_run_that_diverges_is_told(tumours, epochs):
+    (x, y), _ = tumours
+    model = keras.Sequential([keras.Input((30,)), layers.Dense(1)])
+    options = {"batch_size": 50, "epochs": epochs, "loss": "mean_absolute_error"}
+    with pytest.warns(VisWarning, match=r"loss rose from [\d.]+ at the first step to [\d.e+]+ in .*learning rate"):
+        record(model, x, y, optimizer=keras.optimizers.SGD(1e6), **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", VisWarning)
+        record(model, x, y, optimizer=keras.optimizers.SGD(0.01), **options)
 
 
 def test_a_frozen_model_is_refused(images):

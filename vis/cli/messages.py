@@ -92,7 +92,7 @@ def library_messages(names: Mapping[str, str] = IMAGE_OPTIONS) -> Iterator[None]
 
 
 @contextlib.contextmanager
-def gathered_messages(names: Mapping[str, str] = IMAGE_OPTIONS) -> Iterator[None]:
+def gathered_messages(names: Mapping[str, str] = IMAGE_OPTIONS, calls: str = "batches") -> Iterator[None]:
     """As `library_messages`, for many calls: warnings that differ only in numbers are shown once, and counted."""
     import tensorflow as tf
 
@@ -114,7 +114,7 @@ def gathered_messages(names: Mapping[str, str] = IMAGE_OPTIONS) -> Iterator[None
             raise UsageError(_in_options(str(error), names)) from error
         finally:
             for kind, message in first.items():
-                _show(message + (f" (and so in {times[kind] - 1} more batches)" if times[kind] > 1 else ""), names)
+                _show(message + (f" (and so in {times[kind] - 1} more {calls})" if times[kind] > 1 else ""), names)
 
 
 def _show(warning: str, names: Mapping[str, str]) -> None:

@@ -65,7 +65,8 @@ def record_training(
             a `directory` that holds another run.
 
     Warns:
-        VisWarning: `directory` holds a run that began with other weights, which goes on.
+        VisWarning: `directory` holds a run that began with other weights, which goes on; or the loss is far higher at
+            the end than at the beginning.
 
     Example:
         >>> import keras, numpy as np

@@ -9,11 +9,15 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+import vis
 from vis.influence.copying import copy_model, set_values
 from vis.influence.examples import Examples, example_loss
 from vis.influence.storage import Storage
 from vis.influence.training import State, TrainingStep
 from vis.influence.update_rules import update_rule
+
+# A loss that is above this, and so many times what it was, is not that of a model that learns.
+_DIVERGED = 10
 
 
 class TrainingRun:
@@ -165,16 +169,23 @@ class TrainingRun:
 
         Raises:
             ValueError: The loss is NaN or infinite.
+
+        Warns:
+            VisWarning: The loss is far higher at the end than at the beginning.
         """
         rates = self._rates_for(epochs)
+        begun = self.epochs > 0
+        losses = []
         state = self.state(self.epochs)
         total = (epochs - self.epochs) * self.steps_per_epoch
         with tqdm(total=total, desc="Training", unit="step", disable=not progress) as bar:
             for epoch in range(self.epochs, epochs):
-                for after in self._steps(state, epoch, 0, self.steps_per_epoch, rates, bar):
+                for after in self._steps(state, epoch, 0, self.steps_per_epoch, rates, bar, losses):
                     state = after
                 self._storage.write_state(epoch + 1, state)
                 self.epochs = epoch + 1
+        if losses and not begun:
+            _check_convergence(losses[0], float(np.mean(losses[-self.steps_per_epoch :])))
 
     def compiled(self):
         """The training step as a compiled function."""
@@ -191,7 +202,9 @@ class TrainingRun:
             self._rates = self._rule.learning_rates(epochs * self.steps_per_epoch)
         return self._rates
 
-    def _steps(self, state: State, epoch: int, start: int, stop: int, rates=None, bar=None) -> Iterator[State]:
+    def _steps(
+        self, state: State, epoch: int, start: int, stop: int, rates=None, bar=None, losses=None
+    ) -> Iterator[State]:
         rates = self.learning_rates() if rates is None else rates
         call = self.compiled()
         state = tf.nest.map_structure(tf.convert_to_tensor, state)
@@ -209,9 +222,19 @@ class TrainingRun:
                     f"the training loss is {loss.numpy()} at step {number} (epoch {epoch}, both from 0). Lower the "
                     "learning rate, or look for inputs that are not scaled."
                 )
+            if losses is not None:
+                losses.append(float(loss))
             if bar is not None:
                 bar.update()
             yield state
+
+
+def _check_convergence(first: float, last: float) -> None:
+    if last > _DIVERGED and last > _DIVERGED * first:
+        vis.warn(
+            f"the training loss rose from {first:.3g} at the first step to {last:.3g} in the last epoch: the run "
+            "diverges, and influences along it tell nothing. Lower the learning rate."
+        )
 
 
 def checked_indices(values, count: int, name: str) -> np.ndarray:

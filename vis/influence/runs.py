@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-import vis
+from vis import warn
 from vis.influence.copying import copy_model, set_values
 from vis.influence.examples import Examples, example_loss
 from vis.influence.storage import Storage
@@ -231,7 +231,7 @@ class TrainingRun:
 
 def _check_convergence(first: float, last: float) -> None:
     if last > _DIVERGED and last > _DIVERGED * first:
-        vis.warn(
+        warn(
             f"the training loss rose from {first:.3g} at the first step to {last:.3g} in the last epoch: the run "
             "diverges, and influences along it tell nothing. Lower the learning rate."
         )

@@ -166,19 +166,27 @@ def _explained(survey: Survey, model, layout, size: int, start: int) -> Iterator
     """The outcomes of the rows from `start` on, batch by batch."""
     ask = question(survey, model)
     threads = os.cpu_count() or 1
-    waiting: deque[tuple[list[Outcome], list[Future]]] = deque()
-    with ThreadPoolExecutor(threads, "vis-draw") as pool:
+    together = max(1, size // (2 * threads))
+    waiting: deque[Future] = deque()
+    # Two batches at once: what one leaves of the processor between its operations the other takes.
+    with ThreadPoolExecutor(2, "vis-ask") as askers, ThreadPoolExecutor(threads, "vis-draw") as pool:
+
+        def explained(rows):
+            found, failed = ask(rows)
+            parts = [found[at : at + together] for at in range(0, len(found), together)]
+            return failed, [pool.submit(_draw, survey, part) for part in parts]
+
         try:
-            for rows in datasets.read(survey.table, reader(survey, layout), size, start=start):
-                explained, failed = ask(rows)
-                together = max(1, size // (2 * threads))
-                parts = [explained[at : at + together] for at in range(0, len(explained), together)]
-                waiting.append((failed, [pool.submit(_draw, survey, part) for part in parts]))
-                if len(waiting) > 2:
-                    yield _settled(*waiting.popleft())
+            for number, rows in enumerate(datasets.read(survey.table, reader(survey, layout), size, start=start)):
+                waiting.append(askers.submit(explained, rows))
+                if number == 0:
+                    waiting[0].result()  # traces the functions, once
+                if len(waiting) > 3:
+                    yield _settled(*waiting.popleft().result())
             while waiting:
-                yield _settled(*waiting.popleft())
+                yield _settled(*waiting.popleft().result())
         finally:
+            askers.shutdown(cancel_futures=True)
             pool.shutdown(cancel_futures=True)
 
 

@@ -25,7 +25,7 @@ from applications.self_driving.road import Roads, roads
 from vis import VisWarning
 from vis.models import load_model
 
-# Of frames that nothing was trained, tested or chosen with.
+# Of frames that nothing was trained with and no setting chosen on.
 HELD_OUT_SEED = 3_000_000
 
 

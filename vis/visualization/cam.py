@@ -144,10 +144,10 @@ def visualize_cam_with_losses(
     parts = differentiate(Question(model, losses, samples, wrt, batch_size), values=True)
 
     def to_map(tap, activations, gradients):
-        # Channels last, whatever the layer's order, and in double precision: a sum of many channels cancels.
+        # Channels last, whatever the layer's order.
         axis = 1 if tap.data_format == "channels_first" else -1
-        activations = np.moveaxis(activations, axis, -1).astype(np.float64)
-        gradients = np.moveaxis(modify(gradients), axis, -1).astype(np.float64)
+        activations = np.moveaxis(activations, axis, -1)
+        gradients = np.moveaxis(modify(gradients), axis, -1)
         if activations.ndim < 3:
             raise ValueError(
                 f"penultimate_layer_idx: layer {tap.name!r} gives {activations.shape[1:]} values without positions; "
@@ -162,8 +162,9 @@ def visualize_cam_with_losses(
 
 def gradcam(activations, gradients):
     """Σ_k α_k A_k, with α_k the mean of the gradient over positions."""
-    weights = gradients.mean(axis=tuple(range(1, gradients.ndim - 1)), keepdims=True)
-    return (weights * activations).sum(axis=-1)
+    # In double precision: a sum of many channels cancels.
+    weights = gradients.mean(axis=tuple(range(1, gradients.ndim - 1)), dtype=np.float64)
+    return np.einsum("n...c,nc->n...", activations, weights)
 
 
 _WEIGHTS = {"gradcam": gradcam}
@@ -234,10 +235,12 @@ def _as_grid(maps, inputs, data_format):
 def _warn_of_blank(tap, activations, gradients, maps, negative_may_help):
     positions = tuple(range(1, activations.ndim - 1))
     flat = maps.reshape(len(maps), -1)
+    # Features that are the same everywhere have a sum that is: only then are they looked at.
+    even = np.ptp(flat, axis=1) <= 1e-6 * np.abs(flat).max(axis=1)
     negative = flat[(flat.max(axis=1) <= 0) & flat.any(axis=1)]
     if np.prod(activations.shape[1:-1]) == 1:
         text = f"the feature map of {tap.name!r} has a single position, so its map is flat: choose an earlier layer"
-    elif (np.ptp(activations, axis=positions).max(axis=-1) == 0).any():
+    elif (np.ptp(activations[even], axis=positions) == 0).all(axis=-1).any():
         text = f"the feature map of {tap.name!r} is the same at every position, so its map is flat"
     elif activations.ndim == 3 and maps.ndim == 3 and not gradients[:, 1:].any():
         text = (

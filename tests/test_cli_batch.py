@@ -324,7 +324,7 @@ def test_warnings_are_counted_not_repeated(folder):
     assert code == 0
     (warning,) = [line for line in err.splitlines() if line.startswith("Warning: ")]
     assert "negative everywhere" in warning
-    assert "(and so in 2 more batches)" in warning
+    assert "(and so in 4 more batches)" in warning
 
 
 # Model files
@@ -396,8 +396,8 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_result(model_path, samples,
     with journal.open("a") as file:
         file.write('[[192, "s/0000/')
     written = {path: path.stat().st_mtime_ns for path in (folder / "killed" / "s" / "0000").glob("[0-9]*.png")}
-    noted = 64 * (len(journal.read_bytes().splitlines()) - 2)
-    assert 64 <= noted < 320
+    noted = 32 * (len(journal.read_bytes().splitlines()) - 2)
+    assert 32 <= noted < 320
 
     code, _, err = run(*killed, "--resume")
     assert code == 1

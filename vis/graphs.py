@@ -9,6 +9,8 @@ import tensorflow as tf
 # What makes probabilities of logits.
 PROBABILITIES = ("Softmax", "Sigmoid")
 
+_SHAPES = ("Shape", "ShapeN", "Size", "Rank")
+
 # In the names of operations that a backprop rule was applied to.
 REACHED = "vis_reached"
 
@@ -51,14 +53,21 @@ def before_probability(output, target, kinds=PROBABILITIES):
     return value
 
 
-def behind(tensor) -> set:
-    """The names of all operations of the traced graph that a tensor was computed from, its own included."""
+def behind(tensor, past=None) -> set:
+    """The names of all operations of the traced graph that a tensor was computed from, its own included.
+
+    Args:
+        tensor: A tensor of the graph.
+        past: Another one. If given, only what the first is also computed from by ways that do not pass this one; ways
+            that tell no more than a shape do not count.
+    """
     found, stack = set(), [tensor.op]
     while stack:
         op = stack.pop()
-        if op.name not in found:
-            found.add(op.name)
-            stack.extend(source.op for source in op.inputs)
+        if op.name in found or (past is not None and (op is past.op or op.type in _SHAPES)):
+            continue
+        found.add(op.name)
+        stack.extend(source.op for source in op.inputs)
     return found
 
 

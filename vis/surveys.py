@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     import keras
 
 
-# A batch holds so many numbers of the model's input, and at most so many images: 64 of 96 x 96 in colours, 11 of 224 x
+# A batch holds so many numbers of the model's input, and at most so many images: 32 of 96 x 96 in colours, 11 of 224 x
 # 224. More is no faster, and takes the more memory the deeper the model.
 _NUMBERS_AT_ONCE = 1_800_000
-_ROWS_AT_ONCE = 64
+_ROWS_AT_ONCE = 32
+
+# Batches at once: what one leaves of the processor between its operations the others take.
+_BATCHES_AT_ONCE = 3
 
 
 class Survey(NamedTuple):
@@ -156,7 +159,7 @@ def rows_at_once(layout: images.InputLayout) -> int:
 
     Example:
         >>> [rows_at_once(images.InputLayout(size, size, 3, -1)) for size in (28, 96, 224, 1024)]
-        [64, 64, 11, 1]
+        [32, 32, 11, 1]
     """
     numbers = (layout.height or 224) * (layout.width or 224) * layout.channels
     return int(np.clip(_NUMBERS_AT_ONCE // numbers, 1, _ROWS_AT_ONCE))
@@ -168,8 +171,7 @@ def _explained(survey: Survey, model, layout, size: int, start: int) -> Iterator
     threads = os.cpu_count() or 1
     together = max(1, size // (2 * threads))
     waiting: deque[Future] = deque()
-    # Two batches at once: what one leaves of the processor between its operations the other takes.
-    with ThreadPoolExecutor(2, "vis-ask") as askers, ThreadPoolExecutor(threads, "vis-draw") as pool:
+    with ThreadPoolExecutor(_BATCHES_AT_ONCE, "vis-ask") as askers, ThreadPoolExecutor(threads, "vis-draw") as pool:
 
         def explained(rows):
             found, failed = ask(rows)
@@ -181,7 +183,7 @@ def _explained(survey: Survey, model, layout, size: int, start: int) -> Iterator
                 waiting.append(askers.submit(explained, rows))
                 if number == 0:
                     waiting[0].result()  # traces the functions, once
-                if len(waiting) > 3:
+                if len(waiting) > _BATCHES_AT_ONCE:
                     yield _settled(*waiting.popleft().result())
             while waiting:
                 yield _settled(*waiting.popleft().result())

@@ -250,25 +250,44 @@ def _tapped(run, wrt, samples) -> list[tuple[Tap, list]]:
 
 
 def _nearest(run, losses) -> list[tuple[Tap, list]]:
-    """The last feature map of more than one position that the losses' targets were computed from."""
+    """The last feature map of more than one position that the losses' targets were computed from.
+
+    If the target also reads the input past it, by a branch beside, it would tell half the truth: then the last one
+    that all branches come from, if there is one.
+    """
     targets, own = [], []
     for loss, _ in losses:
         found = run.tensors(getattr(loss, "layer", None))
         targets += found
         own += [*found, *([run.logits(loss.layer)] if getattr(loss, "logits", False) else [])]
     before = set().union(*(graphs.behind(target) for target in targets))
+    inputs = {tensor.op.name for tensor in run.inputs}
+
+    def is_passed_by(tensor):
+        past = set().union(*(graphs.behind(target, tensor) for target in targets))
+        return bool(past & inputs & graphs.behind(tensor))
+
+    found = []
     for layer, outputs in reversed(run.calls):
         for tensor in outputs:
             if any(tensor is mine for mine in own) or tensor.op.name not in before:
                 continue
             data_format = run.data_format(layer)
             if _positions(tensor.shape, data_format) > 1:
-                path = addressing.path_of(run.model, layer)
-                return [(Tap(path, 1, tensor.shape.rank, data_format), [tensor])]
+                found.append((layer, tensor))
+                if not is_passed_by(tensor):
+                    return [_as_tap(run, layer, tensor)]
+    if found:
+        return [_as_tap(run, *found[0])]
     raise ValueError(
         f"the model '{run.model.name}' has no feature map (a layer's output with more than one position) in front of "
         "the target, which a class activation map needs: choose a layer by penultimate_layer_idx, or use saliency"
     )
+
+
+def _as_tap(run, layer, tensor) -> tuple[Tap, list]:
+    path = addressing.path_of(run.model, layer)
+    return Tap(path, 1, tensor.shape.rank, run.data_format(layer)), [tensor]
 
 
 def _positions(shape, data_format) -> float:

@@ -219,3 +219,27 @@ def test_warns_of_a_gradient_that_is_zero_everywhere():
     with pytest.warns(VisWarning, match="zero everywhere for 1 of 1 samples"):
         cam = visualize_cam(small(0.0), -1, 0, np.arange(16.0).reshape(4, 4, 1))
     assert np.isfinite(cam).all()
+
+
+def test_the_nearest_feature_map_is_one_that_all_branches_come_from():
+    inputs = keras.Input((6, 6, 1))
+    features = keras.layers.Conv2D(3, 3, name="features")(inputs)
+    beside = keras.layers.GlobalMaxPooling2D()(features)
+    late = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 2, name="late")(features))
+    joined = keras.layers.Concatenate()([beside, late])
+    model = keras.Model(inputs, keras.layers.Dense(2)(joined))
+    x = zoo.images(2, (6, 6, 1))
+    found = visualize_cam(model, -1, 1, x, normalize=False)
+    np.testing.assert_array_equal(found, visualize_cam(model, -1, 1, x, "features", normalize=False))
+    assert np.abs(found - visualize_cam(model, -1, 1, x, "late", normalize=False)).max() > 0
+
+
+def test_branches_of_different_inputs_do_not_pass_each_other():
+    left, right = keras.Input((6, 6, 1)), keras.Input((4,))
+    features = keras.layers.Conv2D(3, 3, name="features")(left)
+    joined = keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(features), right])
+    model = keras.Model([left, right], keras.layers.Dense(2)(joined))
+    x = [zoo.images(2, (6, 6, 1)), np.ones((2, 4))]
+    np.testing.assert_array_equal(
+        visualize_cam(model, -1, 1, x, normalize=False), visualize_cam(model, -1, 1, x, "features", normalize=False)
+    )

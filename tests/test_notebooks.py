@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbclient
@@ -20,16 +22,30 @@ def notebook(request):
     return request.param
 
 
-def test_it_runs(notebook, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Each notebook's run, in a folder of its own; two at a time, as a kernel takes long to begin."""
+    folder = tmp_path_factory.mktemp("notebooks")
     # The notebooks look at VIS_SMALL, and train less where it is set.
-    monkeypatch.setenv("VIS_SMALL", "1")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    monkeypatch.setenv("PYTHONWARNINGS", "default")
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    cells = nbformat.read(notebook, as_version=4)
-    nbclient.NotebookClient(
-        cells, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
-    ).execute()
+    settings = {"VIS_SMALL": "1", "PYTHONWARNINGS": "default", "IPYTHONDIR": str(folder)}
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, **settings, "PYTHONPATH": paths}
+
+    def run(path):
+        cells = nbformat.read(path, as_version=4)
+        own = folder / str(NOTEBOOKS.index(path))
+        own.mkdir()
+        resources = {"metadata": {"path": own}}
+        client = nbclient.NotebookClient(cells, timeout=300, kernel_name="python3", resources=resources)
+        asyncio.run(client.async_execute(env=environment))  # with a loop of its own, which it closes
+        return cells
+
+    with ThreadPoolExecutor(2) as pool:
+        yield {path: pool.submit(run, path) for path in NOTEBOOKS}
+
+
+def test_it_runs(notebook, runs):
+    cells = runs[notebook].result()
     errors = [output for cell in cells.cells for output in cell.get("outputs", []) if output.output_type == "error"]
     assert not errors
     assert "VisWarning" not in "".join(

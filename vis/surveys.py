@@ -179,10 +179,8 @@ def _explained(survey: Survey, model, layout, size: int, start: int) -> Iterator
             return failed, [pool.submit(_draw, survey, part) for part in parts]
 
         try:
-            for number, rows in enumerate(datasets.read(survey.table, reader(survey, layout), size, start=start)):
+            for rows in datasets.read(survey.table, reader(survey, layout), size, start=start):
                 waiting.append(askers.submit(explained, rows))
-                if number == 0:
-                    waiting[0].result()  # traces the functions, once
                 if len(waiting) > _BATCHES_AT_ONCE:
                     yield _settled(*waiting.popleft().result())
             while waiting:

@@ -5,6 +5,7 @@ This is what a compiled function holds, whatever calls it: `vis.gradients` once 
 
 from __future__ import annotations
 
+import threading
 import types
 import weakref
 from collections import OrderedDict
@@ -24,6 +25,7 @@ NEAREST_FEATURE_MAP = "nearest feature map in front of the target"
 
 # What has been traced, by model; a model that is dropped takes it along. What is kept holds graphs, not the model.
 _traced: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_tracing = threading.RLock()
 _MOST_TRACED = 64  # a model; the least recently used one goes
 
 # Half-precision gradients below 6e-8 vanish: the score is scaled up, and the gradient down again in float32.
@@ -147,12 +149,13 @@ def remember(model, key: tuple, trace: Callable):
     keras_model = underlying(model)
     key = _weakly(key, rule_of(model), _state(keras_model))
     known = _traced.setdefault(keras_model, OrderedDict())
-    if key not in known:
-        known[key] = trace()
-        if len(known) > _MOST_TRACED:
-            known.popitem(last=False)
-    known.move_to_end(key)
-    return known[key]
+    with _tracing:  # a thread that asks the same waits for the answer
+        if key not in known:
+            known[key] = trace()
+            if len(known) > _MOST_TRACED:
+                known.popitem(last=False)
+        known.move_to_end(key)
+        return known[key]
 
 
 def traced(model) -> int:

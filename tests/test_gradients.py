@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zoo
 
-from vis import tracing
+from vis import memory
 from vis.losses import ActivationMaximization
 from vis.visualization import smoothgrad, visualize_cam, visualize_saliency, visualize_saliency_with_losses
 
@@ -40,13 +40,13 @@ def test_a_dropped_model_is_freed():
 
 
 def test_the_number_of_kept_functions_is_bounded(monkeypatch):
-    monkeypatch.setattr(tracing, "_MOST_TRACED", 3)
+    monkeypatch.setattr(memory, "_MOST_TRACED", 3)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     for factor in range(5):
         visualize_saliency_with_losses(
             model, lambda output, factor=factor: factor * output[:, 0] + output[:, 1], np.ones(4)
         )
-    assert tracing.traced(model) == 3
+    assert memory.traced(model) == 3
 
 
 def test_two_sizes_of_image_are_one_trace():
@@ -54,7 +54,7 @@ def test_two_sizes_of_image_are_one_trace():
     model = keras.Sequential([keras.Input((None, None, 3)), *layers])
     for size in (12, 20):
         assert visualize_saliency(model, -1, 1, zoo.images(2, (size, size + 4, 3))).shape == (2, size, size + 4)
-    assert tracing.traced(model) == 1
+    assert memory.traced(model) == 1
 
 
 def test_a_model_for_a_fixed_batch_size_takes_any_number_of_samples():

@@ -16,9 +16,9 @@ from vis import VisWarning
 from vis.callbacks import OptimizerCallback
 from vis.input_modifiers import InputModifier, Jitter, Rotate, Scale
 from vis.losses import ActivationMaximization, Loss
+from vis.memory import traced
 from vis.optimizer import Optimizer
 from vis.regularizers import LPNorm, TotalVariation
-from vis.tracing import traced
 
 
 @pytest.fixture(scope="module")

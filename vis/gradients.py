@@ -15,8 +15,9 @@ import tensorflow as tf
 from vis import taps, warn
 from vis.backprop_modifiers import underlying
 from vis.losses import weighted
+from vis.memory import remember
 from vis.samples import Samples
-from vis.tracing import Answer, Tap, ask, remember
+from vis.tracing import Answer, Tap, ask
 
 
 class Differentiated(NamedTuple):

@@ -12,7 +12,7 @@ from vis.descent.python_steps import PythonSteps, in_python
 from vis.descent.updates import Rms
 from vis.gradients import Question, batch_trace, concrete, even
 from vis.input_modifiers import Transform
-from vis.tracing import remember
+from vis.memory import remember
 
 
 class State(NamedTuple):

@@ -31,7 +31,7 @@ def batch(quick):
     with tempfile.TemporaryDirectory() as folder:
         for name, method, count, bare, limit in (
             ("Grad-CAM", methods.gradcam(), 200 if quick else 1000, _bare_gradcam, 1 / 0.85),
-            ("SmoothGrad", methods.smoothgrad(aggregate=_Mean), 8 if quick else 32, _bare_smoothgrad, 1 / 0.90),
+            ("SmoothGrad", methods.smoothgrad(aggregate=_Mean), 8 if quick else 64, _bare_smoothgrad, 1 / 0.90),
         ):
             table, images = _data_set(Path(folder), count)
             comparison = compare(
@@ -88,6 +88,7 @@ def _survey(model, method, table):
         explain=method.explain,
         draw=method.draw,
         logits=method.logits,
+        copies=method.copies,
         predict=False,
         settings={},
     )

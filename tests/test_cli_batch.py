@@ -319,7 +319,7 @@ def test_warnings_are_counted_not_repeated(folder):
     model = binary_model(folder / "b.keras", None)
     model.layers[-1].set_weights([-np.ones((4, 1), np.float32), np.zeros(1, np.float32)])
     model.save("b.keras")
-    write(folder, "x,y", ["images/0.png,1"] * 130)
+    write(folder, "x,y", ["images/0.png,1"] * 260)
     code, _, err = run("gradcam-batch", "--model", "b.keras")
     assert code == 0
     (warning,) = [line for line in err.splitlines() if line.startswith("Warning: ")]
@@ -396,8 +396,8 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_result(model_path, samples,
     with journal.open("a") as file:
         file.write('[[192, "s/0000/')
     written = {path: path.stat().st_mtime_ns for path in (folder / "killed" / "s" / "0000").glob("[0-9]*.png")}
-    noted = 32 * (len(journal.read_bytes().splitlines()) - 2)
-    assert 32 <= noted < 320
+    noted = 8 * (len(journal.read_bytes().splitlines()) - 2)
+    assert 8 <= noted < 320
 
     code, _, err = run(*killed, "--resume")
     assert code == 1

@@ -53,6 +53,37 @@ def test_a_subclass_is_called_as_it_is():
     assert fast(layer, layer.call) == layer.call
 
 
+@pytest.mark.parametrize(
+    ("options", "folded"),
+    [
+        ({"use_bias": False}, True),
+        ({"use_bias": False, "padding": "same", "strides": 2}, True),
+        ({"use_bias": False, "depth_multiplier": 3}, True),
+        ({"use_bias": True}, False),
+        ({"use_bias": False, "dilation_rate": 2}, None),
+        ({"use_bias": False, "activation": "relu"}, False),
+    ],
+    ids=str,
+)
+def test_a_depthwise_convolution_with_the_scale_in_its_kernel_gives_the_same(options, folded):
+    convolution = keras.layers.DepthwiseConv2D(3, **options)
+    layers = [keras.Input((9, 8, 4)), convolution, keras.layers.BatchNormalization()]
+    model = keras.Sequential(layers)
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.2 if "variance" in weight.path else -1, 1, weight.shape))
+    x = rng.normal(size=(3, 9, 8, 4)).astype(np.float32)
+
+    @tf.function(autograph=False)
+    def run(x):
+        return taps.run(model, x, differentiated=lambda: False).outputs[0]
+
+    np.testing.assert_allclose(run(x), model(x, training=False), rtol=1e-5, atol=1e-6)
+    types = [operation.type for operation in run.get_concrete_function(x).graph.get_operations()]
+    if folded is not None:
+        assert ("FusedBatchNormV3" not in types) == folded
+
+
 def operations(differentiated):
     model = keras.Sequential(
         [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(), keras.layers.ReLU()]

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     import keras
 
 
-# A batch holds so many numbers of the model's input, and at most so many images: 32 of 96 x 96 in colours, 11 of 224 x
-# 224. More is no faster, and takes the more memory the deeper the model.
+# A batch holds so many numbers of the model's input, and at most so many images: 64 of 96 x 96 in colours, 11 of 224 x
+# 224. More is no faster, and takes the more memory the deeper the model. Where many copies of each image are computed
+# it holds fewer: no faster either, and the longer until something is done.
 _NUMBERS_AT_ONCE = 1_800_000
-_ROWS_AT_ONCE = 32
+_ROWS_AT_ONCE = 64
+_ROWS_OF_COPIES_AT_ONCE = 8
 
 # Batches at once: what one leaves of the processor between its operations the others take.
 _BATCHES_AT_ONCE = 3
@@ -48,6 +50,7 @@ class Survey(NamedTuple):
         explain: `(model, losses, x) -> maps`, of a batch of images of one size, with the sample axis.
         draw: `(image, map) -> picture`, uint8.
         logits: whether a class score is read before a final softmax or sigmoid.
+        copies: of how many noisy copies of an image a map is made.
         predict: whether every prediction is wanted, too.
         settings: what else the pictures depend on, for a run that is resumed to be of the same kind.
     """
@@ -61,6 +64,7 @@ class Survey(NamedTuple):
     explain: Callable
     draw: Callable[[Image.Image, np.ndarray], np.ndarray]
     logits: bool
+    copies: int
     predict: bool
     settings: dict
 
@@ -99,7 +103,7 @@ def journal_of(survey: Survey, model: keras.Model, *, resume: bool = False) -> J
         ...     for outcomes in explain(survey, model, journal):
         ...         print(len(outcomes), "rows more")
     """
-    settings = {**survey.settings, "batch size": rows_at_once(images.input_layout(model))}
+    settings = {**survey.settings, "batch size": rows_at_once(images.input_layout(model), survey.copies)}
     return Journal(survey.journal, settings, resume=resume)
 
 
@@ -123,7 +127,7 @@ def explain(survey: Survey, model: keras.Model, journal: Journal) -> Iterator[li
     """
     yield from _noted(journal)
     layout = images.input_layout(model)
-    size = rows_at_once(layout)
+    size = rows_at_once(layout, survey.copies)
     for outcomes in _explained(survey, model, layout, size, journal.done * size):
         journal.append(outcomes)
         yield outcomes
@@ -154,15 +158,17 @@ def cards(survey: Survey, outcomes: Iterable[Outcome]) -> Iterator[gallery.Card]
             )
 
 
-def rows_at_once(layout: images.InputLayout) -> int:
-    """How many images make a batch.
+def rows_at_once(layout: images.InputLayout, copies: int = 1) -> int:
+    """How many images make a batch, if of each so many copies are computed.
 
     Example:
         >>> [rows_at_once(images.InputLayout(size, size, 3, -1)) for size in (28, 96, 224, 1024)]
-        [32, 32, 11, 1]
+        [64, 64, 11, 1]
+        >>> rows_at_once(images.InputLayout(96, 96, 3, -1), copies=25)
+        8
     """
     numbers = (layout.height or 224) * (layout.width or 224) * layout.channels
-    return int(np.clip(_NUMBERS_AT_ONCE // numbers, 1, _ROWS_AT_ONCE))
+    return int(np.clip(_NUMBERS_AT_ONCE // numbers, 1, _ROWS_AT_ONCE if copies == 1 else _ROWS_OF_COPIES_AT_ONCE))
 
 
 def _explained(survey: Survey, model, layout, size: int, start: int) -> Iterator[list[Outcome]]:

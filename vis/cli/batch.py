@@ -85,6 +85,7 @@ def every_row(
         explain=method.explain,
         draw=method.draw,
         logits=method.logits,
+        copies=method.copies,
         predict=html,
         settings={
             "method": name.removesuffix("-batch"),

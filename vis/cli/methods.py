@@ -33,11 +33,13 @@ class Method(NamedTuple):
         explain: `(model, losses, x) -> maps`: of a batch, and with its sample axis.
         draw: `(image, map) -> picture` of the image's size.
         logits: whether a class score is read before a final softmax or sigmoid.
+        copies: of how many noisy copies of an image a map is made.
     """
 
     explain: Callable[[keras.Model, list, np.ndarray], np.ndarray]
     draw: Callable[[Image.Image, np.ndarray], np.ndarray]
     logits: bool
+    copies: int = 1
 
 
 def saliency(
@@ -104,7 +106,7 @@ def smoothgrad(
     def draw(image, heatmap):
         return plotting.grayscale(plotting.clip_brightness(heatmap), image.size)
 
-    return Method(explain, draw, logits)
+    return Method(explain, draw, logits, num_samples)
 
 
 def gradcam(

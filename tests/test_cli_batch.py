@@ -324,7 +324,7 @@ def test_warnings_are_counted_not_repeated(folder):
     assert code == 0
     (warning,) = [line for line in err.splitlines() if line.startswith("Warning: ")]
     assert "negative everywhere" in warning
-    assert "(and so in 4 more batches)" in warning
+    assert "(and so 4 times more)" in warning
 
 
 # Model files

@@ -229,7 +229,7 @@ def test_a_run_that_diverges_is_told(table_folder, tmp_path):
     code, _, err = run("influence-tabular", *arguments, *options)
     assert code == 0
     assert "Warning: the training loss rose from " in err
-    assert "Lower the --learning-rate. (and so in 2 more trials)" in err
+    assert "Lower the --learning-rate. (and so 2 times more)" in err
 
 
 def test_a_label_out_of_range_leaves_its_row_out(folder, tmp_path):

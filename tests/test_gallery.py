@@ -214,6 +214,7 @@ def test_the_command_s_gallery(browser, digits, digit_model, tmp_path):
     result = CliRunner().invoke(app, ["gradcam-batch", *arguments, "--html"])
     assert result.exit_code == 1
     browser.get((tmp_path / "cam.html").as_uri())
+    assert "1 row could not be explained: see cam.csv.errors.csv." in browser.page_source
     x = digits.x_test[[0, 200, 400, 600, 800, 0]]
     scores = digit_model.predict(x, verbose=0)
     fields = zip(*(shown(browser, name) for name in ("row", "predicted", "score")), strict=True)

@@ -206,11 +206,14 @@ def _write_gallery(survey: Survey, outcomes: list[Outcome]) -> None:
 
     path = survey.output.with_suffix(".html")
     explained = "true label" if survey.label_variable is not None else "predicted class"
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    rows = "1 row" if failed == 1 else f"{failed:,} rows"
     pages = gallery.write(
         path,
         surveys.cards(survey, outcomes),
         title=survey.output.name,
-        explained=f"Each map ({survey.column}) explains the score of the {explained}.",
+        explained=f"Each map ({survey.column}) explains the score of the {explained}."
+        + (f" {rows} could not be explained: see {survey.errors.name}." if failed else ""),
         probabilities=any(outcome.probability for outcome in outcomes),
     )
     with _progress("gallery", sum(outcome.picture is not None for outcome in outcomes)) as bar:

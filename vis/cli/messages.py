@@ -92,7 +92,7 @@ def library_messages(names: Mapping[str, str] = IMAGE_OPTIONS) -> Iterator[None]
 
 
 @contextlib.contextmanager
-def gathered_messages(names: Mapping[str, str] = IMAGE_OPTIONS, calls: str = "batches") -> Iterator[None]:
+def gathered_messages(names: Mapping[str, str] = IMAGE_OPTIONS) -> Iterator[None]:
     """As `library_messages`, for many calls: warnings that differ only in numbers are shown once, and counted."""
     import tensorflow as tf
 
@@ -114,7 +114,8 @@ def gathered_messages(names: Mapping[str, str] = IMAGE_OPTIONS, calls: str = "ba
             raise UsageError(_in_options(str(error), names)) from error
         finally:
             for kind, message in first.items():
-                _show(message + (f" (and so in {times[kind] - 1} more {calls})" if times[kind] > 1 else ""), names)
+                more = times[kind] - 1
+                _show(message + (f" (and so {more} time{'s' * (more > 1)} more)" if more else ""), names)
 
 
 def _show(warning: str, names: Mapping[str, str]) -> None:

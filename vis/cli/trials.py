@@ -109,7 +109,7 @@ def score(
     y, y_val = _labels(network, loss, training.y), _labels(network, loss, validation.y)
     loss = _loss(loss)
     scores = []
-    with gathered_messages(_OPTIONS, "trials"):
+    with gathered_messages(_OPTIONS):
         if settings.method == "hessian":
             scores.append(
                 influence_functions(network, training.x, y, validation.x, y_val, loss=loss, l2=l2, seed=settings.seed)

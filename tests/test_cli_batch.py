@@ -410,6 +410,27 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_result(model_path, samples,
             assert path.stat().st_mtime_ns == at, "was computed again"
 
 
+def test_an_interrupted_run_says_how_to_go_on(model_path, folder, monkeypatch):
+    from vis import surveys
+
+    write(folder, "x,y", ["images/0.png,0"] * 70 + ["none.png,0"] * 2)
+    explained = surveys._explained
+
+    def interrupted(*arguments):
+        yield next(explained(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(surveys, "_explained", interrupted)
+    result = CliRunner().invoke(app, ["gradcam-batch", "--model", str(model_path)])
+    assert result.exit_code != 0
+    assert "Interrupted after 64 of 72 rows. Go on with --resume." in result.stderr.splitlines()
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    code, out, _ = run("gradcam-batch", "--model", model_path, "--resume")
+    assert code == 1
+    assert "70 of 72 rows explained" in out
+
+
 def half_a_run(model_path, folder, *options):
     """A journal of a run that was killed after its first batch."""
     write(folder, "x,y", ["images/0.png,0"] * 100)

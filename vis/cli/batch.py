@@ -169,12 +169,17 @@ def _run(survey: Survey, network: keras.Model, count: int, resume: bool, html: b
             first = failed[0]
             refuse(
                 "--input",
-                f"none of the {count} rows could be explained. Row {first.row}: {first.error}. See {survey.errors}",
+                f"none of the {count} rows could be explained. Row {first.row}: {first.error.rstrip('.')}. "
+                f"See {survey.errors}",
             )
         if html:
             _write_gallery(survey, outcomes)
     except OSError as error:
         refuse("--output", f"{survey.output} cannot be written: {error.strerror or error}.")
+    except KeyboardInterrupt:
+        if survey.journal.exists():
+            typer.echo(f"Interrupted after {done + len(failed):,} of {count:,} rows. Go on with --resume.", err=True)
+        raise
 
     for outcome in failed[:_ERRORS_SHOWN]:
         typer.echo(f"Row {outcome.row}: {outcome.error}", err=True)

@@ -8,26 +8,14 @@ import keras
 import numpy as np
 import pytest
 import zoo
+from commands import read, run
 from PIL import Image
-from typer.testing import CliRunner
 
-from vis.cli import activation, app
+from vis.cli import activation
 from vis.cli.messages import UsageError, library_messages
 from vis.input_modifiers import Jitter
 from vis.plotting.sheets import pictures
 from vis.visualization import visualize_activation
-
-
-def run(*arguments) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["activation", *(str(argument) for argument in arguments)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def read(path) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(picture)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +31,7 @@ def saved(model, tmp_path):
 
 def test_the_picture_is_the_library_s_grid(model, saved, tmp_path):
     output = tmp_path / "grid.png"
-    code, out, err = run(
+    code, out, err = run("activation",
         "--model", saved, "--layer", "conv2", "--filters", "0,2-3", "--output", output, "--steps", 12, "--seed", 4
     )  # fmt: skip
     assert code == 0
@@ -63,7 +51,7 @@ def test_the_picture_is_the_library_s_grid(model, saved, tmp_path):
 def test_a_class_by_pixels_and_an_animation(saved, tmp_path):
     output, gif = tmp_path / "one.png", tmp_path / "one.gif"
     options = ["--model", saved, "--filters", 1, "--parameterization", "pixels", "--steps", 130]
-    code, out, _ = run(*options, "--output", output, "--gif", gif)
+    code, out, _ = run("activation", *options, "--output", output, "--gif", gif)
     assert code == 0
     assert out == f"{output}: 1 filter of the output, 130 steps\n"
     with Image.open(gif) as animation:
@@ -75,7 +63,9 @@ def test_a_class_by_pixels_and_an_animation(saved, tmp_path):
 def test_it_is_a_matter_of_its_seed(saved, tmp_path):
     found = []
     for seed in (1, 1, 2):
-        run("--model", saved, "--filters", 1, "--steps", 3, "--seed", seed, "--output", tmp_path / "a.png")
+        run(
+            "activation", "--model", saved, "--filters", 1, "--steps", 3, "--seed", seed, "--output", tmp_path / "a.png"
+        )
         found.append(read(tmp_path / "a.png"))
     np.testing.assert_array_equal(found[0], found[1])
     assert (found[0] != found[2]).any()
@@ -89,7 +79,7 @@ def test_colours_are_shown_as_the_model_was_trained_to_see_them(tmp_path, prepro
     model.layers[-1].set_weights([np.array([[-9.0, 0], [-9, 0], [9, 0]]), np.zeros(2)])
     model.save(tmp_path / "model.keras")
     options = ["--preprocess", preprocess, "--parameterization", "pixels", "--output", tmp_path / "a.png"]
-    assert run("--model", tmp_path / "model.keras", *options)[0] == 0
+    assert run("activation", "--model", tmp_path / "model.keras", *options)[0] == 0
     brightness = read(tmp_path / "a.png").mean(axis=(0, 1))
     assert brightness[wanted] > 250
     assert sum(brightness) - brightness[wanted] < 10
@@ -107,7 +97,7 @@ def test_images_of_every_layout(tmp_path, layout):
         x = layers.GlobalAveragePooling2D(data_format=data_format)(inputs)
     keras.Model(inputs, layers.Dense(2, "softmax")(x)).save(tmp_path / "model.keras")
     options = ["--steps", 4, "--size", 140, "--output", tmp_path / "a.png", "--gif", tmp_path / "a.gif"]
-    code, _, err = run("--model", tmp_path / "model.keras", *options)
+    code, _, err = run("activation", "--model", tmp_path / "model.keras", *options)
     assert code == 0, err
     expected = {"any size": (140, 140), "channels first": (130, 156, 3), "no channels": (130, 156)}
     assert read(tmp_path / "a.png").shape == expected[layout]
@@ -130,7 +120,7 @@ def test_images_of_every_layout(tmp_path, layout):
     ],
 )
 def test_bad_arguments_are_one_line(saved, tmp_path, options, message):
-    code, out, err = run("--model", saved, "--steps", 3, "--output", tmp_path / "a.png", *options)
+    code, out, err = run("activation", "--model", saved, "--steps", 3, "--output", tmp_path / "a.png", *options)
     assert code == 2
     assert out == ""
     assert err.startswith("Error: ")
@@ -152,6 +142,6 @@ def test_a_filter_that_is_never_active_is_a_warning(tmp_path):
     layer = keras.layers.Conv2D(2, 3, activation="relu", bias_initializer=keras.initializers.Constant(-99), name="dead")
     keras.Model(inputs, layer(inputs)).save(tmp_path / "model.keras")
     options = ["--layer", "dead", "--steps", 3, "--output", tmp_path / "a.png"]
-    code, _, err = run("--model", tmp_path / "model.keras", *options)
+    code, _, err = run("activation", "--model", tmp_path / "model.keras", *options)
     assert code == 0
     assert "Warning: ActivationMax Loss: the activation is 0 for image 0" in err

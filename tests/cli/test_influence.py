@@ -6,21 +6,12 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from commands import run
 from keras import layers
 from PIL import Image
-from typer.testing import CliRunner
 
 from benchmarks.influence import tumours
-from vis.cli import app
 from vis.influence import influence_functions, rank, record_training, sgd_influence, tracin
-
-
-def run(*arguments) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture(scope="module")

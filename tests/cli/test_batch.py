@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,35 +13,11 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from commands import read, refusal, run, start
 from PIL import Image
-from typer.testing import CliRunner
 
 from vis import plotting
-from vis.cli import app
 from vis.visualization import smoothgrad, visualize_cam, visualize_saliency
-
-ROOT = Path(__file__).parent.parent
-
-
-def run(*arguments) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def refusal(*arguments) -> str:
-    """The one line in which a command refuses."""
-    code, _, err = run(*arguments)
-    assert code == 2
-    (line,) = [line for line in err.splitlines() if line.startswith("Error: ")]
-    return line
-
-
-def read(path) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(picture)
 
 
 def lines(path) -> list[str]:
@@ -52,13 +27,6 @@ def lines(path) -> list[str]:
 def contents(folder: Path) -> dict[str, bytes]:
     """All files below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture(scope="module")
-def model_path(digit_model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "digits.keras"
-    digit_model.save(path)
-    return path
 
 
 @pytest.fixture
@@ -360,16 +328,6 @@ def test_unsafe(folder):
 # Resuming
 
 
-def shell(*arguments) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "vis", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
 def test_a_run_that_is_killed_is_resumed_to_the_same_result(model_path, samples, folder):
     rows = [f"images/{i % 12}.png,{samples[1][i % 12]}" for i in range(320)]
     rows[300] = "images/none.png,1"
@@ -381,14 +339,13 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_result(model_path, samples,
     assert run(*whole)[0] == 1
 
     journal = folder / "killed" / "s.csv.journal"
-    process = shell(*killed)
     deadline = time.monotonic() + 60
-    while not (journal.exists() and len(journal.read_bytes().splitlines()) >= 3):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with start(*killed, folder=folder) as process:
+        while not (journal.exists() and len(journal.read_bytes().splitlines()) >= 3):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
     assert not (folder / "killed" / "s.csv").exists()
 
     # A picture that was cut off in the middle of writing, and half a line in the journal.
@@ -421,9 +378,9 @@ def test_an_interrupted_run_says_how_to_go_on(model_path, folder, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(surveys, "_explained", interrupted)
-    result = CliRunner().invoke(app, ["gradcam-batch", "--model", str(model_path)])
-    assert result.exit_code != 0
-    assert "Interrupted after 64 of 72 rows. Go on with --resume." in result.stderr.splitlines()
+    code, _, err = run("gradcam-batch", "--model", model_path)
+    assert code == 130
+    assert "Interrupted after 64 of 72 rows. Go on with --resume." in err.splitlines()
     monkeypatch.undo()
     monkeypatch.chdir(folder)
     code, out, _ = run("gradcam-batch", "--model", model_path, "--resume")
@@ -442,7 +399,7 @@ def half_a_run(model_path, folder, *options):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(surveys, "_finish", interrupted)
-        assert CliRunner().invoke(app, [str(argument) for argument in arguments]).exit_code != 0
+        assert run(*arguments)[0] == 130
     journal = folder / "saliency.csv.journal"
     journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:2]))
     return arguments

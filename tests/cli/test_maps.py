@@ -1,62 +1,17 @@
-"""The `vis` command: pictures for good arguments, one line for bad ones."""
+"""`vis saliency`, `smoothgrad` and `gradcam`: pictures for good arguments, one line for bad ones."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from commands import read, refusal, run
 from PIL import Image
-from typer.testing import CliRunner
 
-import vis
 from vis import plotting
-from vis.cli import app
 from vis.visualization import smoothgrad, visualize_cam, visualize_saliency
-
-ROOT = Path(__file__).parent.parent
-
-
-def run(*arguments) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def refusal(*arguments) -> str:
-    """The one line in which a command refuses its arguments."""
-    code, out, err = run(*arguments)
-    assert code == 2
-    assert out == ""
-    assert err.startswith("Error: ")
-    assert err.count("\n") == 1
-    return err
-
-
-def read(path) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(picture)
-
-
-@pytest.fixture(scope="module")
-def model_path(digit_model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "digits.keras"
-    digit_model.save(path)
-    return path
-
-
-@pytest.fixture
-def digit(digits, tmp_path):
-    """A seven that no network here was trained with: its file, and its pixels from 0 to 1."""
-    pixels = np.round(digits.x_test[digits.y_test == 7][0] * 255).astype(np.uint8)
-    Image.fromarray(pixels[..., 0]).save(tmp_path / "seven.png")
-    return tmp_path / "seven.png", pixels / np.float32(255)
 
 
 @pytest.fixture
@@ -367,46 +322,3 @@ def test_no_layer_with_a_feature_map(saved, tmp_path):
 
 def test_missing_option(digit):
     assert "--model" in refusal("saliency", "--image", digit[0])
-
-
-def test_unknown_command():
-    assert "saliences" in refusal("saliences")
-
-
-def test_version_and_help():
-    assert run("--version") == (0, f"vis {vis.__version__}\n", "")
-    code, out, _ = run()
-    assert code == 0
-    assert out == run("--help")[1]
-    for name in ("saliency", "smoothgrad", "gradcam", "demo"):
-        assert name in out
-        assert "--output" in run(name, "--help")[1]
-
-
-# As people run it
-
-
-def shell(*arguments, folder) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
-    command = [sys.executable, "-m", "vis", *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
-    )
-
-
-def test_a_process_writes_its_picture_and_one_line(model_path, digit, tmp_path):
-    result = shell("gradcam", "--model", model_path, "--image", "seven.png", "--class-index", "auto", folder=tmp_path)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith("gradcam.png: output 7, score ")
-    assert sorted(os.listdir(tmp_path)) == ["gradcam.png", "seven.png"]
-
-
-def test_a_process_refuses_in_one_line(model_path, digit, tmp_path):
-    result = shell("saliency", "--model", model_path, "--image", "seven.png", "--class-index", 12, folder=tmp_path)
-    assert result.returncode == 2
-    assert result.stdout == ""
-    assert result.stderr == (
-        "Error: Invalid value for --class-index: 12 is out of range, the model has 10 outputs: give 0 to 9 or auto.\n"
-    )
-    assert os.listdir(tmp_path) == ["seven.png"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 import shutil
 
@@ -92,18 +90,6 @@ def test_texts_are_escaped(page):
     text = page[0].read_text()
     assert NASTY not in text
     assert "What &amp; why &lt;b&gt;." in text
-
-
-def test_thumbnails(page):
-    def opened(name):
-        kind, content = gallery.thumbnail(page[0].parent / name).split(",")
-        return kind, np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
-
-    kind, pixels = opened("small.png")
-    assert kind == "data:image/png;base64"
-    np.testing.assert_array_equal(pixels, np.asarray(Image.open(page[0].parent / "small.png")))
-    kind, pixels = opened("large.png")
-    assert (kind, pixels.shape) == ("data:image/jpeg;base64", (160, 160))
 
 
 @in_chromium

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from vis import __version__, images, plotting
+from vis import images, pages, plotting
 
 if TYPE_CHECKING:
     import keras
@@ -273,16 +273,13 @@ def _enlarge(picture: np.ndarray) -> np.ndarray:
 
 
 def _render(rows: list[dict], accuracy: float, digits: Digits) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vis"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("demo.html").render(
+    parts = pages.render(
+        "demo.html",
+        title="Where does a digit classifier look?",
         rows=rows,
         maps=_MAPS,
         accuracy=accuracy,
         train_size=len(digits.x_train),
         test_size=len(digits.x_test),
-        version=__version__,
     )
+    return "".join(parts)

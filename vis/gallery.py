@@ -5,8 +5,6 @@ The page is one file that opens from disk: the pictures, made small, are in it, 
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -14,16 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
-from vis import __version__, images
+from vis import pages
 from vis.tables import replacing
 
 #: How many cards a page shows.
 PAGE = 200
-
-_LONGEST_SIDE = 160  # pixels of a thumbnail
-_LOSSLESS = 64 * 64  # pixels; smaller pictures are kept as they are
 
 
 class Card(NamedTuple):
@@ -72,6 +65,7 @@ def write(
 
     Example:
         >>> import tempfile
+        >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     picture = Path(folder, "0.png")
         ...     Image.new("L", (8, 8)).save(picture)
@@ -82,16 +76,12 @@ def write(
         1
         True
     """
-    import jinja2
-
     cards = sorted(cards, key=lambda card: (-card.score, card.row))
     labelled = [card for card in cards if card.label is not None and card.predicted is not None]
     wrong = sum(card.label != card.predicted for card in labelled)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vis"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
     finished: list[int] = []
-    parts = environment.get_template("gallery.html").generate(
+    parts = pages.render(
+        "gallery.html",
         title=title,
         explained=explained,
         probabilities=probabilities,
@@ -101,7 +91,6 @@ def write(
         page=PAGE,
         cards=[(card.row, card.label, card.predicted, card.score) for card in cards],
         pages=_pages(cards, finished),
-        version=__version__,
     )
     with replacing(Path(path)) as file:
         for part in parts:
@@ -117,7 +106,9 @@ def _pages(cards: list[Card], finished: list[int]) -> Iterator[list[tuple[str, s
         try:
             for start in range(0, len(cards), PAGE):
                 page = cards[start : start + PAGE]
-                waiting.append([(pool.submit(_shown, c.original), pool.submit(_shown, c.picture)) for c in page])
+                waiting.append(
+                    [(pool.submit(pages.thumbnail, c.original), pool.submit(pages.thumbnail, c.picture)) for c in page]
+                )
                 if len(waiting) > 1:
                     yield _done(waiting.popleft(), finished)
             while waiting:
@@ -130,42 +121,3 @@ def _done(page: list, finished: list[int]) -> list[tuple[str, str]]:
     thumbnails = [(original.result(), picture.result()) for original, picture in page]
     finished.append(len(thumbnails))
     return thumbnails
-
-
-def _shown(path: Path) -> str:
-    """A thumbnail, or nothing where the file has gone since it was explained."""
-    try:
-        return thumbnail(path)
-    except ValueError:
-        return ""
-
-
-def thumbnail(path: Path) -> str:
-    """A small picture as a data URI: PNG as it is where it is small already, JPEG otherwise.
-
-    Args:
-        path: an image file.
-
-    Returns:
-        The URI.
-
-    Raises:
-        ValueError: the file is not there (any more), or is no image.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     Image.new("L", (8, 8)).save(Path(folder, "a.bmp"))
-        ...     thumbnail(Path(folder, "a.bmp"))[:22]
-        'data:image/png;base64,'
-    """
-    image = images.read_image(path)
-    content = io.BytesIO()
-    if image.width * image.height <= _LOSSLESS:
-        image.save(content, "PNG")
-        kind = "png"
-    else:
-        image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.BILINEAR)
-        image.save(content, "JPEG", quality=88)
-        kind = "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vis import __version__, datasets, gallery
+from vis import datasets, pages
 from vis.tables import replacing
 
 if TYPE_CHECKING:
@@ -40,12 +40,11 @@ def write(
         ...     "-0.1" in Path(folder, "page.html").read_text()
         True
     """
-    import jinja2
 
     def cards(frame):
         return [
             {
-                "picture": _thumbnail(folder, row[image]),
+                "picture": pages.thumbnail(datasets.image_path(folder, row[image])),
                 "label": row[label],
                 "influence": row["influence"],
                 "row": row["datasource_index"],
@@ -54,24 +53,14 @@ def write(
         ]
 
     harmful, helpful = ranked[ranked["influence"] < 0], ranked[ranked["influence"] > 0]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vis"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    text = environment.get_template("influence.html").render(
+    parts = pages.render(
+        "influence.html",
         title=Path(path).stem,
         count=len(ranked),
         groups=[
             ("Most harmful", len(harmful), "Left out, the validation loss falls.", cards(harmful[:shown])),
             ("Most helpful", len(helpful), "Left out, the validation loss rises.", cards(helpful[::-1][:shown])),
         ],
-        version=__version__,
     )
     with replacing(Path(path)) as file:
-        file.write(text)
-
-
-def _thumbnail(folder, cell: str) -> str:
-    try:
-        return gallery.thumbnail(datasets.image_path(folder, cell))
-    except ValueError:  # the file has gone since it was read
-        return ""
+        file.writelines(parts)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import errno
+import io
 import threading
 
 import numpy as np
@@ -28,6 +31,7 @@ def cells(table, **options):
         ("x,y", "x", [0]),
         ("x:image,y:label", "x", [0]),
         ("x:image,y:label", "y", [1]),
+        ("x:image,y:label", "x:image", [0]),
         ("y'__0,y'__1,x:image", "y'", [0, 1]),
         ("x__0:age,y,x__1:income", "x", [0, 2]),
         ("x__2,x__10,x__0,x__1,x__3,x__4,x__5,x__6,x__7,x__8,x__9", "x", [2, 3, 0, 4, 5, 6, 7, 8, 9, 10, 1]),
@@ -111,6 +115,42 @@ def test_writing_adds_a_column_and_changes_nothing_else(tmp_path, mark, line_end
     assert (tmp_path / "out.csv").read_bytes().decode() == expected + line_end
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_line_breaks_in_cells_stay_in_them(tmp_path, line_end):
+    rows = [["a\rb", "1"], ["c\nd", "2"], ["e\r\nf", "3"]]
+    text = line_end.join(["x,y", *(f'"{x}",{y}' for x, y in rows)]) + line_end
+    table = Table(write(tmp_path, text))
+    table.write(tmp_path / "out.csv", "map", "mno")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert list(csv.reader(file))[1:] == [[*row, cell] for row, cell in zip(rows, "mno", strict=True)]
+    assert cells(Table(tmp_path / "out.csv")) == [[*row, cell] for row, cell in zip(rows, "mno", strict=True)]
+
+
+@pytest.mark.parametrize(("cells", "message"), [("m", "more rows"), ("mno", "fewer rows")])
+def test_a_table_that_changes_meanwhile_is_not_written(tmp_path, cells, message):
+    with pytest.raises(ValueError, match=message):
+        Table(write(tmp_path, "a\n1\n2\n")).write(tmp_path / "out.csv", "map", cells)
+    assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
+
+
+@pytest.mark.parametrize("name", ["data.zip", "data.csv.gz"])
+def test_a_table_s_name_says_nothing_of_its_contents(tmp_path, name):
+    assert Table(write(tmp_path, "a\n1\n", name)).count() == 1
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    class FullDisk(io.StringIO):
+        def close(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = tables.replacing(tmp_path / "out.csv")
+    file._file.close()
+    file._file = FullDisk()
+    with pytest.raises(OSError, match="No space"), file:
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     table = Table(write(tmp_path, "a\n1\n2\n"))
     (tmp_path / "out.csv").write_text("before")
@@ -181,7 +221,8 @@ def test_paths_of_images(tmp_path, picture, cell):
     ("mode", "suffix"),
     [
         *[(mode, "png") for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")],
-        *[(mode, "tif") for mode in ("1", "L", "RGB", "RGBA", "I;16", "I")],
+        *[(mode, "tif") for mode in ("1", "L", "RGB", "RGBA", "I;16")],
+        ("I", "pgm"),
         *[(mode, "webp") for mode in ("RGB", "RGBA")],
         ("RGB", "bmp"),
         ("L", "jpg"),
@@ -206,6 +247,18 @@ def test_batches_of_numbers_and_one_hot_labels(tmp_path):
     assert [len(x) for x, _ in batches] == [3, 1]
     assert batches[0][0].tolist() == [[30, 1000.5]] * 3
     assert np.concatenate([y for _, y in batches]).tolist() == [1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("row", ["0,0", "1,1", "0.5,0.5"])
+def test_a_one_hot_label_without_one_class(tmp_path, row):
+    path = write(tmp_path, f"x,y__0,y__1\n1,0,1\n2,{row}\n")
+    with pytest.raises(ValueError, match=r"row 1: no class has the largest of the label's numbers \("):
+        list(datasets.batches(path))
+
+
+def test_batches_of_no_rows(tmp_path):
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        list(datasets.batches(write(tmp_path, "x,y\n1,0\n"), batch_size=0))
 
 
 def test_batches_without_labels(tmp_path):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import struct
 
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from vis import images
 from vis.images import InputLayout
@@ -43,6 +44,51 @@ def test_exif_orientation_is_applied(tmp_path):
     exif[0x0112] = 6
     image = images.read_image(saved(Image.fromarray(COLOURS), tmp_path / "a.png", exif=exif))
     np.testing.assert_array_equal(image, np.rot90(COLOURS, -1))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_that_of_pillow(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(Image.fromarray(COLOURS), tmp_path / "a.png", exif=exif)
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(images.read_image(path), ImageOps.exif_transpose(image))
+
+
+def test_other_exif_data_may_be_broken(tmp_path):
+    """A resolution that is text, which Pillow cannot write back."""
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 2)
+    exif += struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack(">HHI4s", 0x011A, 7, 4, b"3 dp") + b"\0" * 4
+    path = saved(Image.fromarray(COLOURS), tmp_path / "a.jpg", quality=95, exif=exif)
+    with Image.open(path) as image, pytest.raises(Exception, match=r"bad operand|required argument"):
+        ImageOps.exif_transpose(image)
+    assert images.read_image(path).size == (10, 14)
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_an_image_whose_white_is_not_known(tmp_path, mode):
+    path = saved(Image.new(mode, (3, 2), 1), tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"a\.tif holds 32 bits a pixel"):
+        images.read_image(path)
+
+
+def test_a_decoder_s_error_of_any_kind_is_the_file_s(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("Failed to decode image")
+
+    path = saved(Image.fromarray(COLOURS), tmp_path / "a.png")
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    with pytest.raises(ValueError, match=r"a\.png is not an image that can be read"):
+        images.read_image(path)
+
+
+def test_what_the_system_says_of_a_file(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot be read: File name too long"):
+        images.read_image(tmp_path / ("a" * 300 + ".png"))
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(ValueError, match=r"cannot be read: Too many levels of symbolic links"):
+        images.read_image(tmp_path / "a" / "1.png")
 
 
 def test_not_an_image_and_no_image(tmp_path):

@@ -111,13 +111,18 @@ def labels(cells: list[str]) -> int:
     """A class index from a variable's cells: one cell's number, or the largest of a vector (one-hot, probabilities).
 
     Raises:
-        ValueError: as `label` and `vector`.
+        ValueError: as `label` and `vector`, or several numbers are the largest.
 
     Example:
         >>> labels(["0", "0", "1"])
         2
     """
-    return label(cells[0]) if len(cells) == 1 else int(vector(cells).argmax())
+    if len(cells) == 1:
+        return label(cells[0])
+    numbers = vector(cells)
+    if np.count_nonzero(numbers == numbers.max()) > 1:
+        raise ValueError(f"no class has the largest of the label's numbers ({', '.join(cells)}) to itself")
+    return int(numbers.argmax())
 
 
 def vector(cells: list[str]) -> np.ndarray:
@@ -182,7 +187,8 @@ def batches(
         `(x, y)` with x float32, (N, ...), and y int64, (N,); or x alone without a label variable.
 
     Raises:
-        ValueError: there is no such file or column, or a row cannot be read; the message has its number.
+        ValueError: there is no such file or column, `batch_size` is below 1, or a row cannot be read; the message has
+            its number.
 
     Example:
         >>> import tempfile
@@ -193,6 +199,8 @@ def batches(
         ...         print(x.tolist(), y.tolist())
         [[30.0, 1000.0], [40.0, 1500.0]] [1, 0]
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}. Give a number of rows, at least 1.")
     table = Table(path)
     inputs = table.positions(input_variable)
     outputs = table.positions(label_variable) if label_variable is not None else []

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 if TYPE_CHECKING:
     import keras
@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 #: The extensions of the pictures that `write_picture` writes.
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 PREPROCESSING = ("unit", "raw", "tf", "caffe", "torch")
+
+# An orientation in the EXIF data (CIPA DC-008, tag 0x0112), and what turns the image upright. `ImageOps.exif_transpose`
+# also writes the data back, which fails for what many cameras put there.
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class InputLayout(NamedTuple):
@@ -58,22 +71,60 @@ def read_image(path: str | os.PathLike) -> Image.Image:
         ...     read_image(os.path.join(folder, "a.png")).mode
         'RGB'
     """
-    path = Path(path)
-    try:
-        with Image.open(path) as image:
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist. Give the path of an image file.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{path} is not an image that can be read. Give a whole PNG, JPEG, BMP, TIFF or WebP."
-        ) from error
-
+    with _opened(path) as image:
+        image.load()
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        # What is white in it is not known; only these two formats give 16 bits as 32.
+        raise ValueError(f"{path} holds 32 bits a pixel. Save it with 8 or 16 bits.")
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode.startswith("I"):
         # Pillow's own conversion of 16 bits to 8 clips everything above 255 to white.
         return Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8))
     return _in_mode(image, "L" if image.mode in ("1", "L", "LA", "La") else "RGB")
+
+
+def read_size(path: str | os.PathLike) -> tuple[int, int]:
+    """What size an image file says that it has, without decoding it.
+
+    Args:
+        path: as in `read_image`.
+
+    Returns:
+        (width, height), before an orientation in the EXIF data is applied.
+
+    Raises:
+        ValueError: as `read_image`.
+
+    Example:
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("L", (8, 6)).save(os.path.join(folder, "a.png"))
+        ...     read_size(os.path.join(folder, "a.png"))
+        (8, 6)
+    """
+    with _opened(path) as image:
+        return image.size
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
+    """An image file; whatever goes wrong in decoding it is a ValueError that names it."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist. Give the path of an image file.") from None
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Decoders raise whatever they stumble over in a damaged file: struct.error, RuntimeError, KeyError, ...
+        if isinstance(error, OSError) and error.errno is not None:
+            raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ValueError(
+            f"{path} is not an image that can be read. Give a whole PNG, JPEG, BMP, TIFF or WebP."
+        ) from error
 
 
 def input_layout(model: keras.Model) -> InputLayout:
@@ -180,28 +231,29 @@ def check_preprocess(preprocess: str, layout: InputLayout) -> None:
         )
 
 
-def check_output(path: str | os.PathLike) -> Path:
-    """Refuse a place where a picture could not be written, before hours of work rather than after.
+def check_output(path: str | os.PathLike, extensions: tuple[str, ...] = EXTENSIONS) -> Path:
+    """Refuse a place where a file could not be written, before hours of work rather than after.
 
     Args:
-        path: where a picture is to be written.
+        path: where a picture is to be written, or another file.
+        extensions: what its name may end in.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: the extension is not one of `EXTENSIONS`, or the folder does not exist or takes no files.
+        ValueError: the extension is not one of these, or the folder does not exist or takes no files.
 
     Example:
         >>> check_output("map.png").name
         'map.png'
     """
     path = Path(path)
-    if path.suffix.lower() not in EXTENSIONS:
+    if path.suffix.lower() not in extensions:
         given = f"ends in '{path.suffix}'" if path.suffix else "has no extension"
-        raise ValueError(f"{path} {given}. Give a name that ends in {', '.join(EXTENSIONS)}.")
+        raise ValueError(f"{path} {given}. Give a name that ends in {', '.join(extensions)}.")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder. Give the name of a picture.")
+        raise ValueError(f"{path} is a folder. Give the name of a file.")
     if not path.parent.is_dir():
         raise ValueError(f"the folder {path.parent} does not exist. Make it first, or give another.")
     if not os.access(path.parent, os.W_OK):

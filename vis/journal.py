@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 
 class Journal:
     """A file of JSON lines: the run's settings, then what came of each piece of work.
 
-    A line is in the file whole or is no line: what a killed process left of its last one is dropped.
+    A line is in the file whole or is no line: what a killed process left of its last one is dropped. The file is one
+    run's alone as long as that lasts (on Windows that is not watched), and nobody else's until the first piece of work
+    is done: a run that fails before leaves what it found.
 
     Args:
-        path: where it is kept; to be removed when all is done.
+        path: where it is kept; its folder is made.
         settings: what the results depend on, for another run not to be mixed in; only what JSON can say.
         resume: whether to go on where the file ends, if there is one.
+        still_there: whether the results of a piece of work are; from the first on of which they are not, the work is to
+            be done again.
 
     Attributes:
         done: how many pieces of work are in it.
 
     Raises:
-        ValueError: the run to be resumed had other settings.
+        ValueError: another run is writing it, or the run to be resumed had other settings.
 
     Example:
         >>> import tempfile
@@ -31,63 +42,96 @@ class Journal:
         ...         journal.append("first")
         ...     with Journal(Path(folder, "journal"), {"seed": 0}, resume=True) as journal:
         ...         journal.append("second")
-        ...     journal.done, list(journal)
+        ...         journal.done, list(journal)
         (2, ['first', 'second'])
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any], *, resume: bool = False):
+    def __init__(
+        self,
+        path: Path,
+        settings: dict[str, Any],
+        *,
+        resume: bool = False,
+        still_there: Callable[[Any], bool] = lambda entry: True,
+    ):
         self._path = path
+        self._settings = json.loads(json.dumps(settings))
         self.done = 0
-        settings = json.loads(json.dumps(settings))
-        if resume and path.exists() and self._take_up(settings):
-            self._file = path.open("a", encoding="utf-8")
-        else:
-            self._file = path.open("w", encoding="utf-8")
-            self._write(settings)
+        self._file = _locked(path)
+        try:
+            if resume:
+                self._take_up(still_there)
+        except BaseException:
+            self._file.close()
+            raise
 
     def append(self, entry: Any) -> None:
         """Note a piece of work that is done; it stays noted if the process is killed."""
+        if not self.done:
+            self._file.truncate(0)
+            self._write(self._settings)
         self._write(entry)
         self.done += 1
 
     def __iter__(self) -> Iterator[Any]:
-        with self._path.open(encoding="utf-8") as file:
-            next(file)
-            yield from map(json.loads, file)
-
-    def remove(self) -> None:
-        """Remove the file: there is nothing left to resume."""
-        self._file.close()
-        self._path.unlink()
+        if self.done:
+            with self._path.open(encoding="utf-8") as file:
+                next(file)
+                yield from map(json.loads, file)
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *error) -> None:
+        empty = not os.fstat(self._file.fileno()).st_size
         self._file.close()
+        if empty:
+            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # there are other files in it
+                self._path.parent.rmdir()
 
     def _write(self, entry) -> None:
-        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
         self._file.flush()
 
-    def _take_up(self, settings) -> bool:
-        """Whether there is anything to go on from; cuts off a last line that is not whole."""
+    def _take_up(self, still_there) -> None:
+        """Goes on from the entries that are whole and whose results are there, and cuts off what comes after them."""
         whole = 0
-        with self._path.open("rb+") as file:
+        with self._path.open("rb") as file:
             for number, line in enumerate(file):
-                if not line.endswith(b"\n"):
+                try:
+                    entry = json.loads(line) if line.endswith(b"\n") else None
+                except ValueError:  # what a power cut leaves
+                    entry = None
+                if number == 0 and isinstance(entry, dict):
+                    self._compare(entry)
+                elif number == 0 or entry is None or not still_there(entry):
                     break
-                if number == 0:
-                    self._compare(json.loads(line), settings)
                 whole += len(line)
                 self.done = number
-            file.truncate(whole)
-        return whole > 0
+        if self.done:
+            self._file.truncate(whole)
 
-    def _compare(self, before, now) -> None:
-        for name in now:
-            if before.get(name) != now[name]:
+    def _compare(self, before) -> None:
+        for name, now in self._settings.items():
+            if before.get(name) != now:
                 raise ValueError(
-                    f"the run to resume had another {name} ({before.get(name)}, now {now[name]}). Start anew without "
+                    f"the run to resume had another {name} ({before.get(name)}, now {now}). Start anew without "
                     "resuming, or give what it had."
                 )
+
+
+def _locked(path: Path):
+    """The file, opened for appending, and locked until it is closed or the process ends."""
+    while True:
+        path.parent.mkdir(exist_ok=True)
+        file = path.open("ab")
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except BlockingIOError:
+            file.close()
+            raise ValueError(f"another run is writing {path}. Wait for it, or give another output.") from None
+        file.close()  # another run removed it in between

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,8 +15,8 @@ if TYPE_CHECKING:
     from vis.predictions import Prediction
     from vis.surveys import Survey
 
-# Larger originals are read again for drawing rather than kept until then.
-_LARGEST_KEPT = 1_000_000  # pixels
+# So many pixels of the originals of a batch are kept until they are drawn on; larger ones are read again for that.
+_PIXELS_KEPT = 2_000_000
 
 
 class Outcome(NamedTuple):
@@ -52,26 +50,17 @@ class Sample(NamedTuple):
     label: int | None
 
 
-def reader(survey: Survey, layout) -> Callable[[list[str]], Sample]:
-    """Reads what is needed of a row's cells."""
+def reader(survey: Survey, layout: images.InputLayout, size: int) -> Callable[[list[str]], Sample]:
+    """Reads what is needed of a row's cells, for batches of `size` rows."""
     (column,) = survey.table.positions(survey.input_variable)
     label_columns = survey.table.positions(survey.label_variable) if survey.label_variable is not None else []
-
-    pictures = survey.pictures.resolve()
-
-    @functools.cache
-    def holds_images(folder: Path) -> bool:
-        folder = folder.resolve()
-        return folder == pictures or pictures in folder.parents
 
     def read(cells):
         label = datasets.labels([cells[position] for position in label_columns]) if label_columns else None
         path = datasets.image_path(survey.table.folder, cells[column])
-        if holds_images(path.parent):
-            raise FileExistsError(errno.EEXIST, "images to be explained are in the folder of its pictures", path)
         image = images.read_image(path)
         x = images.to_model_input(image, layout, survey.preprocess)
-        return Sample(image if image.width * image.height <= _LARGEST_KEPT else None, path, x, label)
+        return Sample(image if image.width * image.height * size <= _PIXELS_KEPT else None, path, x, label)
 
     return read
 
@@ -126,7 +115,10 @@ def question(survey: Survey, model) -> Callable:
         x = np.stack([sample.x for sample in samples])
         outcomes = [Outcome(row.number, label=row.value.label) for row in rows]
         if survey.predict or survey.label_variable is None:
-            outcomes = _predicted(outcomes, predict(x))
+            prediction = predict(x)
+            if not np.isfinite(prediction.scores).all():
+                raise NotFiniteError("the model's output is NaN or infinite")
+            outcomes = _predicted(outcomes, prediction)
         # What is explained of a regressor is what increases its output, as for label 1.
         labels = [each.predicted if each.label is None else each.label for each in outcomes]
         labels = np.array([1 if label is None else label for label in labels])

@@ -6,10 +6,11 @@ threads draw and write the pictures of those before. What is in memory are a few
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 
 # A batch holds so many numbers of the model's input, and at most so many images: 64 of 96 x 96 in colours, 11 of 224 x
 # 224. More is no faster, and takes the more memory the deeper the model. Where many copies of each image are computed
-# it holds fewer: no faster either, and the longer until something is done.
+# it holds fewer: no faster either, and the longer until something is done. For a model of any size the first images
+# tell how large they are.
 _NUMBERS_AT_ONCE = 1_800_000
 _ROWS_AT_ONCE = 64
 _ROWS_OF_COPIES_AT_ONCE = 8
+_ROWS_LOOKED_AT = 256
 
 # Batches at once: what one leaves of the processor between its operations the others take.
 _BATCHES_AT_ONCE = 3
@@ -80,8 +83,13 @@ class Survey(NamedTuple):
 
     @property
     def journal(self) -> Path:
-        """Where a run notes what it has done, until all is done."""
-        return Path(f"{self.output}.journal")
+        """Where a run notes what it has done."""
+        return self.pictures / "journal.jsonl"
+
+    @property
+    def page(self) -> Path:
+        """The gallery."""
+        return self.output.with_suffix(".html")
 
 
 def journal_of(survey: Survey, model: keras.Model, *, resume: bool = False) -> Journal:
@@ -96,15 +104,20 @@ def journal_of(survey: Survey, model: keras.Model, *, resume: bool = False) -> J
         The `Journal`.
 
     Raises:
-        ValueError: the model takes no images, or the run to resume was another one.
+        ValueError: the model takes no images, the run to resume was another one, or another one is going on.
 
     Example:
         >>> with journal_of(survey, model, resume=True) as journal:  # doctest: +SKIP
         ...     for outcomes in explain(survey, model, journal):
         ...         print(len(outcomes), "rows more")
     """
-    settings = {**survey.settings, "batch size": rows_at_once(images.input_layout(model), survey.copies)}
-    return Journal(survey.journal, settings, resume=resume)
+    settings = {**survey.settings, "batch size": rows_at_once(survey, images.input_layout(model))}
+
+    def pictures_are_there(entry) -> bool:
+        pictures = (Outcome(*fields).picture for fields in entry)
+        return all((survey.output.parent / picture).exists() for picture in pictures if picture)
+
+    return Journal(survey.journal, settings, resume=resume, still_there=pictures_are_there)
 
 
 def explain(survey: Survey, model: keras.Model, journal: Journal) -> Iterator[list[Outcome]]:
@@ -113,62 +126,119 @@ def explain(survey: Survey, model: keras.Model, journal: Journal) -> Iterator[li
     Args:
         survey: what is asked.
         model: of whom.
-        journal: from `journal_of`; removed when all is done.
+        journal: from `journal_of`.
 
     Yields:
         The outcomes, batch by batch, as soon as their pictures are written; first those of the journal.
 
     Raises:
         ValueError: the model does not run on these images, or a method refuses its options.
-        OSError: the disk is full, for example, or the pictures would be written among the images.
+        OSError: the disk is full, for example.
 
     Example:
         >>> explain(survey, model, journal)  # doctest: +SKIP
     """
-    yield from _noted(journal)
+    for entry in journal:
+        yield [Outcome(*fields) for fields in entry]
     layout = images.input_layout(model)
-    size = rows_at_once(layout, survey.copies)
+    size = rows_at_once(survey, layout)
     for outcomes in _explained(survey, model, layout, size, journal.done * size):
         journal.append(outcomes)
         yield outcomes
     _finish(survey, journal)
-    journal.remove()
 
 
-def cards(survey: Survey, outcomes: Iterable[Outcome]) -> Iterator[gallery.Card]:
+def outcomes(journal: Journal) -> Iterator[Outcome]:
+    """What came of every row that is done, in order.
+
+    Example:
+        >>> sum(outcome.error is not None for outcome in outcomes(journal))  # doctest: +SKIP
+    """
+    return (Outcome(*fields) for entry in journal for fields in entry)
+
+
+def cards(survey: Survey, journal: Journal) -> Iterator[gallery.Card]:
     """What a gallery shows of the rows that were explained.
 
     Args:
         survey: what was asked.
-        outcomes: what came of all rows, in order.
+        journal: of all rows.
 
     Yields:
         A card for each picture.
 
     Example:
-        >>> list(cards(survey, outcomes))  # doctest: +SKIP
+        >>> list(cards(survey, journal))  # doctest: +SKIP
     """
-    (column,) = survey.table.positions(survey.input_variable)
-    cells = (cell for frame in survey.table.rows() for cell in frame[column])
-    for cell, each in zip(cells, outcomes, strict=True):
+    for original, each in zip(_image_paths(survey), outcomes(journal), strict=True):
         if each.picture:
-            original = datasets.image_path(survey.table.folder, cell)
             yield gallery.Card(
                 each.row, original, survey.output.parent / each.picture, each.label, each.predicted, each.score
             )
 
 
-def rows_at_once(layout: images.InputLayout, copies: int = 1) -> int:
-    """How many images make a batch, if of each so many copies are computed.
+def rows_at_once(survey: Survey, layout: images.InputLayout) -> int:
+    """How many images make a batch.
 
     Example:
-        >>> [rows_at_once(images.InputLayout(size, size, 3, -1)) for size in (28, 96, 224, 1024)]
-        [64, 64, 11, 1]
-        >>> rows_at_once(images.InputLayout(96, 96, 3, -1), copies=25)
-        8
+        >>> rows_at_once(survey, images.InputLayout(224, 224, 3, -1))  # doctest: +SKIP
+        11
     """
-    numbers = (layout.height or 224) * (layout.width or 224) * layout.channels
-    return int(np.clip(_NUMBERS_AT_ONCE // numbers, 1, _ROWS_AT_ONCE if copies == 1 else _ROWS_OF_COPIES_AT_ONCE))
+    numbers = layout.channels * _pixels(survey, layout)
+    most = _ROWS_AT_ONCE if survey.copies == 1 else _ROWS_OF_COPIES_AT_ONCE
+    return int(np.clip(_NUMBERS_AT_ONCE // numbers, 1, most))
+
+
+def check_output(survey: Survey) -> None:
+    """Refuse to write what would destroy what is read: the data set or its images.
+
+    Args:
+        survey: what is asked.
+
+    Raises:
+        ValueError: the message says what would be overwritten.
+
+    Example:
+        >>> check_output(survey)  # doctest: +SKIP
+    """
+    for path in (survey.output, survey.errors, survey.page, survey.journal):
+        if path.exists() and path.samefile(survey.table.path):
+            raise ValueError(f"{path} would be written, which is the input itself. Give another name.")
+    pictures = Path(os.path.realpath(survey.pictures))
+
+    @functools.lru_cache(1024)
+    def holds_images(folder: Path) -> bool:
+        folder = Path(os.path.realpath(folder))
+        return folder == pictures or pictures in folder.parents
+
+    for path in _image_paths(survey):
+        if path is not None and holds_images(path.parent):
+            raise ValueError(
+                f"{survey.output} would put its pictures into {survey.pictures}, where images to be explained are "
+                f"({path}). Give another name."
+            )
+
+
+def _image_paths(survey: Survey) -> Iterator[Path | None]:
+    """Where the image of each row is; None for a cell that names none."""
+    (column,) = survey.table.positions(survey.input_variable)
+    for frame in survey.table.rows():
+        for cell in frame[column]:
+            yield datasets.image_path(survey.table.folder, cell) if cell.strip() else None
+
+
+def _pixels(survey: Survey, layout: images.InputLayout) -> int:
+    """How many pixels an image has that goes into the model: the largest of the first ones if it takes any size."""
+    if None not in (layout.height, layout.width):
+        return layout.height * layout.width
+    largest = 1
+    for path in itertools.islice(_image_paths(survey), _ROWS_LOOKED_AT):
+        try:
+            width, height = images.read_size(path) if path else (1, 1)
+        except ValueError:  # a bad row, of which its own reading tells
+            continue
+        largest = max(largest, (layout.height or height) * (layout.width or width))
+    return largest
 
 
 def _explained(survey: Survey, model, layout, size: int, start: int) -> Iterator[list[Outcome]]:
@@ -185,7 +255,7 @@ def _explained(survey: Survey, model, layout, size: int, start: int) -> Iterator
             return failed, [pool.submit(_draw, survey, part) for part in parts]
 
         try:
-            for rows in datasets.read(survey.table, reader(survey, layout), size, start=start):
+            for rows in datasets.read(survey.table, reader(survey, layout, size), size, start=start):
                 waiting.append(askers.submit(explained, rows))
                 if len(waiting) > _BATCHES_AT_ONCE:
                     yield _settled(*waiting.popleft().result())
@@ -218,19 +288,14 @@ def _draw(survey: Survey, explained: list[tuple[Outcome, Sample, np.ndarray]]) -
     return drawn
 
 
-def _noted(journal: Journal) -> Iterator[list[Outcome]]:
-    return ([Outcome(*fields) for fields in entry] for entry in journal)
-
-
 def _finish(survey: Survey, journal: Journal) -> None:
-    """Write the CSV files from the journal, row after row."""
-
-    def outcomes() -> Iterator[Outcome]:
-        return itertools.chain.from_iterable(_noted(journal))
-
-    survey.errors.unlink(missing_ok=True)
-    if any(outcome.error for outcome in outcomes()):
-        errors = ((each.row, each.error) for each in outcomes() if each.error)
+    """Write the CSV files from the journal, row after row; none stays that an earlier run left and this one has not."""
+    errors = ((each.row, each.error) for each in outcomes(journal) if each.error)
+    if any(each.error for each in outcomes(journal)):
         tables.write(survey.errors, ["row", "error"], errors)
-    if any(outcome.picture for outcome in outcomes()):
-        survey.table.write(survey.output, survey.column, (outcome.picture or "" for outcome in outcomes()))
+    else:
+        survey.errors.unlink(missing_ok=True)
+    if any(each.picture for each in outcomes(journal)):
+        survey.table.write(survey.output, survey.column, (each.picture or "" for each in outcomes(journal)))
+    else:
+        survey.output.unlink(missing_ok=True)

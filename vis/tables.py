@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,10 @@ import pandas as pd
 _VECTOR = re.compile(r"(.*)__(\d+)")
 _BYTES_LOOKED_AT = 2**16
 _ROWS_AT_ONCE = 4096
+
+
+class NoSuchColumnError(ValueError):
+    """A table has no column of a name."""
 
 
 class Table:
@@ -68,8 +73,10 @@ class Table:
         """The columns of a variable: one for `x` or `x:image`, several for the vector `x__0, x__1, ...`, in its order.
 
         Raises:
-            ValueError: there is none, there are several of one name, or a vector has gaps.
+            NoSuchColumnError: there is none.
+            ValueError: there are several of one name, or a vector has gaps.
         """
+        variable = variable.partition(":")[0].strip()
         names = [cell.partition(":")[0].strip() for cell in self.header]
         found = [position for position, name in enumerate(names) if name == variable]
         if len(found) > 1:
@@ -83,7 +90,7 @@ class Table:
                 f"{self.path} has one column, {self.header[0]!r}. Cells must be separated by commas: save it so."
             )
         if not vector:
-            raise ValueError(f"{self.path} has no column {variable!r}. It has {', '.join(self.header)}.")
+            raise NoSuchColumnError(f"{self.path} has no column {variable!r}. It has {', '.join(self.header)}.")
         if [number for number, _ in vector] != list(range(len(vector))):
             raise ValueError(
                 f"{self.path} has {len(vector)} columns of the vector {variable!r}, but they are not numbered "
@@ -111,17 +118,26 @@ class Table:
             path: where to; may be the table's own.
             name: the new column's header cell.
             cells: its cells, one a row.
+
+        Raises:
+            ValueError: there are more rows than cells, or fewer: the file has changed.
         """
         path, cells = Path(path), iter(cells)
         with replacing(path, self._encoding) as file:
             _write_rows(file, pd.DataFrame([[*self.header, name]]), self._line_end)
             for frame in self.rows():
-                frame[len(self.header)] = [next(cells) for _ in range(len(frame))]
+                column = list(itertools.islice(cells, len(frame)))
+                if len(column) < len(frame):
+                    raise ValueError(f"{self.path} has more rows than before: it has changed meanwhile. Start anew.")
+                frame[len(self.header)] = column
                 _write_rows(file, frame, self._line_end)
+            if next(cells, None) is not None:
+                raise ValueError(f"{self.path} has fewer rows than before: it has changed meanwhile. Start anew.")
 
     def _frames(self, size: int, header: bool = True) -> Iterator[pd.DataFrame]:
         try:
             options = {"header": None, "dtype": str, "na_filter": False, "encoding": "utf-8-sig"}
+            options["compression"] = None  # whatever the file is called
             with pd.read_csv(self.path, iterator=True, **options) as reader:
                 first = reader.get_chunk(1)
                 if header:
@@ -197,12 +213,16 @@ class replacing:  # noqa: N801 - it is used like a function
         return self._file
 
     def __exit__(self, kind, error, trace):
-        self._file.close()
-        if kind is None:
-            os.replace(self._temporary, self._path)
-        else:
-            self._temporary.unlink()
+        try:
+            self._file.close()
+            if kind is None:
+                os.replace(self._temporary, self._path)
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
 
 def _write_rows(file, frame: pd.DataFrame, line_end: str) -> None:
-    frame.to_csv(file, header=False, index=False, lineterminator=line_end)
+    # Python before 3.13 quotes a line break in a cell only where it is the file's own.
+    breaks = line_end == "\n" and any("\r" in cell for _, column in frame.items() for cell in column)
+    quoting = csv.QUOTE_ALL if breaks else csv.QUOTE_MINIMAL
+    frame.to_csv(file, header=False, index=False, lineterminator=line_end, quoting=quoting)

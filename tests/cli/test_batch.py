@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -142,8 +144,11 @@ def test_labels_may_be_left_out_of_account(model_path, folder):
     write(folder, "x:image", [f"images/{number}.png" for number in range(12)], "x.csv")
     assert run("gradcam-batch", "--model", model_path, "--input", "x.csv", "--output", "x_only.csv")[0] == 0
     arguments = ("--label-variable", "none", "--output", "none.csv")
-    assert "predicted class" in run("gradcam-batch", "--model", model_path, *arguments)[1]
-    assert contents(folder / "none") == contents(folder / "x_only")
+    assert "As asked: the predicted class is explained." in run("gradcam-batch", "--model", model_path, *arguments)[1]
+    pictures, expected = contents(folder / "none"), contents(folder / "x_only")
+    assert len(pictures) == 12 + 1
+    assert pictures.pop("journal.jsonl") != expected.pop("journal.jsonl")
+    assert pictures == expected
 
 
 def binary_model(path, activation="sigmoid"):
@@ -240,11 +245,26 @@ def test_errors_of_an_earlier_run_do_not_stay(model_path, folder):
 
 
 def test_all_rows_bad(model_path, folder):
+    assert run("gradcam-batch", "--model", model_path)[0] == 0
     write(folder, "x,y", ["none.png,1", "images/0.png,11"])
     line = refusal("gradcam-batch", "--model", model_path)
     assert "none of the 2 rows could be explained. Row 0: none.png does not exist" in line
     assert not Path("gradcam.csv").exists()
     assert len(lines("gradcam.csv.errors.csv")) == 3
+
+
+def test_a_regression_s_labels_are_referred_to_the_prediction(folder):
+    binary_model(folder / "b.keras", None)
+    write(folder, "x,y", ["images/0.png,0.05"] * 2)
+    assert "give --label-variable none. See " in refusal("gradcam-batch", "--model", "b.keras")
+
+
+def test_a_prediction_that_is_not_finite_is_a_bad_row(folder):
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    model.set_weights([np.eye(784, 3), np.array([0, np.inf, 0])])
+    model.save("inf.keras")
+    write(folder, "x,y", ["images/0.png,0"])
+    assert "the model's output is NaN or infinite" in refusal("saliency-batch", "--model", "inf.keras", "--html")
 
 
 # Bad arguments
@@ -259,10 +279,10 @@ def test_all_rows_bad(model_path, folder):
         (["--input-variable", "z"], ["--input-variable", "no column 'z'", "x:image, y:label"]),
         (["--input", "vector.csv"], ["--input-variable", "'x' is a vector of 2 columns"]),
         (["--label-variable", "z"], ["--label-variable", "no column 'z'"]),
-        (["--output", "out.txt"], ["--output", "does not end in .csv"]),
+        (["--output", "out.txt"], ["--output", "a name that ends in .csv"]),
         (["--output", "no/out.csv"], ["--output", "the folder no does not exist"]),
         (["--output", "output_result.csv"], ["--output", "is the input itself"]),
-        (["--output", "images.csv"], ["--output", "images to be explained are in the folder of its pictures"]),
+        (["--output", "images.csv"], ["--output", "into images, where images to be explained are (images/0.png)"]),
         (["--model", "none.keras"], ["--model", "none.keras does not exist"]),
         (["--preprocess", "torch"], ["--preprocess", "three channels"]),
         (["--layer", "conv66"], ["--layer", "conv66"]),
@@ -276,11 +296,69 @@ def test_refusals(model_path, folder, options, messages):
     (folder / "empty.csv").write_text("")
     (folder / "header.csv").write_text("x,y\n")
     (folder / "vector.csv").write_text("x__0,x__1,y\n1,2,0\n")
-    before = {name for name in contents(folder) if not name.startswith("gradcam.csv")}
+    before = set(contents(folder))
     line = refusal("gradcam-batch", "--model", model_path, *options)
     for message in messages:
         assert message in line
-    assert {name for name in contents(folder) if not name.endswith(".journal")} == before
+    assert set(contents(folder)) == before
+
+
+@pytest.mark.parametrize(
+    ("header", "message"), [("x,y,y", "2 columns named 'y'"), ("x,y__0,y__2", "not numbered y__0 to y__1")]
+)
+def test_labels_that_cannot_be_told_are_not_left_out(model_path, folder, header, message):
+    write(folder, header, ["images/0.png,0,1"])
+    line = refusal("saliency-batch", "--model", model_path)
+    assert "--label-variable" in line
+    assert message in line
+
+
+def test_a_column_that_is_there_already(model_path, folder):
+    write(folder, "x,y,saliency:map", ["images/0.png,0,"])
+    assert "has a column 'saliency' already" in refusal("saliency-batch", "--model", model_path)
+
+
+@pytest.mark.parametrize("source", ["s.csv.errors.csv", "s.html", "s/journal.jsonl"])
+def test_nothing_is_written_over_the_input(model_path, folder, source):
+    (folder / "s").mkdir()
+    write(folder, "x,y", [f"{folder}/images/0.png,0"], source)
+    before = contents(folder)
+    line = refusal("saliency-batch", "--model", model_path, "--input", source, "--output", "s.csv")
+    assert f"{source} would be written, which is the input itself" in line
+    assert contents(folder) == before
+
+
+def test_images_in_the_folder_of_the_pictures_are_found_before_any_is_written(model_path, folder):
+    (folder / "s" / "0000").mkdir(parents=True)
+    shutil.copy(folder / "images" / "3.png", folder / "s" / "0000" / "3.png")
+    write(folder, "x,y", ["images/0.png,0"] * 300 + ["s/0000/3.png,0"])
+    before = contents(folder)
+    assert "(s/0000/3.png)" in refusal("saliency-batch", "--model", model_path, "--output", "s.csv")
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("name", ["--input", "--output", "--model"])
+def test_names_that_are_too_long(model_path, folder, name):
+    line = refusal("saliency-batch", "--model", model_path, name, "a" * 300 + ".csv")
+    assert name in line
+    assert "File name too long" in line
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("raise RuntimeError('boom')", "cannot be imported: RuntimeError: boom"),
+        ("def f(:", "cannot be imported: SyntaxError"),
+        ("import sys; sys.exit('usage: train.py')", "cannot be imported: SystemExit: usage: train.py"),
+        ("Att = 3", "has 'Att', but it is 3"),
+    ],
+)
+def test_modules_that_cannot_be_used(model_path, folder, monkeypatch, code, message):
+    name = f"module_{abs(hash(code))}"
+    Path(f"{name}.py").write_text(code)
+    line = refusal("saliency-batch", "--model", model_path, "--custom-objects", f"{name}:Att")
+    assert "--custom-objects" in line
+    assert message in line
 
 
 def test_warnings_are_counted_not_repeated(folder):
@@ -338,7 +416,7 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_result(model_path, samples,
     (folder / "killed").mkdir()
     assert run(*whole)[0] == 1
 
-    journal = folder / "killed" / "s.csv.journal"
+    journal = folder / "killed" / "s" / "journal.jsonl"
     deadline = time.monotonic() + 60
     with start(*killed, folder=folder) as process:
         while not (journal.exists() and len(journal.read_bytes().splitlines()) >= 3):
@@ -360,7 +438,7 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_result(model_path, samples,
     assert code == 1
     assert "Row 300: " in err
     expected = contents(folder / "whole")
-    assert len(expected) == 319 + 2
+    assert len(expected) == 319 + 3
     assert contents(folder / "killed") == expected
     for path, at in written.items():
         if int(path.stem) < noted:
@@ -400,7 +478,7 @@ def half_a_run(model_path, folder, *options):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(surveys, "_finish", interrupted)
         assert run(*arguments)[0] == 130
-    journal = folder / "saliency.csv.journal"
+    journal = folder / "saliency" / "journal.jsonl"
     journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:2]))
     return arguments
 
@@ -419,18 +497,65 @@ def test_another_method_is_not_resumed(model_path, folder):
     assert "another method (saliency, now gradcam)" in line
 
 
-def test_a_finished_run_is_not_resumed_but_for_a_page_it_lacks(model_path, folder):
-    arguments = ("saliency-batch", "--model", model_path, "--resume")
-    assert run(*arguments)[0] == 0
+def test_a_finished_run_is_found_finished(model_path, folder):
+    write(folder, "x,y", ["images/0.png,0", "none.png,0", "images/1.png,0"])
+    arguments = ("saliency-batch", "--model", model_path, "--html", "--resume")
+    assert run(*arguments)[0] == 1
     before = contents(folder), Path("saliency/0000/0.png").stat().st_mtime_ns
-    code, out, _ = run(*arguments)
-    assert code == 0
-    assert out == "saliency.csv is complete: there is nothing to resume. Without --resume it is made anew.\n"
+    again = run(*arguments)
+    assert again[0] == 1
+    assert "2 of 3 rows explained" in again[1]
+    assert "Row 1: none.png does not exist" in again[2]
     assert (contents(folder), Path("saliency/0000/0.png").stat().st_mtime_ns) == before
-    assert "Open saliency.html" in run(*arguments, "--html")[1]
-    assert "nothing to resume" in run(*arguments, "--html")[1]
-    write(folder, "x:image,y:label", ["images/0.png,0"])
-    assert "1 of 1 rows explained" in run(*arguments)[1]
+    assert "another --html (True, now False)" in refusal(*arguments[:3], "--resume")
+    write(folder, "x,y", ["images/4.png,4", "none.png,0", "images/5.png,5"])
+    assert "another --input" in refusal(*arguments)
+
+
+def test_a_page_that_was_interrupted_is_written_without_computing_anything_again(model_path, folder, monkeypatch):
+    from vis import gallery
+
+    arguments = ("saliency-batch", "--model", model_path, "--html")
+    with monkeypatch.context() as patch:
+
+        def interrupted(*arguments, **options):
+            raise KeyboardInterrupt
+
+        patch.setattr(gallery, "write", interrupted)
+        code, _, err = run(*arguments)
+    assert code == 130
+    assert "Interrupted after 12 of 12 rows. Go on with --resume." in err
+    before = Path("saliency/0000/0.png").stat().st_mtime_ns
+    assert "Open saliency.html" in run(*arguments, "--resume")[1]
+    assert Path("saliency/0000/0.png").stat().st_mtime_ns == before
+
+
+def test_pictures_that_are_gone_are_made_again(model_path, folder):
+    arguments = half_a_run(model_path, folder)
+    assert run(*arguments, "--resume")[0] == 0
+    before = contents(folder)
+    Path("saliency/0000/70.png").unlink()
+    first, second = (Path(f"saliency/0000/{row}.png").stat().st_mtime_ns for row in (0, 99))
+    assert run(*arguments, "--resume")[0] == 0
+    assert contents(folder) == before
+    assert Path("saliency/0000/0.png").stat().st_mtime_ns == first
+    assert Path("saliency/0000/99.png").stat().st_mtime_ns > second
+
+
+def test_two_runs_do_not_write_one_output(model_path, folder):
+    arguments = half_a_run(model_path, folder)
+    with (folder / "saliency" / "journal.jsonl").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for options in ([], ["--resume"]):
+            assert "another run is writing saliency/journal.jsonl" in refusal(*arguments, *options)
+    assert run(*arguments, "--resume")[0] == 0
+
+
+def test_a_mistake_leaves_the_journal_of_the_run_before(model_path, folder):
+    arguments = half_a_run(model_path, folder)
+    before = contents(folder)
+    assert "conv66" in refusal("gradcam-batch", *arguments[1:], "--output", "saliency.csv", "--layer", "conv66")
+    assert contents(folder) == before
 
 
 def test_a_changed_input_is_not_resumed(model_path, folder):

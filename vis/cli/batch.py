@@ -16,6 +16,7 @@ from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, Prepro
 if TYPE_CHECKING:
     import keras
 
+    from vis.journal import Journal
     from vis.surveys import Outcome, Survey
 
 _COLUMNS = {"saliency-batch": "saliency", "smoothgrad-batch": "SmoothGrad", "gradcam-batch": "gradcam"}
@@ -51,34 +52,29 @@ def every_row(
     unsafe: UnsafeOption = False,
 ) -> None:
     """For every row of a CSV file: the CSV file again, with the paths of the pictures in a column more."""
-    from vis.surveys import Survey
+    from vis import images, models, surveys
     from vis.tables import Table
 
+    column = _COLUMNS[name]
     with option("--input"):
         table = Table(input)
         count = table.count()
         if not count:
             raise ValueError(f"{input} has a header but no rows.")
+        if column in (cell.partition(":")[0].strip() for cell in table.header):
+            raise ValueError(f"{input} has a column {column!r} already. Rename it, or take it out.")
     with option("--input-variable"):
         columns = table.positions(input_variable)
         if len(columns) > 1:
             raise ValueError(f"{input_variable!r} is a vector of {len(columns)} columns in {input}, not images.")
     with option("--label-variable"):
         labels = _label_variable(table, label_variable)
-    _check_output(output, input)
-    network = methods.load(model, custom_objects, unsafe)
     with option("--model"):
-        from vis import images
-
-        layout = images.input_layout(network)
-    with option("--preprocess"):
-        images.check_preprocess(preprocess.value, layout)
-    if labels is None:
-        typer.echo(f"{input} has no labels to explain: the predicted class is explained.")
-    survey = Survey(
+        models.check_file(model)
+    survey = surveys.Survey(
         table=table,
         output=output,
-        column=_COLUMNS[name],
+        column=column,
         input_variable=input_variable,
         label_variable=labels,
         preprocess=preprocess.value,
@@ -95,9 +91,21 @@ def every_row(
             "--label-variable": labels,
             "--preprocess": preprocess.value,
             "--html": html,
+            "--custom-objects": sorted(custom_objects),
             **{f"--{key.replace('_', '-')}": value for key, value in settings.items()},
         },
     )
+    with option("--output"):
+        images.check_output(output, (".csv",))
+        surveys.check_output(survey)
+    network = methods.load(model, custom_objects, unsafe)
+    with option("--model"):
+        layout = images.input_layout(network)
+    with option("--preprocess"):
+        images.check_preprocess(preprocess.value, layout)
+    if labels is None:
+        asked = "As asked" if label_variable is not None else f"{input} has no labels to explain"
+        typer.echo(f"{asked}: the predicted class is explained.")
     _run(survey, network, count, resume, html)
 
 
@@ -111,27 +119,17 @@ for _name, _short_help, _method in (
 
 def _label_variable(table, given: str | None) -> str | None:
     """The variable of the labels, or None; only the default may be missing."""
+    from vis.tables import NoSuchColumnError
+
     if given is not None and given.strip().lower() in ("", "none"):
         return None
     try:
         table.positions(given or "y")
-    except ValueError:
+    except NoSuchColumnError:
         if given is not None:
             raise
         return None
     return given or "y"
-
-
-def _check_output(output: Path, source: Path) -> None:
-    with option("--output"):
-        if output.suffix.lower() != ".csv":
-            raise ValueError(f"{output} does not end in .csv. Give the name of a CSV file.")
-        if output.is_dir():
-            raise ValueError(f"{output} is a folder. Give the name of a CSV file.")
-        if not output.parent.is_dir():
-            raise ValueError(f"the folder {output.parent} does not exist. Make it first, or give another.")
-        if output.exists() and output.samefile(source):
-            raise ValueError(f"{output} is the input itself. Give another name.")
 
 
 def _fingerprint(path: Path) -> list:
@@ -145,39 +143,35 @@ def _run(survey: Survey, network: keras.Model, count: int, resume: bool, html: b
 
     begin = time.monotonic()
     if resume and not survey.journal.exists():
-        if _is_complete(survey, count, html):
-            typer.echo(f"{survey.output} is complete: there is nothing to resume. Without --resume it is made anew.")
-            return
         typer.echo(f"There is no run of {survey.output} to resume: starting from the first row.")
     failed: list[Outcome] = []
-    outcomes: list[Outcome] = []
     done = 0
     try:
-        with option("--resume"):
+        with option("--resume" if resume else "--output"):
             journal = surveys.journal_of(survey, network, resume=resume)
-        with journal, gathered_messages(_OPTIONS), _progress(survey.column, count) as bar:
+        with journal:
             resumed = journal.done
-            for number, some in enumerate(surveys.explain(survey, network, journal)):
-                if number < resumed:
-                    bar.initial += len(some)
-                bar.update(len(some))
-                failed += [outcome for outcome in some if outcome.error]
-                done += sum(outcome.picture is not None for outcome in some)
-                if html:
-                    outcomes += some
-        if not done:
-            first = failed[0]
-            refuse(
-                "--input",
-                f"none of the {count} rows could be explained. Row {first.row}: {first.error.rstrip('.')}. "
-                f"See {survey.errors}",
-            )
-        if html:
-            _write_gallery(survey, outcomes)
+            with gathered_messages(_OPTIONS), _progress(survey.column, count) as bar:
+                for number, some in enumerate(surveys.explain(survey, network, journal)):
+                    if number < resumed:
+                        bar.initial += len(some)
+                    bar.update(len(some))
+                    failed += [outcome for outcome in some if outcome.error]
+                    done += sum(outcome.picture is not None for outcome in some)
+            if not done:
+                first = failed[0]
+                advice = " To explain the predicted class, give --label-variable none." * ("label" in first.error)
+                refuse(
+                    "--input",
+                    f"none of the {count} rows could be explained. Row {first.row}: {first.error.rstrip('.')}.{advice} "
+                    f"See {survey.errors}",
+                )
+            if html:
+                _write_gallery(survey, journal, done, len(failed))
     except OSError as error:
         refuse("--output", f"{survey.output} cannot be written: {error.strerror or error}.")
     except KeyboardInterrupt:
-        if survey.journal.exists():
+        if done or failed:
             typer.echo(f"Interrupted after {done + len(failed):,} of {count:,} rows. Go on with --resume.", err=True)
         raise
 
@@ -193,38 +187,26 @@ def _run(survey: Survey, network: keras.Model, count: int, resume: bool, html: b
         raise typer.Exit(1)
 
 
-def _is_complete(survey: Survey, count: int, html: bool) -> bool:
-    """Whether a run that left no journal wrote all that is asked for."""
-    from vis.tables import Table
-
-    if not survey.output.exists() or (html and not survey.output.with_suffix(".html").exists()):
-        return False
-    try:
-        written = Table(survey.output)
-        return written.header == [*survey.table.header, survey.column] and written.count() == count
-    except ValueError:  # not even a table
-        return False
-
-
-def _write_gallery(survey: Survey, outcomes: list[Outcome]) -> None:
+def _write_gallery(survey: Survey, journal: Journal, done: int, failed: int) -> None:
     from vis import gallery, surveys
 
-    path = survey.output.with_suffix(".html")
     explained = "true label" if survey.label_variable is not None else "predicted class"
-    failed = sum(outcome.error is not None for outcome in outcomes)
     rows = "1 row" if failed == 1 else f"{failed:,} rows"
-    pages = gallery.write(
-        path,
-        surveys.cards(survey, outcomes),
+    finished = gallery.write(
+        survey.page,
+        surveys.cards(survey, journal),
         title=survey.output.name,
         explained=f"Each map ({survey.column}) explains the score of the {explained}."
         + (f" {rows} could not be explained: see {survey.errors.name}." if failed else ""),
-        probabilities=any(outcome.probability for outcome in outcomes),
+        probabilities=any(outcome.probability for outcome in surveys.outcomes(journal)),
     )
-    with _progress("gallery", sum(outcome.picture is not None for outcome in outcomes)) as bar:
-        for finished in pages:
-            bar.update(finished)
-    typer.echo(f"Open {path}")
+    try:
+        with _progress("gallery", done) as bar:
+            for some in finished:
+                bar.update(some)
+    except OSError as error:
+        refuse("--html", f"{survey.page} cannot be written: {error.strerror or error}. Go on with --resume.")
+    typer.echo(f"Open {survey.page}")
 
 
 def _progress(name: str, count: int):

@@ -63,6 +63,9 @@ def option(name: str) -> Iterator[None]:
     """Lay a mistake found inside at the door of an option."""
     try:
         yield
+    except OSError as error:  # a name that is too long, for example
+        reason = f"{error.filename} {error.strerror}" if error.filename else error
+        raise typer.BadParameter(f"{reason}.", param_hint=name) from error
     except ValueError as error:
         message = _in_options(str(error), {name.removeprefix("--").replace("-", "_"): name})
         if message.startswith(name):

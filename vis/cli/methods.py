@@ -79,7 +79,7 @@ def smoothgrad(
     aggregate: Annotated[Aggregate, typer.Option(help="Mean of the squared gradients, mean, or variance.")] = (
         Aggregate.square
     ),
-    seed: Annotated[int, typer.Option(help="Of the noise: the same seed gives the same picture.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise: the same seed gives the same picture.")] = 0,
     grad_modifier: GradModifierOption = "absolute",
     backprop_modifier: BackpropModifierOption = "none",
     logits: LogitsOption = True,
@@ -202,13 +202,16 @@ def _custom_object(text: str) -> tuple[str, Any]:
     import_tensorflow()
     sys.path.insert(0, "")
     try:
-        return name, getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        refuse("--custom-objects", f"the module {module!r} cannot be imported: {error}.")
-    except AttributeError:
-        refuse("--custom-objects", f"the module {module!r} has no {name!r}.")
+        imported = importlib.import_module(module)
+    except (Exception, SystemExit) as error:  # a module runs any code
+        refuse("--custom-objects", f"the module {module!r} cannot be imported: {type(error).__name__}: {error}.")
     finally:
         sys.path.remove("")
+    found = getattr(imported, name, None)
+    if not callable(found):
+        what = f"no {name!r}" if found is None else f"{name!r}, but it is {found!r}, neither a class nor a function"
+        refuse("--custom-objects", f"{module!r} has {what}.")
+    return name, found
 
 
 def _check_colormap(colormap: str) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from vis.models import load_model
+from vis.predictions import predictor
 from vis.visualization import smoothgrad, visualize_cam, visualize_saliency
 
 
@@ -156,8 +158,6 @@ def test_gradients_pass_through_a_saved_model(model, exported):
 
 
 def test_a_saved_model_of_tensorflow_s_own(model, tmp_path):
-    import tensorflow as tf
-
     tf.saved_model.save(model, str(tmp_path / "saved"))
     x = np.ones((1, 6, 6, 1), np.float32)
     np.testing.assert_allclose(load_model(tmp_path / "saved")(x), model(x), rtol=1e-6)
@@ -166,6 +166,27 @@ def test_a_saved_model_of_tensorflow_s_own(model, tmp_path):
 def test_a_saved_model_has_no_feature_maps(exported):
     with pytest.raises(ValueError, match="feature map"):
         visualize_cam(load_model(exported), None, 1, np.ones((6, 6, 1)))
+
+
+@pytest.mark.parametrize(
+    ("end", "probabilities"),
+    [
+        (lambda: [keras.layers.Dense(1, "sigmoid")], True),
+        (lambda: [keras.layers.Dense(1), keras.layers.Activation("sigmoid"), keras.layers.Reshape((1,))], True),
+        (lambda: [keras.layers.Dense(2, "softmax"), keras.layers.Flatten()], True),
+        (lambda: [keras.layers.Dense(1)], False),
+        (lambda: [keras.layers.Dense(1, "sigmoid"), keras.layers.Rescaling(2.0)], False),
+    ],
+)
+@pytest.mark.parametrize("export", [lambda m, path: m.export(path, verbose=False), tf.saved_model.save])
+def test_a_saved_model_tells_whether_it_ends_in_a_probability(tmp_path, end, probabilities, export):
+    model = keras.Sequential([keras.Input((3,)), *end()])
+    export(model, str(tmp_path / "saved"))
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    expected, found = predictor(model)(x), predictor(load_model(tmp_path / "saved"))(x)
+    assert found.probabilities == expected.probabilities == probabilities
+    np.testing.assert_array_equal(found.classes, expected.classes)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
 
 
 def test_a_saved_model_cut_short(exported):
@@ -183,16 +204,12 @@ def test_a_saved_model_without_its_weights(exported):
 
 
 def test_a_saved_model_that_answers_no_call(tmp_path):
-    import tensorflow as tf
-
     tf.saved_model.save(tf.Module(), str(tmp_path / "saved"))
     with pytest.raises(ValueError, match=r"saved could not be loaded: .*'serving_default' is wanted"):
         load_model(tmp_path / "saved")
 
 
 def test_a_saved_model_that_reads_files_is_not_loaded(tmp_path):
-    import tensorflow as tf
-
     class Reader(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float32)])
         def serve(self, x):
@@ -205,3 +222,32 @@ def test_a_saved_model_that_reads_files_is_not_loaded(tmp_path):
     with pytest.raises(ValueError, match=r"operations that touch files or run Python \(ReadFile\).*unsafe=True"):
         load_model(tmp_path / "saved")
     assert load_model(tmp_path / "saved", unsafe=True)(np.ones((1, 1), np.float32)).numpy() == 5
+
+
+def write_records(path, x):
+    data = tf.data.Dataset.from_tensors(tf.constant("other text"))._variant_tensor
+    tf.raw_ops.DatasetToTFRecord(input_dataset=data, filename=path, compression_type="")
+    return x
+
+
+def write_a_checkpoint(path, x):
+    tf.raw_ops.SaveV2(prefix=path, tensor_names=["a"], shape_and_slices=[""], tensors=[x])
+    return x
+
+
+def write_in_a_branch(path, x):
+    return tf.cond(tf.reduce_sum(x) > 0, lambda: write_a_checkpoint(path, x), lambda: x)
+
+
+@pytest.mark.parametrize("harm", [write_records, write_a_checkpoint, write_in_a_branch])
+def test_a_saved_model_that_writes_files_is_not_loaded(tmp_path, harm):
+    class Writer(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float32)])
+        def serve(self, x):
+            return {"y": harm(str(tmp_path / "victim"), x)}
+
+    module = Writer()
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": module.serve})
+    with pytest.raises(ValueError, match=r"operations that touch files or run Python \(.*unsafe=True"):
+        load_model(tmp_path / "saved")
+    assert not list(tmp_path.glob("victim*"))

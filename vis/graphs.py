@@ -9,6 +9,7 @@ import tensorflow as tf
 # What makes probabilities of logits.
 PROBABILITIES = ("Softmax", "Sigmoid")
 
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _SHAPES = ("Shape", "ShapeN", "Size", "Rank")
 
 # In the names of operations that a backprop rule was applied to.
@@ -51,6 +52,24 @@ def before_probability(output, target, kinds=PROBABILITIES):
     for op in reversed(carriers[found[0] :]):
         value = _CARRIERS[op.type](op, value)
     return value
+
+
+def calls_a_probability(tensor) -> bool:
+    """Whether a tensor is what a function returns, such as a SavedModel's, that ends in a softmax or sigmoid."""
+    while tensor.op.type in _CARRIERS:
+        tensor = tensor.op.inputs[0]
+    if tensor.op.type not in _CALLS:
+        return False
+    functions = {each.signature.name: each for each in tensor.graph.as_graph_def().library.function}
+    name, output = tensor.op.get_attr("f").name, tensor.value_index
+    while True:
+        nodes = {node.name: node for node in functions[name].node_def}
+        source = functions[name].ret[functions[name].signature.output_arg[output].name]
+        while (node := nodes.get(source.partition(":")[0])) is not None and node.op in _CARRIERS:
+            source = node.input[0]
+        if node is None or node.op not in _CALLS:
+            return node is not None and node.op in PROBABILITIES
+        name, output = node.attr["f"].func.name, int(source.rpartition(":")[2])
 
 
 def behind(tensor, past=None) -> set:

@@ -168,7 +168,7 @@ class Run:
 
     def ends_in_probability(self, address=None) -> bool:
         """Whether the tensor at an address is the output of a softmax or a sigmoid that ends the model."""
-        return self.logits(address) is not self(address)
+        return self.logits(address) is not self(address) or graphs.calls_a_probability(self(address))
 
     def data_format(self, address=INPUT) -> str:
         """`'channels_first'` or `'channels_last'`: that of a layer, or of the nearest one that has any.

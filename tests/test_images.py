@@ -129,6 +129,21 @@ def test_layout_is_read_off_the_model(model, expected):
     assert images.input_layout(model) == expected
 
 
+@pytest.mark.parametrize(
+    ("shape", "data_format", "expected"),
+    [
+        ((16, 12, 3), "channels_first", InputLayout(16, 12, 3, -1)),
+        ((3, 16, 12), "channels_last", InputLayout(16, 12, 3, 0)),
+        ((3, 16, 3), "channels_first", InputLayout(16, 3, 3, 0)),
+        ((3, 16, 3), "channels_last", InputLayout(3, 16, 3, -1)),
+    ],
+)
+def test_channels_are_where_one_or_three_are(shape, data_format, expected):
+    """Whatever the layers behind a permutation take."""
+    layers = [keras.layers.Permute((1, 2, 3)), keras.layers.GlobalAveragePooling2D(data_format=data_format)]
+    assert images.input_layout(keras.Sequential([keras.Input(shape), *layers])) == expected
+
+
 def test_layout_of_a_subclassed_model():
     class Classifier(keras.Model):
         def __init__(self):

@@ -100,10 +100,27 @@ def test_weights_only(model, tmp_path):
         load_model(path)
 
 
-def test_another_extension(model, tmp_path):
-    path = save(model, tmp_path / "m.keras").rename(tmp_path / "m.model")
-    with pytest.raises(ValueError, match=r"m\.model.*Rename it to end in \.keras"):
+@pytest.mark.parametrize("name", ["m.model", "M.KERAS"])
+def test_another_extension(model, tmp_path, name):
+    path = save(model, tmp_path / "m.keras").rename(tmp_path / name)
+    with pytest.raises(ValueError, match=rf"{name}.*Rename it to end in \.keras"):
         load_model(path)
+
+
+def test_a_file_with_flipped_bits(model, tmp_path):
+    path = save(model, tmp_path / "m.keras")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"model.weights.h5") + 2000
+    content[at : at + 50] = bytes(byte ^ 255 for byte in content[at : at + 50])
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"m\.keras could not be loaded: it is cut short or damaged"):
+        load_model(path)
+
+
+def test_custom_objects_by_name(model, tmp_path):
+    path = save(model, tmp_path / "m.keras")
+    with pytest.raises(TypeError, match="Give a dict"):
+        load_model(path, custom_objects=[Doubling])
 
 
 @pytest.mark.parametrize("name", ["m.keras", "m.h5"])
@@ -197,9 +214,15 @@ def test_a_saved_model_cut_short(exported):
 
 
 def test_a_saved_model_without_its_weights(exported):
+    with pytest.raises(ValueError, match=r"saved_model\.pb is a part of a SavedModel. Give its folder, "):
+        load_model(exported / "saved_model.pb")
+    (variables,) = (exported / "variables").glob("*.data-*")
+    variables.write_bytes(variables.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"exported could not be loaded: it is cut short or damaged"):
+        load_model(exported)
     for path in (exported / "variables").iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match=r"exported could not be loaded: "):
+    with pytest.raises(ValueError, match=r"exported could not be loaded: it is cut short or damaged"):
         load_model(exported)
 
 

@@ -131,8 +131,8 @@ def input_layout(model: keras.Model) -> InputLayout:
     """Read off a model what image it takes.
 
     Args:
-        model: a model with one input of shape (height, width), (height, width, channels) or, where its layers are
-            `channels_first`, (channels, height, width). Each may be None.
+        model: a model with one input of shape (height, width), (height, width, channels) or (channels, height, width);
+            where both ends could be the channels, its layers' `data_format` tells. Each may be None.
 
     Returns:
         The `InputLayout`.
@@ -153,7 +153,8 @@ def input_layout(model: keras.Model) -> InputLayout:
             f"model takes an input of shape {shape}, which is not an image. Use vis.visualization in Python."
         )
 
-    channel_axis = 0 if _is_channels_first(model) else -1
+    first, last = (shape[axis] in (1, 3) for axis in (0, -1))
+    channel_axis = (0 if first else -1) if first != last else 0 if _is_channels_first(model) else -1
     # A model that takes any number of channels is given colours.
     channels = 3 if shape[channel_axis] is None else shape[channel_axis]
     if channels not in (1, 3):

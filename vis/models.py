@@ -45,6 +45,7 @@ def load_model(
     Raises:
         ValueError: there is no such file, it is cut short, it is not a model, or it needs a custom object that is not
             given. The message names the file.
+        TypeError: `custom_objects` is not a mapping.
 
     Example:
         >>> import keras, tempfile, vis
@@ -56,6 +57,8 @@ def load_model(
     """
     path = Path(path)
     check_file(path)
+    if custom_objects is not None and not isinstance(custom_objects, Mapping):
+        raise TypeError(f"custom_objects is {custom_objects!r}. Give a dict: the name in the file, and the object.")
 
     import keras
 
@@ -93,9 +96,11 @@ def check_file(path: Path) -> None:
         expected = (".keras",)
     elif start == _HDF5_SIGNATURE:
         expected = (".h5", ".hdf5")
+    elif path.name == "saved_model.pb":
+        raise ValueError(f"{path} is a part of a SavedModel. Give its folder, {path.parent}.")
     else:
         raise ValueError(f"{path} is not a Keras model. Give a file that model.save('model.keras') wrote.")
-    if path.suffix.lower() not in expected:
+    if path.suffix not in expected:
         # Keras goes by the name and would read the file as the wrong format.
         raise ValueError(
             f"{path} holds a {expected[0]} model under another extension. Rename it to end in {expected[0]}."
@@ -119,8 +124,8 @@ def _cause(error: Exception) -> str:
         )
     if isinstance(error, UnusableError):
         return message
-    if "truncated file" in message:
-        return "it is cut short. Copy or save it again."
+    if re.search("truncated file|Read less bytes|TensorSliceReader|Bad CRC|Unable to (synchronously )?open", message):
+        return "it is cut short or damaged. Copy or save it again."
     if "No model config" in message or "config.json" in message:
         return "it has no model in it, perhaps weights only. Save the whole model with model.save('model.keras')."
     first_line = next(iter(message.splitlines()), "")

@@ -59,7 +59,8 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], Prediction]:
         noted["probabilities"] = run.ends_in_probability(None)
         scores = tf.cast(run(None), tf.float32)
         # One number a class; the mean over positions where there are any.
-        return tf.reduce_mean(tf.reshape(scores, [tf.shape(scores)[0], -1, scores.shape[-1]]), axis=1)
+        width = scores.shape[-1] if scores.shape.rank > 1 else 1
+        return tf.reduce_mean(tf.reshape(scores, [tf.shape(scores)[0], -1, width]), axis=1)
 
     def predict(x: np.ndarray) -> Prediction:
         with warnings.catch_warnings():
@@ -91,11 +92,9 @@ def output_width(model: keras.Model, sample: np.ndarray) -> int:
         >>> output_width(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]), np.zeros(2))
         3
     """
-    outputs = getattr(model, "outputs", None)
-    if not outputs or outputs[0].shape[-1] is None:
+    outputs = getattr(model, "outputs", None) or []
+    if len(outputs) != 1 or outputs[0].shape[-1] is None:
         return predictor(model)(sample[None]).width
-    if len(outputs) > 1:
-        raise ValueError(f"the model has {len(outputs)} outputs to choose from. Use vis.visualization in Python.")
     return outputs[0].shape[-1]
 
 

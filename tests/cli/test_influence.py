@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import keras
 import numpy as np
 import pandas as pd
@@ -206,6 +207,87 @@ def test_bad_options_are_refused_in_a_line(folder, tmp_path, change, words):
     assert not (tmp_path / "a.csv").exists()
 
 
+def refused_at_once(*arguments):
+    """The one line in which a command refuses, before any row is read, of which a progress bar would tell."""
+    code, out, err = run(*arguments)
+    assert code == 2
+    assert out == ""
+    (line,) = err.splitlines()
+    return line
+
+
+def test_a_savedmodel_is_refused_at_once(folder, tmp_path):
+    keras.saving.load_model(folder / "plain.keras").export(tmp_path / "saved", verbose=False)
+    line = refused_at_once("influence", *files(folder, tmp_path / "a.csv", tmp_path / "saved"))
+    assert line == (
+        f"Error: Invalid value for --model: {tmp_path / 'saved'} is a SavedModel folder, which cannot be trained. Give "
+        "the .keras or .h5 file of the model, compiled with its loss."
+    )
+
+
+@pytest.mark.parametrize("command", ["influence", "influence-tabular"])
+def test_a_model_that_tells_of_no_loss_is_refused_at_once(command, folder, table_folder, tmp_path):
+    inputs = keras.Input((28, 28, 1) if command == "influence" else (4,))
+    outputs = layers.Dense(10, "tanh", name="end")(layers.Flatten()(inputs))
+    keras.Model(inputs, outputs).save(tmp_path / "tanh.keras")
+    data = folder if command == "influence" else table_folder
+    line = refused_at_once(command, *files(data, tmp_path / "a.csv", tmp_path / "tanh.keras"))
+    assert line == (
+        f"Error: Invalid value for --model: {tmp_path / 'tanh.keras'} tells of no loss to go by: the model is not "
+        "compiled, and its last layer (end) tells of none. Compile it with a loss of Keras and save it again as .keras."
+    )
+
+
+def test_a_model_of_another_loss_than_keras_has_is_refused_at_once(folder, tmp_path):
+    model = keras.Sequential([keras.Input((28, 28, 1)), layers.Flatten(), layers.Dense(10)])
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "own.h5")
+    with h5py.File(tmp_path / "own.h5", "a") as file:
+        file.attrs["training_config"] = file.attrs["training_config"].replace('"mse"', '"own_loss"')
+    line = refused_at_once("influence", *files(folder, tmp_path / "a.csv", tmp_path / "own.h5"))
+    assert line.startswith("Error: Invalid value for --model: ")
+    assert "own.h5 tells of no loss to go by: loss is 'own_loss', which is no loss of Keras. Compile it with " in line
+
+
+def test_a_model_of_several_outputs_is_refused_at_once(folder, tmp_path):
+    inputs = keras.Input((28, 28, 1))
+    flat = layers.Flatten()(inputs)
+    keras.Model(inputs, [layers.Dense(10, "softmax")(flat), layers.Dense(1)(flat)]).save(tmp_path / "two.keras")
+    line = refused_at_once("influence", *files(folder, tmp_path / "a.csv", tmp_path / "two.keras"))
+    assert line.startswith("Error: --model has 2 outputs; influence needs one. ")
+
+
+@pytest.mark.parametrize("command", ["influence", "influence-tabular"])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--optimizer", "foo"), "Error: --optimizer is 'foo', which is no optimizer of Keras. Choose one of SGD"),
+        (("--optimizer", "ftrl"), "Error: --optimizer is Ftrl, whose update rule is not known here. Choose one of "),
+        (("--learning-rate", "0"), "Error: Invalid value for --learning-rate: 0.0 is not a finite number above 0."),
+        (("--learning-rate", "inf"), "Error: Invalid value for --learning-rate: inf is not a finite number above 0."),
+    ],
+)
+def test_what_no_training_could_go_by_is_refused_at_once(command, options, words, folder, table_folder, tmp_path):
+    data = files(folder, "a.csv") if command == "influence" else files(table_folder, "a.csv", "model.keras")
+    assert refused_at_once(command, *data, *options).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("shape", "better"),
+    [
+        ((4,), "vis influence-tabular"),
+        ((3, 8, 8, 1), "vis.influence in Python"),
+        ((8, 8, 5), "vis.influence in Python"),
+    ],
+)
+def test_a_model_of_something_else_is_referred_to_what_takes_it(shape, better, folder, tmp_path):
+    keras.Sequential([keras.Input(shape), layers.Flatten(), layers.Dense(10, "softmax")]).save(tmp_path / "other.keras")
+    line = refused_at_once("influence", *files(folder, tmp_path / "a.csv", tmp_path / "other.keras"))
+    assert line.startswith("Error: --model takes ")
+    assert str(shape) in line
+    assert line.endswith(f" Use {better}.")
+
+
 def test_warnings_name_options(table_folder, tmp_path):
     arguments = list(files(table_folder, tmp_path / "a.csv", "model.keras"))
     arguments[5] = arguments[3]
@@ -247,6 +329,7 @@ def test_without_a_row_that_can_be_used_it_refuses(folder, tmp_path):
     assert "none of the 40 rows" in err.splitlines()[-1]
     assert "but the model has the classes 0 to 9" in err.splitlines()[-1]
     assert err.count("has the classes") == 1, "every row is listed"
+    assert not err.splitlines()[-1].endswith("..")
 
 
 def test_a_table_of_images_is_referred_to_the_other_command(folder, tmp_path):

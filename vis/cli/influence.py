@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
+    from vis.images import InputLayout
     from vis.tables import Table
 
 _ERRORS_SHOWN = 20
@@ -102,12 +105,13 @@ def influence(
     from vis import images, ranked_page
 
     tables = _tables(input_train, input_val, output, input_variable, label_variable)
+    _check_rate(learning_rate)
     for name, table in zip(("--input-train", "--input-val"), tables, strict=True):
         if len(table.positions(input_variable)) > 1:
             refuse(name, f"{input_variable!r} is a vector in {table.path}, not images. Use vis influence-tabular.")
-    network = methods.load(model, custom_objects, unsafe)
+    network = _trainable(model, custom_objects, unsafe)
     with option("--model"):
-        layout = images.input_layout(network)
+        layout = _layout(network)
         if None in (layout.height, layout.width):
             raise ValueError("the model takes images of any size; for training they must be of one. Give it a size.")
     with option("--preprocess"):
@@ -119,7 +123,8 @@ def influence(
         image = images.read_image(datasets.image_path(table.folder, cells[0]))
         return images.to_model_input(image, layout, preprocess.value)
 
-    check = label_check(network, model)
+    _check_optimizer(optimizer)
+    check = _label_check(network, model, tables[0], label_variable)
     training, validation = (
         _read(name, table, read, check, input_variable, label_variable)
         for name, table in zip(("--input-train", "--input-val"), tables, strict=True)
@@ -163,12 +168,14 @@ def influence_tabular(
     from vis import datasets
 
     tables = _tables(input_train, input_val, output, input_variable, label_variable)
+    _check_rate(learning_rate)
     for name, table in zip(("--input-train", "--input-val"), tables, strict=True):
         _check_numbers(name, table, input_variable)
-    network = methods.load(model, custom_objects, unsafe)
+    network = _trainable(model, custom_objects, unsafe)
     for name, table in zip(("--input-train", "--input-val"), tables, strict=True):
         _check_columns(name, table, input_variable, network)
-    check = label_check(network, model)
+    _check_optimizer(optimizer)
+    check = _label_check(network, model, tables[0], label_variable)
     training, validation = (
         _read(name, table, lambda _, cells: datasets.vector(cells), check, input_variable, label_variable)
         for name, table in zip(("--input-train", "--input-val"), tables, strict=True)
@@ -203,6 +210,71 @@ def _tables(input_train: Path, input_val: Path, output: Path, *variables: str) -
         if output.exists() and (output.samefile(input_train) or output.samefile(input_val)):
             raise ValueError(f"{output} is an input itself. Give another name.")
     return found
+
+
+def _check_rate(rate: float | None) -> None:
+    if rate is not None and not 0 < rate < math.inf:
+        refuse("--learning-rate", f"{rate} is not a finite number above 0.")
+
+
+def _check_optimizer(name: str | None) -> None:
+    from vis.influence.update_rules import update_rule
+
+    if name is not None:
+        with option("--optimizer"):
+            update_rule(name)
+
+
+def _trainable(path: Path, custom_objects: list[str], unsafe: bool) -> keras.Model:
+    """The model of a file, if it can be trained by one loss."""
+    from vis import models
+
+    with option("--model"):
+        models.check_file(path)
+        if path.is_dir():
+            raise ValueError(
+                f"{path} is a SavedModel folder, which cannot be trained. Give the .keras or .h5 file of the model, "
+                "compiled with its loss."
+            )
+    network = methods.load(path, custom_objects, unsafe)
+    from vis.influence.examples import check_one_output
+
+    with option("--model"):
+        check_one_output(network)
+    return network
+
+
+def _layout(network: keras.Model) -> InputLayout:
+    """What image a model takes; a model of something else is referred to what does for it."""
+    from vis import images
+
+    try:
+        return images.input_layout(network)
+    except ValueError as error:
+        shape = getattr(network, "input_shape", None)
+        is_table = isinstance(shape, tuple) and len(shape) == 2
+        better = "vis influence-tabular." if is_table else "vis.influence in Python."
+        raise ValueError(str(error).replace("vis.visualization in Python.", better)) from error
+
+
+def _label_check(network: keras.Model, path: Path, table: Table, variable: str) -> Callable:
+    """What refuses a row's label. A model that does not tell its loss is refused at once, whatever the label."""
+    import numpy as np
+
+    from vis.influence.examples import UnknownLossError
+
+    check = label_check(network, path)
+    count = len(table.positions(variable))
+    try:
+        # Any label will do: a wrong one is told with its row.
+        check(np.zeros(count) if count > 1 else np.float64(0))
+    except UnknownLossError as error:
+        reason = error.reason.removeprefix("loss is not given, ")
+        advice = "Compile it with a loss of Keras and save it again as .keras."
+        refuse("--model", f"{path} tells of no loss to go by: {reason}. {advice}")
+    except ValueError:
+        pass
+    return check
 
 
 def _check_numbers(name: str, table: Table, variable: str) -> None:
@@ -262,7 +334,7 @@ def _read(name: str, table: Table, sample, check, input_variable: str, label_var
                     y.append(row.value[1])
             bar.update(len(some))
     if not rows:
-        refuse(name, f"none of the {len(errors)} rows of {table.path} can be used. {errors[0]}.")
+        refuse(name, f"none of the {len(errors)} rows of {table.path} can be used. {errors[0].rstrip('.')}.")
     for error in errors[:_ERRORS_SHOWN]:
         typer.echo(error, err=True)
     if len(errors) > _ERRORS_SHOWN:

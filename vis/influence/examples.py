@@ -29,6 +29,22 @@ class Batch(NamedTuple):
     sample_weight: object
 
 
+class UnknownLossError(ValueError):
+    """No loss to go by.
+
+    Args:
+        reason: Why, as a clause.
+        advice: What would do, as a sentence.
+
+    Attributes:
+        reason: As given.
+    """
+
+    def __init__(self, reason: str, advice: str):
+        super().__init__(f"{reason}. {advice}")
+        self.reason = reason
+
+
 class Examples:
     """A data set for a model.
 
@@ -111,7 +127,8 @@ def example_loss(model, loss, labels: np.ndarray):
         losses (examples,).
 
     Raises:
-        ValueError: A model of several outputs, no loss to go by, or a loss that averages over the batch.
+        UnknownLossError: No loss to go by.
+        ValueError: A model of several outputs, or a loss that averages over the batch.
     """
     if loss is None:
         loss = getattr(model, "loss", None) or _loss_of_last_layer(model, labels)
@@ -122,9 +139,9 @@ def example_loss(model, loss, labels: np.ndarray):
     try:
         loss = keras.losses.get(loss)
     except ValueError:
-        raise ValueError(
-            f"loss is {loss!r}, which is no loss of Keras. Give for example 'mean_squared_error' or "
-            "'sparse_categorical_crossentropy'."
+        raise UnknownLossError(
+            f"loss is {loss!r}, which is no loss of Keras",
+            "Give for example 'mean_squared_error' or 'sparse_categorical_crossentropy'.",
         ) from None
     call = loss.call if isinstance(loss, keras.losses.Loss) else loss
 
@@ -177,6 +194,26 @@ def check_labels(loss, labels: np.ndarray, outputs: int | None, name: str = "y")
             )
 
 
+def check_one_output(model) -> None:
+    """Refuses a model of several outputs, as far as it says how many it has: a subclassed one does not.
+
+    Args:
+        model: A Keras model.
+
+    Raises:
+        ValueError: It has several outputs.
+    """
+    try:
+        count = len(keras.tree.flatten(model.outputs))
+    except AttributeError:  # a subclassed model, or a Sequential that is not built
+        return
+    if count > 1:
+        raise ValueError(
+            f"model has {count} outputs; influence needs one. Give a model of one of them, such as "
+            "keras.Model(model.input, model.outputs[0])."
+        )
+
+
 def outputs_of(model) -> int | None:
     """How many outputs a model has, the size of the last axis, if it says so."""
     try:
@@ -220,7 +257,8 @@ def _loss_of_last_layer(model, labels: np.ndarray) -> str | keras.losses.Loss:
         if classes and outputs and outputs > 1:
             return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         return "mean_squared_error"
-    raise ValueError(
-        f"loss is not given, the model is not compiled, and its last layer "
-        f"({getattr(layer, 'name', 'unknown')}) tells of none. Give loss, for example 'mean_squared_error'."
+    name = getattr(layer, "name", "unknown")
+    raise UnknownLossError(
+        f"loss is not given, the model is not compiled, and its last layer ({name}) tells of none",
+        "Give loss, for example 'mean_squared_error'.",
     )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from influence.networks import dense_network, image_network
 from scipy.stats import kendalltau
 
 from benchmarks.influence import NETWORKS
 from vis.influence import counterfactual_influence, record_training, sgd_influence
+from vis.influence.counterfactual import unheard
 from vis.influence.validation import ValidationLoss
 
 
@@ -43,6 +47,39 @@ def test_networks_that_cannot_be_batched_run_in_turn(images):
     expected = [loss(run.retrain(without=[i]).state(2)) - loss(run.state(2)) for i in (23, 2, 7, 11)]
     np.testing.assert_allclose(changes, expected, atol=1e-7)
     assert (np.abs(changes) > 1e-5).all()
+
+
+def test_a_network_that_cannot_be_batched_is_no_cause_for_a_word(caplog, capfd):
+    layers = [keras.layers.Embedding(20, 4, mask_zero=True), keras.layers.LSTM(4), keras.layers.Dense(2, "softmax")]
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 20, (24, 7)), rng.integers(0, 2, 24)
+    run = record(keras.Sequential([keras.Input((7,), dtype="int32"), *layers]), (x[:16], y[:16]), batch_size=8)
+    logger = tf.get_logger()
+    propagate, filters = logger.propagate, list(logger.filters)
+    logger.propagate = True  # to where caplog listens
+    try:
+        counterfactual_influence(run, x[16:], y[16:], [1, 2, 3], progress=False)
+        assert logger.filters == filters
+        assert caplog.text == ""
+        logger.error("heard again")
+        assert "heard again" in caplog.text
+    finally:
+        logger.propagate = propagate
+    assert "pfor" not in capfd.readouterr().err
+
+
+def test_only_the_one_who_asked_for_silence_is_not_heard(caplog):
+    logger = tf.get_logger()
+    propagate = logger.propagate
+    logger.propagate = True
+    try:
+        with unheard(logger), ThreadPoolExecutor(1) as elsewhere:
+            elsewhere.submit(logger.error, "from another thread").result()
+            logger.error("from this one")
+    finally:
+        logger.propagate = propagate
+    assert "from another thread" in caplog.text
+    assert "from this one" not in caplog.text
 
 
 def test_all_of_them_is_the_default(tumours):

@@ -8,7 +8,10 @@ that its example takes part in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -120,15 +123,36 @@ def _vectorized(run: TrainingRun, size: int):
         return tf.vectorized_map(total, (own_weights, buffers), fallback_to_while_loop=False)
 
     try:
-        return run.cached(
-            f"{size} runs",
-            lambda: (
-                compiled(step, [state, *specs[1:4], weights]),
-                compiled(loss, [state.weights, state.buffers, specs[3]]),
-            ),
-        )
+        # TensorFlow logs the operations that it cannot batch, with the stack of each.
+        with unheard(tf.get_logger()):
+            return run.cached(
+                f"{size} runs",
+                lambda: (
+                    compiled(step, [state, *specs[1:4], weights]),
+                    compiled(loss, [state.weights, state.buffers, specs[3]]),
+                ),
+            )
     except (ValueError, NotImplementedError, TypeError, tf.errors.OpError):
         return None
+
+
+@contextlib.contextmanager
+def unheard(logger: logging.Logger) -> Iterator[None]:
+    """Drops what this thread logs meanwhile; other threads are heard as ever.
+
+    Args:
+        logger: The logger.
+    """
+    here = threading.get_ident()
+
+    def others(record: logging.LogRecord) -> bool:
+        return record.thread != here
+
+    logger.addFilter(others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(others)
 
 
 def _one_by_one(run: TrainingRun, validation, wanted, positions, changes, bar) -> None:

@@ -12,7 +12,14 @@ from keras import layers
 from scipy.stats import kendalltau
 
 from vis import VisWarning
-from vis.influence import counterfactual_influence, influence_functions, rank, record_training, tracin
+from vis.influence import (
+    counterfactual_influence,
+    influence_functions,
+    rank,
+    record_training,
+    sgd_influence,
+    tracin,
+)
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +213,18 @@ def test_several_runs_are_averaged():
 def test_a_table_that_cannot_be_is_refused(scores, options, words):
     with pytest.raises(ValueError, match=words):
         rank(scores, **options)
+
+
+@pytest.mark.parametrize("method", [sgd_influence, tracin, counterfactual_influence])
+def test_what_is_no_run_is_refused(method, tumours):
+    _, validation = tumours
+    words = (
+        r"^run must be a recorded training run, not Sequential\. Record one with record_training\(model, x, y\), or "
+        r"use influence_functions\(model, x, y, x_val, y_val\), which takes a model\.$"
+    )
+    with pytest.raises(TypeError, match=words):
+        method(dense_network(), *validation)
+    with pytest.raises(
+        TypeError, match=r"^run must be .* not str\. .* or read one with load_training\(directory, x, y\)\.$"
+    ):
+        method("run", *validation)

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from vis.influence.runs import TrainingRun, checked_indices
+from vis.influence.runs import TrainingRun, check_run, checked_indices
 from vis.influence.training import State, compiled, signature
 from vis.influence.validation import ValidationLoss
 
@@ -43,6 +43,7 @@ def counterfactual_influence(
 
     Raises:
         ValueError: An index out of range, a validation set that does not fit the model.
+        TypeError: `run` is no recorded run.
 
     Warns:
         VisWarning: The validation examples are the training examples.
@@ -57,6 +58,7 @@ def counterfactual_influence(
         >>> counterfactual_influence(run, x[:3] + 0.5, y[:3] + 1, progress=False).argmin().item()
         3
     """
+    check_run(run)
     wanted = np.arange(len(run)) if indices is None else checked_indices(indices, len(run), "indices")
     validation = ValidationLoss.of_run(run, x_val, y_val)
     changes = np.zeros(len(wanted))

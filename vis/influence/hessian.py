@@ -20,6 +20,7 @@ from tqdm import tqdm
 from vis import warn
 from vis.influence.examples import Examples, check_labels, example_loss, outputs_of
 from vis.influence.probe import check_second_order
+from vis.influence.runs import check_model
 from vis.influence.tracin import gradients_along
 from vis.influence.training import State, TrainingStep, compiled, seeded, signature
 from vis.influence.update_rules import update_rule
@@ -77,6 +78,7 @@ def influence_functions(
     Raises:
         ValueError: A model whose second derivatives are wrong in TensorFlow, a solver that does not converge, bad
             arguments.
+        TypeError: `model` is no Keras model, or `y` not numeric.
 
     Warns:
         VisWarning: The validation examples are the training examples; a Hessian with negative eigenvalues beyond the
@@ -90,6 +92,7 @@ def influence_functions(
         >>> influence_functions(model, x, y, x[:3] + 0.5, y[:3] + 0.6, progress=False).argmin().item()
         3
     """
+    check_model(model)
     if solver not in ("cg", "lissa"):
         raise ValueError(f"solver is {solver!r}. Give 'cg' or 'lissa'.")
     if damping < 0:

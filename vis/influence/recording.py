@@ -13,7 +13,7 @@ import tensorflow as tf
 from vis import warn
 from vis.influence.copying import fresh_values
 from vis.influence.examples import Examples, check_labels, example_loss, outputs_of
-from vis.influence.runs import TrainingRun, checked_indices
+from vis.influence.runs import TrainingRun, check_model, checked_indices
 from vis.influence.storage import Storage
 from vis.influence.training import State, seeded
 from vis.influence.update_rules import update_rule
@@ -61,8 +61,9 @@ def record_training(
         The `TrainingRun`.
 
     Raises:
-        ValueError: Lengths that differ, labels out of range, an optimizer without update rule, a loss that becomes NaN,
-            a `directory` that holds another run.
+        ValueError: A model of several outputs, lengths that differ, labels out of range, an optimizer without update
+            rule, a loss that becomes NaN, a `directory` that holds another run.
+        TypeError: `model` is no Keras model, or `y` not numeric.
 
     Warns:
         VisWarning: `directory` holds a run that began with other weights, which goes on; or the loss is far higher at
@@ -76,6 +77,7 @@ def record_training(
         >>> round(run.model().get_weights()[0].item(), 1)
         1.9
     """
+    check_model(model)
     examples = Examples(model, x, y, sample_weight)
     _check_numbers(epochs=epochs, batch_size=batch_size, seed=seed, l2=l2)
     if init not in ("weights", "fresh"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
@@ -235,6 +236,45 @@ def _check_convergence(first: float, last: float) -> None:
             f"the training loss rose from {first:.3g} at the first step to {last:.3g} in the last epoch: the run "
             "diverges, and influences along it tell nothing. Lower the learning rate."
         )
+
+
+def check_run(run) -> None:
+    """Refuses what is no recorded training run.
+
+    Args:
+        run: What was given for one.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(run, TrainingRun):
+        other = (
+            "use influence_functions(model, x, y, x_val, y_val), which takes a model"
+            if isinstance(run, keras.Model)
+            else "read one with load_training(directory, x, y)"
+        )
+        raise TypeError(
+            f"run must be a recorded training run, not {type(run).__name__}. Record one with record_training(model, x, "
+            f"y), or {other}."
+        )
+
+
+def check_model(model) -> None:
+    """Refuses what is no Keras model.
+
+    Args:
+        model: What was given for one.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(model, keras.Model):
+        better = (
+            "run.model(), its trained one"
+            if isinstance(model, TrainingRun)
+            else "one, such as keras.saving.load_model returns"
+        )
+        raise TypeError(f"model must be a Keras model, not {type(model).__name__}. Give {better}.")
 
 
 def checked_indices(values, count: int, name: str) -> np.ndarray:

@@ -24,7 +24,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from vis.influence.probe import check_second_order
-from vis.influence.runs import TrainingRun
+from vis.influence.runs import TrainingRun, check_run
 from vis.influence.training import State, TrainingStep, compiled, signature
 from vis.influence.validation import ValidationLoss
 
@@ -49,6 +49,7 @@ def sgd_influence(
 
     Raises:
         ValueError: A model whose second derivatives are wrong in TensorFlow (bilinear resizing), bad arguments.
+        TypeError: `run` is no recorded run.
 
     Warns:
         VisWarning: The validation examples are the training examples.
@@ -63,6 +64,7 @@ def sgd_influence(
         >>> sgd_influence(run, x[:3] + 0.5, y[:3] + 1, progress=False).argmin().item()
         3
     """
+    check_run(run)
     if weights not in ("exact", "epoch", "final"):
         raise ValueError(f"weights is {weights!r}. Give 'exact', 'epoch' or 'final'.")
     if epochs is not None and (isinstance(epochs, bool) or epochs != int(epochs) or not 1 <= epochs <= run.epochs):

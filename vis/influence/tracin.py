@@ -15,7 +15,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from vis.influence.examples import Batch
-from vis.influence.runs import TrainingRun
+from vis.influence.runs import TrainingRun, check_run
 from vis.influence.training import TrainingStep, compiled, signature
 from vis.influence.validation import ValidationLoss
 
@@ -37,6 +37,7 @@ def tracin(run: TrainingRun, x_val, y_val, *, progress: bool = True) -> np.ndarr
 
     Raises:
         ValueError: A validation set that does not fit the model.
+        TypeError: `run` is no recorded run.
 
     Warns:
         VisWarning: The validation examples are the training examples.
@@ -51,6 +52,7 @@ def tracin(run: TrainingRun, x_val, y_val, *, progress: bool = True) -> np.ndarr
         >>> tracin(run, x[:3] + 0.5, y[:3] + 1, progress=False).argmin().item()
         3
     """
+    check_run(run)
     validation = ValidationLoss.of_run(run, x_val, y_val)
     along = run.cached("gradients along", lambda: gradients_along(run.step, run.state(0), run.examples))
     rates = run.learning_rates()

@@ -13,7 +13,7 @@ from influence.networks import dense_network, image_network
 from keras import layers
 
 from vis import VisWarning
-from vis.influence import load_training, record_training
+from vis.influence import influence_functions, load_training, record_training
 from vis.influence.storage import Storage
 
 
@@ -308,6 +308,56 @@ def test_one_example_and_bad_inputs_are_refused(images):
         record(image_network(), images[0][:, 1:], images[1])
     with pytest.raises(ValueError, match="without holds 150"):
         record(image_network(), *images).retrain(without=[150])
+
+
+def two_outputs(subclassed=False):
+    inputs = keras.Input((8, 8, 1))
+    flat = layers.Flatten()(inputs)
+    model = keras.Model(inputs, {"digit": layers.Dense(3, "softmax")(flat), "half": layers.Dense(1)(flat)})
+
+    class Wrapped(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inside = model
+
+        def call(self, x):
+            return self.inside(x)
+
+    return Wrapped() if subclassed else model
+
+
+@pytest.mark.parametrize("form", ["list", "dict", "array"])
+def test_a_model_of_several_outputs_is_refused(images, form):
+    x, y = images
+    labels = {"list": [y, np.zeros((150, 1))], "dict": {"digit": y, "half": y}, "array": y}[form]
+    words = r"^model has 2 outputs; influence needs one\. Give a model of one of them, such as keras\.Model\("
+    with pytest.raises(ValueError, match=words):
+        record(two_outputs(), x, labels)
+    with pytest.raises(ValueError, match=words):
+        influence_functions(two_outputs(), x, labels, x, labels, progress=False)
+
+
+def test_a_model_that_does_not_say_how_many_outputs_it_has_is_refused_too(images):
+    x, y = images
+    with pytest.raises(ValueError, match=r"^model has 2 outputs; influence needs one\."):
+        record(two_outputs(subclassed=True), x, y, loss="mse")
+    with pytest.raises(ValueError, match=r"^y holds arrays of different shapes\. Give one array, a label for each"):
+        record(two_outputs(subclassed=True), x, [y, np.zeros((150, 1))], loss="mse")
+    with pytest.raises(TypeError, match=r"^y is a dict\. Give one array, a label for each example: influence is of a"):
+        record(two_outputs(subclassed=True), x, {"digit": y, "half": y}, loss="mse")
+
+
+def test_what_is_no_model_is_refused(images, run):
+    with pytest.raises(
+        TypeError, match=r"^model must be a Keras model, not str\. Give one, such as keras\.saving\.load_mo"
+    ):
+        record("model.keras", *images)
+    with pytest.raises(
+        TypeError, match=r"^model must be a Keras model, not TrainingRun\. Give run\.model\(\), its train"
+    ):
+        record(run, *images)
+    with pytest.raises(TypeError, match=r"^model must be a Keras model, not TrainingRun\. Give run\.model\(\)"):
+        influence_functions(run, *images, *images, progress=False)
 
 
 def test_a_loss_that_is_not_a_number_stops_with_the_step(images):

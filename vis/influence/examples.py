@@ -56,18 +56,20 @@ class Examples:
         names: What the caller calls these three, for the error messages.
 
     Raises:
-        ValueError: Lengths that differ, fewer than two examples, values that are not finite, inputs that do not fit
-            the model.
+        ValueError: A model of several outputs, lengths that differ, fewer than two examples, values that are not
+            finite, inputs that do not fit the model.
+        TypeError: Labels that are not numbers, or in a dict.
     """
 
     def __init__(self, model, x, y, sample_weight=None, names=("x", "y", "sample_weight")):
+        check_one_output(model)
         try:
             prepared = samples.prepare(model, x)
         except (ValueError, TypeError) as error:
             raise type(error)(str(error).replace("seed_input", names[0])) from error
         self.arrays = prepared.arrays
         self.structure = prepared.structure
-        self.labels = np.asarray(y)
+        self.labels = _labels(y, names[1])
         count = len(self.arrays[0])
         if self.labels.ndim == 0 or len(self.labels) != count:
             given = "one label" if self.labels.ndim == 0 else f"{len(self.labels)} labels"
@@ -147,8 +149,7 @@ def example_loss(model, loss, labels: np.ndarray):
 
     def each(y_true, y_pred):
         if isinstance(y_pred, list | tuple | dict):
-            if len(y_pred) != 1:
-                raise ValueError("model has several outputs, which is not supported. Give a model of one output.")
+            _check_count(len(y_pred), "Give a model of one of them.")
             y_pred = next(iter(y_pred.values())) if isinstance(y_pred, dict) else y_pred[0]
         if getattr(y_pred, "_keras_mask", None) is not None:
             raise ValueError("model masks positions of its output, which is not supported by vis.influence.")
@@ -204,14 +205,11 @@ def check_one_output(model) -> None:
         ValueError: It has several outputs.
     """
     try:
-        count = len(keras.tree.flatten(model.outputs))
+        outputs = model.outputs
     except AttributeError:  # a subclassed model, or a Sequential that is not built
         return
-    if count > 1:
-        raise ValueError(
-            f"model has {count} outputs; influence needs one. Give a model of one of them, such as "
-            "keras.Model(model.input, model.outputs[0])."
-        )
+    one = "Give a model of one of them, such as keras.Model(model.input, model.outputs[0])."
+    _check_count(len(keras.tree.flatten(outputs)), one)
 
 
 def outputs_of(model) -> int | None:
@@ -231,6 +229,21 @@ def same_examples(training: Examples, validation: Examples) -> bool:
             (*training.arrays, training.labels), (*validation.arrays, validation.labels), strict=False
         )
     )
+
+
+def _check_count(outputs: int, advice: str) -> None:
+    if outputs > 1:
+        raise ValueError(f"model has {outputs} outputs; influence needs one. {advice}")
+
+
+def _labels(y, name: str) -> np.ndarray:
+    one = "Give one array, a label for each example: influence is of a model of one output."
+    if isinstance(y, dict):
+        raise TypeError(f"{name} is a dict. {one}")
+    try:
+        return np.asarray(y)
+    except ValueError:
+        raise ValueError(f"{name} holds arrays of different shapes. {one}") from None
 
 
 def _dtype(model) -> str:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import zoo
-from commands import read, run
+from commands import read, refusal, run
 from PIL import Image
 
 from vis.cli import activation
@@ -96,7 +96,8 @@ def test_images_of_every_layout(tmp_path, layout):
         data_format = "channels_first" if layout == "channels first" else "channels_last"
         x = layers.GlobalAveragePooling2D(data_format=data_format)(inputs)
     keras.Model(inputs, layers.Dense(2, "softmax")(x)).save(tmp_path / "model.keras")
-    options = ["--steps", 4, "--size", 140, "--output", tmp_path / "a.png", "--gif", tmp_path / "a.gif"]
+    options = ["--steps", 4, "--output", tmp_path / "a.png", "--gif", tmp_path / "a.gif"]
+    options += ["--size", 140] if layout == "any size" else []
     code, _, err = run("activation", "--model", tmp_path / "model.keras", *options)
     assert code == 0, err
     expected = {"any size": (140, 140), "channels first": (130, 156, 3), "no channels": (130, 156)}
@@ -114,6 +115,16 @@ def test_images_of_every_layout(tmp_path, layout):
         (["--output", "a.txt"], "Invalid value for --output: a.txt ends in '.txt'"),
         (["--gif", "a.png"], "Invalid value for --gif: a.png does not end in .gif"),
         (["--gif", "nowhere/a.gif"], "Invalid value for --gif: the folder nowhere does not exist"),
+        (["--size", "64"], "Invalid value for --size: the model takes images of 16 by 16 only. Leave --size out."),
+        (["--size", "10000"], "Invalid value for --size: 10000 is "),
+        (
+            ["--jitter", "inf"],
+            "Invalid value for --jitter: inf pixels are more than the images have (16 by 16). Give fewer",
+        ),
+        (
+            ["--jitter", "64"],
+            "Invalid value for --jitter: 64 pixels are more than the images have (16 by 16). Give fewer",
+        ),
         (["--steps", "0"], "Invalid value for --steps: 0 is "),
         (["--seed", "-1"], "Invalid value for --seed: -1 is "),
         (["--model", "nothing.keras"], "nothing.keras does not exist"),
@@ -127,6 +138,28 @@ def test_bad_arguments_are_one_line(saved, tmp_path, options, message):
     assert err.count("\n") == 1
     assert message in err
     assert os.listdir(tmp_path) == ["model.keras"]
+
+
+def test_the_size_that_the_model_takes_is_no_mistake(tmp_path):
+    keras.Sequential([keras.Input((9, 9, 1)), keras.layers.Flatten(), keras.layers.Dense(2)]).save(tmp_path / "a.keras")
+    options = ["--size", 9, "--steps", 2, "--output", tmp_path / "a.png"]
+    assert run("activation", "--model", tmp_path / "a.keras", *options)[0] == 0
+
+
+def test_images_too_small_for_the_layers_are_refused(tmp_path):
+    layers = [keras.layers.Conv2D(2, 5, strides=4), keras.layers.Conv2D(2, 5), keras.layers.GlobalMaxPooling2D()]
+    keras.Sequential([keras.Input((None, None, 1)), *layers]).save(tmp_path / "deep.keras")
+    options = ["--size", 16, "--steps", 2, "--output", tmp_path / "a.png"]
+    assert refusal("activation", "--model", tmp_path / "deep.keras", *options) == (
+        "Error: Invalid value for --size: the model's layers leave nothing of images of 16 by 16. Give more.\n"
+    )
+
+
+def test_a_model_of_whole_numbers_is_refused(tmp_path):
+    layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(2)]
+    keras.Sequential([keras.Input((8, 8, 1), dtype="uint8"), *layers]).save(tmp_path / "whole.keras")
+    line = refusal("activation", "--model", tmp_path / "whole.keras", "--output", tmp_path / "a.png")
+    assert line.endswith("is of integers, which no gradient can move. Save the model with an input of real numbers.\n")
 
 
 def test_messages_name_what_this_command_has():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from enum import Enum
@@ -23,12 +24,17 @@ if TYPE_CHECKING:
 
 _MOST_FILTERS = 100
 _MOST_FRAMES = 64
+_SIZE = 224
 _OPTIONS = {
     "seed_input": "the image to start from",
     "filter_indices": "--filters",
     "layer_idx": "--layer",
     "max_iter": "--steps",
     "input_range": "--preprocess",
+    # What the library advises, and no option gives.
+    "which noise cannot stand for: give seed_input": "which no gradient can move. Save the model with an input of real "
+    "numbers.",
+    "a smaller learning rate or weight, an input_range": "a --preprocess",
     **{name: f"--{name}" for name in ("model", "seed", "parameterization")},
 }
 
@@ -68,8 +74,14 @@ def activation(
         typer.Option(min=0, help="The most that images are shifted at each step: a share of their size, or pixels."),
     ] = 0.02,
     size: Annotated[
-        int, typer.Option(min=8, help="Height and width of the images, for a model that takes any size.")
-    ] = 224,
+        int | None,
+        typer.Option(
+            min=8,
+            max=4096,
+            help=f"Height and width of the images, for a model that takes any size; {_SIZE} unless given.",
+            show_default=False,
+        ),
+    ] = None,
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
@@ -85,11 +97,21 @@ def activation(
             refuse("--gif", f"{gif} does not end in .gif. Give a name that does.")
         if not gif.parent.is_dir():
             refuse("--gif", f"the folder {gif.parent} does not exist. Make it first, or give another.")
+        if not os.access(gif.parent, os.W_OK):
+            refuse("--gif", f"the folder {gif.parent} cannot be written to. Give another.")
     network = methods.load(model, custom_objects, unsafe)
     with option("--model"):
         layout = images.input_layout(network)
     with option("--preprocess"):
         colors = _Colors(layout, preprocess.value)
+    height, width = layout.height or size or _SIZE, layout.width or size or _SIZE
+    if size is not None and layout.height and layout.width and (height, width) != (size, size):
+        refuse("--size", f"the model takes images of {height} by {width} only. Leave --size out.")
+    if jitter > min(height, width):
+        refuse(
+            "--jitter",
+            f"{jitter:g} pixels are more than the images have ({height} by {width}). Give fewer, or a share below 1.",
+        )
 
     import numpy as np
 
@@ -104,8 +126,8 @@ def activation(
     extent = float(np.mean(colors.high - colors.low))
     noise = None
     if not (layout.height and layout.width):
-        noise = colors.noise(len(chosen), size, parameterization.value, seed)
-    with library_messages(_OPTIONS), _animation_errors():
+        noise = colors.noise(len(chosen), height, width, parameterization.value, seed)
+    with library_messages(_OPTIONS), _animation_errors(), _size_errors(height, width):
         found = visualize_activation(
             network,
             int(layer) if layer and re.fullmatch(r"-?\d+", layer) else layer,
@@ -161,14 +183,14 @@ class _Colors:
         unit = (found - self.low) / (self.high - self.low)
         return unit[..., ::-1] if self.backwards else unit
 
-    def noise(self, count: int, size: int, parameterization: str, seed: int) -> np.ndarray:
+    def noise(self, count: int, height: int, width: int, parameterization: str, seed: int) -> np.ndarray:
         """Images to start from, for a model that takes any size."""
         import numpy as np
 
         from vis.descent.parameterizations import Fourier, Pixels
 
         layout = self.layout
-        shape = (count, layout.height or size, layout.width or size, layout.channels)
+        shape = (count, height, width, layout.channels)
         space = Pixels() if parameterization == "pixels" else Fourier("channels_last")
         start = np.asarray(space.decode(space.initial(shape, np.random.default_rng(seed)), self.low, self.high))
         if layout.channel_axis is None:
@@ -220,3 +242,14 @@ def _animation_errors() -> Iterator[None]:
         yield
     except OSError as error:
         refuse("--gif", f"the animation cannot be written: {error.strerror or error}.")
+
+
+@contextlib.contextmanager
+def _size_errors(height: int, width: int) -> Iterator[None]:
+    """Lay images that are too small for a model's layers at the door of --size, in fewer words than TensorFlow's."""
+    try:
+        yield
+    except ValueError as error:
+        if "Negative dimension size" not in str(error):
+            raise
+        refuse("--size", f"the model's layers leave nothing of images of {height} by {width}. Give more.")

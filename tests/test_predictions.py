@@ -21,9 +21,7 @@ def model_of(*end):
 LOGITS = X @ WEIGHTS[0][:, 0] + WEIGHTS[1]
 
 
-@pytest.mark.parametrize(
-    "end", [list, lambda: [keras.layers.Reshape(())], lambda: [keras.layers.Reshape((1, 1, 1))]]
-)
+@pytest.mark.parametrize("end", [list, lambda: [keras.layers.Reshape(())], lambda: [keras.layers.Reshape((1, 1, 1))]])
 def test_a_single_output_of_any_rank(end):
     model = model_of(*end())
     prediction = predictor(model)(X)

@@ -249,6 +249,21 @@ def test_a_model_of_another_loss_than_keras_has_is_refused_at_once(folder, tmp_p
     assert "own.h5 tells of no loss to go by: loss is 'own_loss', which is no loss of Keras. Compile it with " in line
 
 
+def test_a_loss_that_is_a_function_is_told_by_its_name(folder, tmp_path):
+    model = keras.saving.load_model(folder / "plain.keras")
+
+    def own(y_true, y_pred):
+        return y_pred[:, 0]
+
+    for name, loss in (("function", keras.losses.sparse_categorical_crossentropy), ("own", own)):
+        model.compile("sgd", loss)
+        model.save(tmp_path / f"{name}.keras")
+    code, _, err = run("influence", *files(folder, tmp_path / "a.csv", tmp_path / "function.keras"), "--n-trials", 1)
+    assert code == 0, err
+    line = refused_at_once("influence", *files(folder, tmp_path / "b.csv", tmp_path / "own.keras"))
+    assert "own.keras tells of no loss to go by: " in line
+
+
 def test_a_model_of_several_outputs_is_refused_at_once(folder, tmp_path):
     inputs = keras.Input((28, 28, 1))
     flat = layers.Flatten()(inputs)
@@ -294,6 +309,16 @@ def test_warnings_name_options(table_folder, tmp_path):
     code, _, err = run("influence-tabular", *arguments, "--n-trials", 1)
     assert code == 0
     assert "Warning: the rows of --input-val are the training examples" in err
+
+
+def test_advice_on_influence_functions_names_what_the_shell_has(table_folder, tmp_path):
+    drawn = keras.initializers.RandomNormal(0, 3, seed=1)
+    ends = [layers.Dense(8, "tanh", kernel_initializer=drawn), layers.Dense(1, "sigmoid", kernel_initializer=drawn)]
+    keras.Sequential([keras.Input((4,)), *ends]).save(tmp_path / "untrained.keras")
+    data = files(table_folder, tmp_path / "a.csv", tmp_path / "untrained.keras")
+    code, _, err = run("influence-tabular", *data, "--method", "hessian")
+    assert code == 0
+    assert err.splitlines()[-1].endswith("at no minimum: the solution found so far is taken. Use --method sgd.")
 
 
 def test_a_run_that_diverges_is_told(table_folder, tmp_path):

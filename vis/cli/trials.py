@@ -26,6 +26,9 @@ _OPTIONS = {
     "y_val": "--input-val",
     "batch_size": "--batch-size",
     "learning_rate": "--learning-rate",
+    # What the library advises, and no option gives.
+    "Raise damping, or use sgd_influence": "Use --method sgd",
+    "Raise iterations or damping, or use sgd_influence": "Use --method sgd",
     **{name: f"--{name}" for name in ("model", "optimizer", "epochs", "seed")},
 }
 
@@ -191,7 +194,9 @@ def _labels(network: keras.Model, loss, y: np.ndarray) -> np.ndarray:
     """Labels as the loss takes them: class numbers, rows of probabilities, or numbers as they are."""
     import numpy as np
 
-    name = loss.get("config", {}).get("name", "") if isinstance(loss, dict) else loss or ""
+    # A loss that is a function is saved by its name alone.
+    details = loss.get("config") if isinstance(loss, dict) else loss
+    name = details.get("name", "") if isinstance(details, dict) else details or ""
     if name == "sparse_categorical_crossentropy" and y.ndim == 2:
         return y.argmax(axis=-1)
     if name == "categorical_crossentropy" and y.ndim == 1:

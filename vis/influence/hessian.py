@@ -188,7 +188,7 @@ def _conjugate_gradient(product: Callable, b: list, iterations: int, tolerance: 
     if square > tolerance**2 * first:
         warn(
             f"conjugate gradient left a residual of {np.sqrt(square / first):.1e} after {iterations} iterations, above "
-            f"tolerance={tolerance}. Raise iterations or damping."
+            f"tolerance={tolerance}. Raise iterations or damping, or use sgd_influence."
         )
     return s
 

@@ -113,7 +113,7 @@ def test_images_of_every_layout(tmp_path, layout):
         (["--filters", "7"], "--filters=7 is out of range: the model's output has 5 filters (0 to 4)"),
         (["--layer", "conv9"], "--layer: the model 'functional' has no layer 'conv9'"),
         (["--output", "a.txt"], "Invalid value for --output: a.txt ends in '.txt'"),
-        (["--gif", "a.png"], "Invalid value for --gif: a.png does not end in .gif"),
+        (["--gif", "a.png"], "Invalid value for --gif: a.png ends in '.png'. Give a name that ends in .gif"),
         (["--gif", "nowhere/a.gif"], "Invalid value for --gif: the folder nowhere does not exist"),
         (["--size", "64"], "Invalid value for --size: the model takes images of 16 by 16 only. Leave --size out."),
         (["--size", "10000"], "Invalid value for --size: 10000 is "),

@@ -192,7 +192,7 @@ def test_html_shows_the_extremes(folder, tmp_path):
     [
         (("--input-train", "nothing.csv"), "nothing.csv does not exist"),
         (("--label-variable", "z"), "has no column 'z'"),
-        (("--output", "a.txt"), "not the name of a CSV file"),
+        (("--output", "a.txt"), "a name that ends in .csv"),
         (("--optimizer", "ftrl"), "--optimizer"),
         (("--optimizer", "foo"), "Error: --optimizer is 'foo', which is no optimizer of Keras. Choose one of SGD"),
         (("--n-trials", "0"), "Invalid value for --n-trials: 0 is "),

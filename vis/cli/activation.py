@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Iterator
 from enum import Enum
@@ -93,12 +92,8 @@ def activation(
     with option("--output"):
         images.check_output(output)
     if gif is not None:
-        if gif.suffix.lower() != ".gif" or gif.is_dir():
-            refuse("--gif", f"{gif} does not end in .gif. Give a name that does.")
-        if not gif.parent.is_dir():
-            refuse("--gif", f"the folder {gif.parent} does not exist. Make it first, or give another.")
-        if not os.access(gif.parent, os.W_OK):
-            refuse("--gif", f"the folder {gif.parent} cannot be written to. Give another.")
+        with option("--gif"):
+            images.check_output(gif, (".gif",))
     network = methods.load(model, custom_objects, unsafe)
     with option("--model"):
         layout = images.input_layout(network)

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vis.cli import methods
+from vis.cli import trials
 from vis.cli.app import app
+from vis.cli.examples import check_columns, check_numbers, open_tables, read_examples
 from vis.cli.messages import option, refuse
 from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, PreprocessOption, UnsafeOption
-from vis.cli.trials import Examples, Training, label_check, score
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
 
+    from vis.cli.examples import Examples
     from vis.images import InputLayout
-    from vis.tables import Table
 
-_ERRORS_SHOWN = 20
-_ROWS_LOOKED_AT = 10
 _SHOWN = 100  # examples of each kind on the page
 
 
@@ -104,12 +100,11 @@ def influence(
     """Score every training image: the change of the validation loss if it had been left out; harmful ones first."""
     from vis import images, ranked_page
 
-    tables = _tables(input_train, input_val, output, input_variable, label_variable)
-    _check_rate(learning_rate)
+    tables = open_tables(input_train, input_val, output, input_variable, label_variable)
     for name, table in zip(("--input-train", "--input-val"), tables, strict=True):
         if len(table.positions(input_variable)) > 1:
             refuse(name, f"{input_variable!r} is a vector in {table.path}, not images. Use vis influence-tabular.")
-    network = _trainable(model, custom_objects, unsafe)
+    network = trials.trainable(model, custom_objects, unsafe)
     with option("--model"):
         layout = _layout(network)
         if None in (layout.height, layout.width):
@@ -123,16 +118,16 @@ def influence(
         image = images.read_image(datasets.image_path(table.folder, cells[0]))
         return images.to_model_input(image, layout, preprocess.value)
 
-    _check_optimizer(optimizer)
-    check = _label_check(network, model, tables[0], label_variable)
-    training, validation = (
-        _read(name, table, read, check, input_variable, label_variable)
-        for name, table in zip(("--input-train", "--input-val"), tables, strict=True)
-    )
-    settings = Training(
+    settings = trials.Training(
         batch_size, epochs, n_trials, seed, init.value, optimizer, learning_rate, weights.value, method.value
     )
-    ranked = score(network, model, training, validation, settings, default_rate=0.05, l2=0.0)
+    trials.check(model, settings)
+    check = trials.label_check(network, model, len(tables[0].positions(label_variable)))
+    training, validation = (
+        read_examples(name, table, read, check, input_variable, label_variable)
+        for name, table in zip(("--input-train", "--input-val"), tables, strict=True)
+    )
+    ranked = trials.score(network, model, training, validation, settings, default_rate=0.05, l2=0.0)
     positions = [*training.table.positions(input_variable), *training.table.positions(label_variable)]
     names = [training.table.header[position] for position in positions]
     _write(output, ranked[[*names, "influence", "datasource_index"]])
@@ -167,81 +162,25 @@ def influence_tabular(
     """Score every training row: the change of the validation loss if it had been left out; harmful ones first."""
     from vis import datasets
 
-    tables = _tables(input_train, input_val, output, input_variable, label_variable)
-    _check_rate(learning_rate)
+    tables = open_tables(input_train, input_val, output, input_variable, label_variable)
     for name, table in zip(("--input-train", "--input-val"), tables, strict=True):
-        _check_numbers(name, table, input_variable)
-    network = _trainable(model, custom_objects, unsafe)
+        check_numbers(name, table, input_variable)
+    network = trials.trainable(model, custom_objects, unsafe)
     for name, table in zip(("--input-train", "--input-val"), tables, strict=True):
-        _check_columns(name, table, input_variable, network)
-    _check_optimizer(optimizer)
-    check = _label_check(network, model, tables[0], label_variable)
-    training, validation = (
-        _read(name, table, lambda _, cells: datasets.vector(cells), check, input_variable, label_variable)
-        for name, table in zip(("--input-train", "--input-val"), tables, strict=True)
-    )
-    settings = Training(
+        check_columns(name, table, input_variable, network)
+    settings = trials.Training(
         batch_size, epochs, n_trials, seed, init.value, optimizer, learning_rate, weights.value, method.value
     )
-    ranked = score(network, model, training, validation, settings, default_rate=0.001, l2=0.001)
+    trials.check(model, settings)
+    check = trials.label_check(network, model, len(tables[0].positions(label_variable)))
+    training, validation = (
+        read_examples(name, table, lambda _, cells: datasets.vector(cells), check, input_variable, label_variable)
+        for name, table in zip(("--input-train", "--input-val"), tables, strict=True)
+    )
+    ranked = trials.score(network, model, training, validation, settings, default_rate=0.001, l2=0.001)
     ranked.insert(0, "index", range(len(ranked)))
     _write(output, ranked)
     _finish(output, training, validation)
-
-
-def _tables(input_train: Path, input_val: Path, output: Path, *variables: str) -> list[Table]:
-    """The two tables, after all checks that need no model."""
-    from vis.tables import Table
-
-    found = []
-    for name, path in (("--input-train", input_train), ("--input-val", input_val)):
-        with option(name):
-            table = Table(path)
-            for variable in variables:
-                table.positions(variable)
-            if table.count() < 2:
-                raise ValueError(f"{path} has fewer than two rows.")
-            found.append(table)
-    with option("--output"):
-        if output.suffix.lower() != ".csv" or output.is_dir():
-            raise ValueError(f"{output} is not the name of a CSV file. Give one that ends in .csv.")
-        if not output.parent.is_dir():
-            raise ValueError(f"the folder {output.parent} does not exist. Make it first, or give another.")
-        if output.exists() and (output.samefile(input_train) or output.samefile(input_val)):
-            raise ValueError(f"{output} is an input itself. Give another name.")
-    return found
-
-
-def _check_rate(rate: float | None) -> None:
-    if rate is not None and not 0 < rate < math.inf:
-        refuse("--learning-rate", f"{rate} is not a finite number above 0.")
-
-
-def _check_optimizer(name: str | None) -> None:
-    from vis.influence.update_rules import update_rule
-
-    if name is not None:
-        with option("--optimizer"):
-            update_rule(name)
-
-
-def _trainable(path: Path, custom_objects: list[str], unsafe: bool) -> keras.Model:
-    """The model of a file, if it can be trained by one loss."""
-    from vis import models
-
-    with option("--model"):
-        models.check_file(path)
-        if path.is_dir():
-            raise ValueError(
-                f"{path} is a SavedModel folder, which cannot be trained. Give the .keras or .h5 file of the model, "
-                "compiled with its loss."
-            )
-    network = methods.load(path, custom_objects, unsafe)
-    from vis.influence.examples import check_one_output
-
-    with option("--model"):
-        check_one_output(network)
-    return network
 
 
 def _layout(network: keras.Model) -> InputLayout:
@@ -255,93 +194,6 @@ def _layout(network: keras.Model) -> InputLayout:
         is_table = isinstance(shape, tuple) and len(shape) == 2
         better = "vis influence-tabular." if is_table else "vis.influence in Python."
         raise ValueError(str(error).replace("vis.visualization in Python.", better)) from error
-
-
-def _label_check(network: keras.Model, path: Path, table: Table, variable: str) -> Callable:
-    """What refuses a row's label. A model that does not tell its loss is refused at once, whatever the label."""
-    import numpy as np
-
-    from vis.influence.examples import UnknownLossError
-
-    check = label_check(network, path)
-    count = len(table.positions(variable))
-    try:
-        # Any label will do: a wrong one is told with its row.
-        check(np.zeros(count) if count > 1 else np.float64(0))
-    except UnknownLossError as error:
-        reason = error.reason.removeprefix("loss is not given, ")
-        advice = "Compile it with a loss of Keras and save it again as .keras."
-        refuse("--model", f"{path} tells of no loss to go by: {reason}. {advice}")
-    except ValueError:
-        pass
-    return check
-
-
-def _check_numbers(name: str, table: Table, variable: str) -> None:
-    """Refuse a table whose first rows all have something else than numbers, such as images."""
-    from vis import datasets
-
-    columns = table.positions(variable)
-    cells = next(table.rows(_ROWS_LOOKED_AT)).iloc[:, columns].to_numpy(dtype=object).tolist()
-    errors = []
-    for row in cells:
-        try:
-            datasets.vector(row)
-        except ValueError as error:
-            errors.append(str(error))
-    if len(errors) == len(cells):
-        images = " For images use vis influence." if len(columns) == 1 else ""
-        refuse(
-            name, f"the first {len(cells)} rows of {table.path} have no numbers in {variable!r}: {errors[0]}.{images}"
-        )
-
-
-def _check_columns(name: str, table: Table, variable: str, network: keras.Model) -> None:
-    """Refuse a table of more or fewer columns than the model takes."""
-    shape = getattr(network, "input_shape", None)
-    count = len(table.positions(variable))
-    if not isinstance(shape, tuple) or None in shape[1:] or shape[1:] == (count,):
-        return
-    takes = shape[1] if len(shape) == 2 else f"an input of shape {shape[1:]}"
-    columns = "1 column" if count == 1 else f"{count} columns"
-    refuse(name, f"{table.path} has {columns} of {variable!r}, but the model takes {takes}.")
-
-
-def _read(name: str, table: Table, sample, check, input_variable: str, label_variable: str) -> Examples:
-    """All rows of a table that can be read and whose label is one of the model's; the others are named."""
-    import numpy as np
-    from tqdm import tqdm
-
-    from vis import datasets
-
-    inputs, labels = table.positions(input_variable), table.positions(label_variable)
-
-    def example(cells):
-        y = datasets.vector([cells[position] for position in labels])
-        y = y[0] if len(labels) == 1 else y
-        check(y)
-        return sample(table, [cells[position] for position in inputs]), y
-
-    rows, x, y, errors = [], [], [], []
-    with tqdm(total=table.count(), desc=table.path.name, unit=" rows") as bar:
-        for some in datasets.read(table, example, 64):
-            for row in some:
-                if row.error:
-                    errors.append(f"{table.path}, row {row.number}: {row.error}")
-                else:
-                    rows.append(row.number)
-                    x.append(row.value[0])
-                    y.append(row.value[1])
-            bar.update(len(some))
-    if not rows:
-        refuse(name, f"none of the {len(errors)} rows of {table.path} can be used. {errors[0].rstrip('.')}.")
-    for error in errors[:_ERRORS_SHOWN]:
-        typer.echo(error, err=True)
-    if len(errors) > _ERRORS_SHOWN:
-        typer.echo(f"... and {len(errors) - _ERRORS_SHOWN} rows more", err=True)
-    if len(rows) < 2:
-        refuse(name, f"only row {rows[0]} of {table.path} can be used. Two are needed at least.")
-    return Examples(table, rows, np.stack(x), np.stack(y), len(errors))
 
 
 def _write(output: Path, ranked: pd.DataFrame) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
+from vis.cli import methods
 from vis.cli.messages import gathered_messages, option, refuse
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from vis.tables import Table
+    from vis.cli.examples import Examples
 
 _OPTIONS = {
     "x": "--input-train",
@@ -33,16 +35,6 @@ _OPTIONS = {
 }
 
 
-class Examples(NamedTuple):
-    """The rows of a CSV file that could be read: their numbers, inputs and labels; and how many could not."""
-
-    table: Table
-    rows: list[int]
-    x: np.ndarray
-    y: np.ndarray
-    failed: int
-
-
 class Training(NamedTuple):
     """How to train, as the options have it."""
 
@@ -57,26 +49,71 @@ class Training(NamedTuple):
     method: str
 
 
-def label_check(network: keras.Model, path: Path) -> Callable[[np.ndarray], None]:
+def trainable(path: Path, custom_objects: list[str], unsafe: bool) -> keras.Model:
+    """The model of a file, if it can be trained by one loss."""
+    from vis import models
+
+    with option("--model"):
+        models.check_file(path)
+        if path.is_dir():
+            raise ValueError(
+                f"{path} is a SavedModel folder, which cannot be trained. Give the .keras or .h5 file of the model, "
+                "compiled with its loss."
+            )
+    network = methods.load(path, custom_objects, unsafe)
+    from vis.influence.examples import check_one_output
+
+    with option("--model"):
+        check_one_output(network)
+    return network
+
+
+def check(path: Path, settings: Training) -> None:
+    """Refuse what no training could go by, before any row is read.
+
+    Args:
+        path: the model's file, which tells what optimizer it was compiled with.
+        settings: what the options say.
+    """
+    if settings.learning_rate is not None and not 0 < settings.learning_rate < math.inf:
+        refuse("--learning-rate", f"{settings.learning_rate} is not a finite number above 0.")
+    _optimizer(_compile_config(path).get("optimizer"), settings, 1.0, 0.0)
+
+
+def label_check(network: keras.Model, path: Path, width: int) -> Callable[[np.ndarray], None]:
     """What refuses a row's label, a number or a vector, that a model has no output for.
+
+    A model that does not tell its loss is refused at once, whatever the label.
 
     Args:
         network: the model.
         path: its file, which tells what loss it was compiled with.
+        width: how many numbers a label has.
 
     Returns:
         A function of a label; it raises a ValueError.
     """
-    from vis.influence.examples import check_labels, example_loss, outputs_of
+    import numpy as np
+
+    from vis.influence.examples import UnknownLossError, check_labels, example_loss, outputs_of
 
     config, outputs = _compiled_loss(path), outputs_of(network)
     loss = _loss(config)
 
-    def check(label):
+    def check_label(label):
         labels = _labels(network, config, label[None])
         check_labels(example_loss(network, loss, labels)[0], labels, outputs, "the label")
 
-    return check
+    try:
+        # Any label will do: a wrong one is told with its row.
+        check_label(np.zeros(width) if width > 1 else np.float64(0))
+    except UnknownLossError as error:
+        reason = error.reason.removeprefix("loss is not given, ")
+        advice = "Compile it with a loss of Keras and save it again as .keras."
+        refuse("--model", f"{path} tells of no loss to go by: {reason}. {advice}")
+    except ValueError:
+        pass
+    return check_label
 
 
 def score(
@@ -156,8 +193,6 @@ def _optimizer(config: dict | None, settings: Training, default_rate: float, l2:
             chosen = keras.optimizers.SGD(default_rate)
         config = update_rule(chosen).config
         if settings.learning_rate is not None:
-            if not settings.learning_rate > 0:
-                refuse("--learning-rate", f"{settings.learning_rate} is not above 0.")
             config = {**config, "config": {**config["config"], "learning_rate": settings.learning_rate}}
     return config, l2
 

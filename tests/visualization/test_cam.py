@@ -243,3 +243,44 @@ def test_branches_of_different_inputs_do_not_pass_each_other():
     np.testing.assert_array_equal(
         visualize_cam(model, -1, 1, x, normalize=False), visualize_cam(model, -1, 1, x, "features", normalize=False)
     )
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_map_along_time_alone_stays_along_time(pooled):
+    frames = keras.Input((4, 12, 16, 1))
+    each = keras.layers.TimeDistributed(keras.layers.GlobalAveragePooling2D(), name="each")(frames)
+    steps = keras.layers.Conv1D(1, 2, 2, name="steps", kernel_initializer="ones")(each) if pooled else each
+    weighed = keras.layers.Dense(1, kernel_initializer="ones")(keras.layers.Flatten()(steps))
+    model = keras.Model(frames, weighed)
+    x = np.ones((4, 12, 16, 1)) * np.arange(4)[:, None, None, None]
+    expected = resize(np.array([[1.0, 5.0]]), (4,))[0] if pooled else np.arange(4)
+    np.testing.assert_allclose(visualize_cam(model, -1, 0, x, normalize=False), expected, atol=1e-5)
+
+
+def test_a_map_of_recurrent_convolutions_stays_over_height_and_width():
+    # Its size is that of no axes of the input, and would fit time and width as well.
+    frames = keras.Input((8, 12, 16, 1))
+    recurrent = keras.layers.ConvLSTM2D(3, 3, 2, padding="same", name="recurrent")(frames)
+    model = keras.Model(frames, keras.layers.Dense(1)(keras.layers.Flatten()(recurrent)))
+    x = zoo.images(2, (8, 12, 16, 1))
+    cams = visualize_cam(model, -1, 0, x, grad_modifier="absolute", normalize=False)
+    assert cams.shape == (2, 12, 16)
+
+
+def test_a_map_that_belongs_to_no_one_axis_is_given_as_it_is():
+    # Tokens that are no grid of patches, each of which reads the whole image.
+    image = keras.Input((12, 16, 1))
+    tokens = keras.layers.Reshape((11, 2), name="tokens")(keras.layers.Dense(22)(keras.layers.Flatten()(image)))
+    model = keras.Model(image, keras.layers.Dense(1)(keras.layers.Flatten()(tokens)))
+    with pytest.warns(VisWarning, match=r"'tokens' has positions of shape \(11,\).* given as it is"):
+        cam = visualize_cam(model, -1, 0, zoo.images(1, (12, 16, 1)), "tokens", grad_modifier="absolute")
+    assert cam.shape == (11,)
+
+
+def test_a_map_has_the_size_of_the_input_that_it_comes_from():
+    image, signal = keras.Input((16, 16, 1)), keras.Input((12, 2))
+    features = keras.layers.Conv1D(3, 3, name="features")(signal)
+    pooled = [keras.layers.GlobalAveragePooling2D()(image), keras.layers.GlobalAveragePooling1D()(features)]
+    model = keras.Model([image, signal], keras.layers.Dense(1)(keras.layers.Concatenate()(pooled)))
+    x = [zoo.images(1, (16, 16, 1)), zoo.images(1, (12, 2))]
+    assert visualize_cam(model, -1, 0, x, "features", grad_modifier="absolute").shape == (12,)

@@ -11,6 +11,7 @@ from vis.gradients import Question, differentiate
 from vis.losses import ActivationMaximization
 from vis.samples import prepare
 from vis.tracing import NEAREST_FEATURE_MAP
+from vis.visualization.axes import positions, target_size
 from vis.visualization.maps import arranged, gather, model_of, modified
 from vis.visualization.streams import over_batches
 
@@ -58,8 +59,10 @@ def visualize_cam(
         batch_size: The most samples to compute at once; None chooses.
 
     Returns:
-        A float32 array of shape `(samples, *input positions)`, or `(*input positions)` for a single sample. For a layer
-        that is called several times, one map a call, along axis 1. For batches a generator of the result of each.
+        A float32 array of shape `(samples, *input positions)`, or `(*input positions)` for a single sample; of a
+        feature map that lacks some of the input's axes, such as time behind a `ConvLSTM2D`, or height and width where
+        each frame was pooled, the positions of those it has. For a layer that is called several times, one map a
+        call, along axis 1. For batches a generator of the result of each.
 
     Raises:
         ValueError: What is wrong with an argument, and what would do.
@@ -67,7 +70,8 @@ def visualize_cam(
 
     Warns:
         VisWarning: The map may mislead: it is negative everywhere before the ReLU, the feature map has a single
-            position or is flat, or the gradient is zero everywhere.
+            position or is flat, the gradient is zero everywhere, or it cannot be told which of the input's axes the
+            map has, so that it is given in its own size.
 
     Example:
         >>> import keras, numpy as np
@@ -143,6 +147,17 @@ def visualize_cam_with_losses(
     wrt = NEAREST_FEATURE_MAP if penultimate_layer is None else penultimate_layer
     parts = differentiate(Question(model, losses, samples, wrt, batch_size), values=True)
 
+    @functools.cache
+    def size_of(name, shape, data_format):
+        address = name if penultimate_layer is None else penultimate_layer
+        size = target_size(model, samples, address, shape, data_format)
+        if size is None:
+            warn(
+                f"the feature map of {name!r} has positions of shape {shape}, and it cannot be told which axes of the "
+                "input they belong to: its map is given as it is, not brought to the input's size"
+            )
+        return size
+
     def to_map(tap, activations, gradients):
         # Channels last, whatever the layer's order.
         axis = 1 if tap.data_format == "channels_first" else -1
@@ -155,7 +170,8 @@ def visualize_cam_with_losses(
             )
         maps = _as_grid(_WEIGHTS[method](activations, gradients), samples.arrays, tap.data_format)
         _warn_of_blank(tap, activations, gradients, maps, modify is not grad_modifiers.negate)
-        return resize(np.maximum(maps, 0), _target_size(maps.ndim - 1, samples.arrays, tap.data_format))
+        shape = maps.shape[1:]
+        return resize(np.maximum(maps, 0), size_of(tap.name, shape, tap.data_format) or shape)
 
     return arranged(gather(parts, to_map, normalize=normalize, squeeze=squeeze), samples, penultimate_layer)
 
@@ -202,28 +218,12 @@ def _interpolation(given: int, wanted: int) -> np.ndarray:
     return matrix
 
 
-def _positions(array, data_format) -> tuple[int, ...]:
-    """The positions of a model's input: its axes without those of samples and channels."""
-    if array.ndim <= 2:
-        return array.shape[1:]
-    return array.shape[2:] if data_format == "channels_first" else array.shape[1:-1]
-
-
-def _target_size(axes: int, inputs, data_format) -> tuple[int, ...]:
-    """The size to bring a map of some axes to: that of the first input that has them."""
-    for array in inputs:
-        positions = _positions(array, data_format)
-        if len(positions) >= axes:
-            return positions[len(positions) - axes :]
-    return ()
-
-
 def _as_grid(maps, inputs, data_format):
     """Folds the tokens of an image model, with or without a class token in front, into its grid of patches."""
     images = [array for array in inputs if array.ndim == 4]
     if maps.ndim != 2 or not images or any(array.ndim == 3 for array in inputs):
         return maps
-    height, width = _positions(images[0], data_format)
+    height, width = positions(images[0], data_format)
     for extra in (0, 1):
         patches = maps.shape[1] - extra
         rows = round(np.sqrt(patches * height / width))

@@ -7,11 +7,18 @@ import weakref
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import zoo
 
-from vis import memory
+from vis import VisWarning, memory
 from vis.losses import ActivationMaximization
-from vis.visualization import smoothgrad, visualize_cam, visualize_saliency, visualize_saliency_with_losses
+from vis.visualization import (
+    smoothgrad,
+    visualize_activation,
+    visualize_cam,
+    visualize_saliency,
+    visualize_saliency_with_losses,
+)
 
 
 def explain_every_way(model, x):
@@ -134,3 +141,84 @@ def test_a_gradient_that_is_infinite_is_an_error():
     root = [(lambda output: keras.ops.sqrt(output[:, 0]), 1)]
     with pytest.raises(ValueError, match="is not finite, though the target is"):
         visualize_saliency_with_losses(model, root, np.zeros((1, 4)))
+
+
+class Counter(keras.layers.Layer):
+    """Multiplies by how often it was called."""
+
+    def build(self, shape):
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        self.calls.assign_add(1.0)
+        return x * self.calls
+
+
+class Always(keras.layers.Layer):
+    """Dropout that is not for training alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = keras.layers.Dropout(0.5, seed=3)
+
+    def call(self, x):
+        return self.dropout(x, training=True)
+
+
+def stateful():
+    layers = [keras.layers.LSTM(4, stateful=True, return_sequences=True), Counter(), Always(), keras.layers.Flatten()]
+    return keras.Sequential([keras.Input(batch_shape=(2, 6, 3)), *layers, keras.layers.Dense(2)])
+
+
+def variables(model):
+    """All variables of a stateful model: Keras does not count its state among them."""
+    return [*model.variables, *model.layers[0].states]
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        (visualize_saliency, {}),
+        (visualize_cam, {"grad_modifier": "absolute"}),
+        (smoothgrad, {"num_samples": 5, "seed": 0}),
+        (visualize_activation, {"max_iter": 3, "seed": 0, "input_range": (-9.0, 9.0)}),
+    ],
+)
+def test_a_model_with_state_keeps_it(function, options):
+    model = stateful()
+    x = zoo.images(2, (6, 3))
+    model(x)
+    before = [variable.numpy() for variable in variables(model)]
+    first, second = (function(model, -1, 1, seed_input=x, **options) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    for variable, value in zip(variables(model), before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value, err_msg=variable.path)
+
+
+def test_a_state_is_that_of_the_next_prediction():
+    model = stateful()
+    x = zoo.images(2, (6, 3))
+    model(x)
+    state = [variable.numpy() for variable in variables(model)]
+    slope = visualize_saliency(model, -1, 1, x, grad_modifier=None, keepdims=True, normalize=False)
+    step = 1e-2 * slope / np.linalg.norm(slope)
+    change = []
+    for moved in (x - step, x + step):
+        for variable, value in zip(variables(model), state, strict=True):
+            variable.assign(value)
+        change.append(keras.ops.convert_to_numpy(model(moved))[:, 1].sum())
+    assert change[1] - change[0] == pytest.approx(2 * (step * slope).sum(), rel=1e-2)
+
+
+def test_a_variable_of_tensorflow_s_own_that_a_run_changes_is_told():
+    class Count(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.calls = tf.Variable(1.0, trainable=False)
+
+        def call(self, x):
+            return x * self.calls.assign_add(1.0)
+
+    model = keras.Sequential([keras.Input((4,)), Count(), keras.layers.Dense(2)])
+    with pytest.warns(VisWarning, match="assigns to a tf.Variable .* keras.Variable"):
+        visualize_saliency(model, -1, 1, np.ones(4))

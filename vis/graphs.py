@@ -9,6 +9,7 @@ import tensorflow as tf
 # What makes probabilities of logits.
 PROBABILITIES = ("Softmax", "Sigmoid")
 
+_ASSIGNMENTS = ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _SHAPES = ("Shape", "ShapeN", "Size", "Rank")
 
@@ -88,6 +89,11 @@ def behind(tensor, past=None) -> set:
         found.add(op.name)
         stack.extend(source.op for source in op.inputs)
     return found
+
+
+def assigns(graph) -> bool:
+    """Whether a graph changes a variable."""
+    return any(op.type in _ASSIGNMENTS for op in graph.get_operations())
 
 
 def unreached_activations(tensor) -> list[str]:

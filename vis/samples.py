@@ -195,10 +195,13 @@ def _shapes(model, arrays) -> list[tuple]:
         # which runs frame by frame only where it knows how many there are
         and any(isinstance(layer, keras.layers.TimeDistributed) for layer in addressing.flatten(model))
     )
+    # A Sequential that was first called on a batch wrongly takes that batch's size for part of its input shape.
+    fixed = bool(symbols) and (
+        not isinstance(model, keras.Sequential)
+        or any(getattr(layer, "stateful", False) for layer in addressing.flatten(model))
+    )
     shapes = []
     for position, array in enumerate(arrays):
-        # A Sequential that was first called on a batch wrongly takes that batch's size for part of its input shape.
-        fixed = bool(symbols) and not isinstance(model, keras.Sequential)
         count = symbols[position].shape[0] if fixed else None
         shapes.append((count, *(array.shape[1:] if static else symbols[position].shape[1:])))
     return shapes

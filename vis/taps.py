@@ -237,7 +237,10 @@ def run(
                 _set(layer, "activation", _ruled(activation, rule, record))
             restore.callback(_put_back, layer, vars(layer).get("call"))
             _set(layer, "call", wrapped(layer, layer.call))
-        outputs = record.model(inputs, training=False)
+        # What the model assigns to its variables, as a stateful layer does, holds for this one run: no later one, and
+        # nothing of the caller's, sees it.
+        with keras.StatelessScope():
+            outputs = record.model(inputs, training=False)
     record.outputs = keras.tree.flatten(outputs)
     return record
 

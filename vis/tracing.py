@@ -120,7 +120,7 @@ def ask(
         [tf.cast(slope, tf.float32) / scale for slope in slopes],
         [tap._replace(connected=tap.name not in cut) for tap, _ in groups],
         notes,
-        texts + _unreached(model, run, total),
+        texts + _unreached(model, run, total) + _assigned(run),
     )
 
 
@@ -286,6 +286,15 @@ def _unreached(model, run, total) -> list[str]:
             f"operation, where the gradient passes as usual: {shown}; use a layer such as keras.layers.ReLU there"
         )
     return texts
+
+
+def _assigned(run) -> list[str]:
+    if not graphs.assigns(run.outputs[0].graph):
+        return []
+    return [
+        f"the model '{run.model.name}' assigns to a tf.Variable when it is called, so that each call changes it and "
+        "the next result: a keras.Variable (by add_weight) would be left as it is"
+    ]
 
 
 def _computes_in_half(model) -> bool:

@@ -77,6 +77,11 @@ def prepare(model, seed_input) -> Samples:
     return Samples(arrays, keys, structure, _shapes(model, arrays))
 
 
+def is_real(array: np.ndarray) -> bool:
+    """Whether an array is of floating-point numbers; NumPy does not count bfloat16 among them."""
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+
+
 def symbolic_inputs(model) -> list:
     """The flat list of a model's symbolic inputs; empty for a subclassed model or an unbuilt `Sequential`."""
     try:
@@ -126,7 +131,7 @@ def _batch(model, value, symbol, argument) -> np.ndarray:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{argument}: its elements are of different shapes ({error})") from error
-    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+    if not is_real(array) and array.dtype.kind not in "biu":
         raise TypeError(f"{argument} must be numeric: an array, a tensor or a Pillow image, not {type(value).__name__}")
     if rank is not None and array.ndim == rank - 1:
         array = array[None]
@@ -142,7 +147,7 @@ def _batch(model, value, symbol, argument) -> np.ndarray:
         fits = all(want is None or want == got for want, got in zip(symbol.shape[1:], array.shape[1:], strict=True))
         if not fits:
             raise ValueError(f"{argument} has shape {array.shape}, but the model takes {_shape_text(symbol, rank)}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if is_real(array) and not np.isfinite(array).all():
         raise ValueError(f"{argument} holds values that are NaN or infinite")
     return array
 

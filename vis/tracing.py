@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from vis import addressing, graphs, taps
 from vis.backprop_modifiers import rule_of, underlying
-from vis.samples import Samples, symbolic_inputs
+from vis.samples import Samples, is_real, symbolic_inputs
 
 # The nearest feature map in front of the target, as something to differentiate with respect to.
 NEAREST_FEATURE_MAP = "nearest feature map in front of the target"
@@ -151,7 +151,7 @@ def _resolve(model, samples, wrt):
             layers.append(address._keras_history.operation)
         elif address is not NEAREST_FEATURE_MAP:
             layers.append(addressing.find_layer(model, address, "wrt_tensor"))
-    if inputs and not layers and not any(samples.arrays[i].dtype.kind == "f" for i in inputs):
+    if inputs and not layers and not any(is_real(samples.arrays[i]) for i in inputs):
         embeddings = [path for path, layer in addressing.paths(model) if isinstance(layer, keras.layers.Embedding)]
         hint = (
             f"wrt_tensor={embeddings[0]!r}" if embeddings else "the layer that makes real numbers of it by wrt_tensor"

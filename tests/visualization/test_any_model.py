@@ -12,6 +12,7 @@ from vis import VisWarning
 from vis.losses import ActivationMaximization, Target
 from vis.visualization import (
     smoothgrad,
+    visualize_activation,
     visualize_cam,
     visualize_cam_with_losses,
     visualize_saliency,
@@ -367,6 +368,25 @@ def test_mixed_precision_agrees_with_float32(policy):
             zoo.assert_close(actual, wanted, 2e-2)
         # With 8 bits, a ReLU near 0 may open or close: a few pixels then differ by more.
         assert np.sqrt(np.mean((actual - wanted) ** 2)) < 2e-2 * np.abs(wanted).max()
+
+
+def test_an_input_of_bfloat16_is_one_of_real_numbers():
+    def model(dtype):
+        initializer = keras.initializers.RandomNormal(stddev=0.2, seed=7)
+        layers = [keras.layers.Conv2D(6, 3, activation="relu", kernel_initializer=initializer), keras.layers.Flatten()]
+        last = keras.layers.Dense(5, "softmax", kernel_initializer=initializer)
+        return keras.Sequential([keras.Input(zoo.SHAPE, dtype=dtype), *layers, last])
+
+    half, full = model("bfloat16"), model("float32")
+    x = zoo.images(2).round(1)
+    guided = {"backprop_modifier": "guided", **RAW}
+    actual = [*every_map(half, -1, 2, x), visualize_saliency(half, -1, 2, x, **guided)]
+    wanted = [*every_map(full, -1, 2, x), visualize_saliency(full, -1, 2, x, **guided)]
+    for of_half, of_full in zip(actual, wanted, strict=True):
+        assert of_half.dtype == np.float32
+        assert np.sqrt(np.mean((of_half - of_full) ** 2)) < 3e-2 * np.abs(of_full).max()
+    image = visualize_activation(half, -1, 2, input_range=(0.0, 1.0), max_iter=50, seed=0)
+    assert half(image[None])[0, 2] > 0.99
 
 
 def test_a_half_precision_gradient_below_its_range_survives():

@@ -7,7 +7,7 @@ import numpy as np
 
 from vis import addressing, warn
 from vis.backprop_modifiers import underlying
-from vis.samples import Samples, prepare, symbolic_inputs
+from vis.samples import Samples, is_real, prepare, symbolic_inputs
 
 
 class Range:
@@ -110,7 +110,7 @@ def moved_inputs(model, samples: Samples, wrt_tensor) -> list[int]:
         if not isinstance(address, keras.KerasTensor):
             address = addressing.find_layer(model, address, "wrt_tensor").output
         named += [i for i, symbol in enumerate(symbols) if symbol is address]
-    moved = [i for i in dict.fromkeys(named) if samples.arrays[i].dtype.kind == "f"]
+    moved = [i for i in dict.fromkeys(named) if is_real(samples.arrays[i])]
     # Where there are integers alone, the question itself says what to choose.
     return moved or list(dict.fromkeys(named))
 

@@ -48,11 +48,9 @@ def target_size(model, samples: Samples, address, shape: tuple[int, ...], data_f
     Returns:
         One size for each of the map's axes; None where it cannot be told.
     """
-    found = []
-    for i, array in enumerate(samples.arrays):
-        sizes = positions(array, data_format)
-        for axes in itertools.combinations(range(len(sizes)), len(shape)):
-            found.append(_Axes(i, axes, tuple(sizes[axis] for axis in axes)))
+    found = _choices([positions(array, data_format) for array in samples.arrays], len(shape))
+    if not found:  # an input without a channel axis, or one whose positions are made inside the model
+        found = _choices([array.shape[1:] for array in samples.arrays], len(shape)) or [_Axes(0, (), shape)]
     # A table has no positions, where there is anything that has.
     found = [each for each in found if samples.arrays[each.input].ndim > 2] or found
     same = [each for each in found if each.size == shape]
@@ -62,6 +60,15 @@ def target_size(model, samples: Samples, address, shape: tuple[int, ...], data_f
             return some[0].size
     moving = [each for each in found if _moves_along(model, samples, address, shape, data_format, each)]
     return moving[0].size if len({each.size for each in moving}) == 1 else None
+
+
+def _choices(sizes: list[tuple[int, ...]], count: int) -> list[_Axes]:
+    """Every choice of so many of an input's axes, for each input."""
+    return [
+        _Axes(i, axes, tuple(shape[axis] for axis in axes))
+        for i, shape in enumerate(sizes)
+        for axes in itertools.combinations(range(len(shape)), count)
+    ]
 
 
 class _Positions(Loss):

@@ -74,13 +74,16 @@ class Question:
         wrt: With respect to what: None for all inputs, a layer's address, a Keras tensor, a list of these, or
             `vis.tracing.NEAREST_FEATURE_MAP`.
         batch_size: The most rows to compute at once; None chooses.
+        argument: What the caller calls `wrt`, for error messages.
 
     Attributes:
         arrays: The inputs and the losses' arguments, with one row a sample each.
         weights: The losses' weights.
     """
 
-    def __init__(self, model, losses, samples: Samples, wrt=None, batch_size: int | None = None):
+    def __init__(
+        self, model, losses, samples: Samples, wrt=None, batch_size: int | None = None, argument: str = "wrt_tensor"
+    ):
         if batch_size is not None and (isinstance(batch_size, bool) or batch_size != int(batch_size) or batch_size < 1):
             raise ValueError(f"batch_size must be a whole number of at least 1, or None, not {batch_size!r}")
         self.model = model
@@ -88,6 +91,7 @@ class Question:
         self.samples = samples
         self.wrt = wrt if isinstance(wrt, list) else [wrt]
         self.batch_size = batch_size
+        self.argument = argument
         self._arguments = [loss.arguments(samples.count) for loss, _ in self.losses]
         self.arrays = [*samples.arrays, *itertools.chain(*self._arguments)]
         self.weights = tf.constant([weight for _, weight in self.losses], tf.float32)
@@ -101,7 +105,8 @@ class Question:
         count = len(self.samples.arrays)
         remaining = iter(tensors[count:])
         arguments = [[next(remaining) for _ in arrays] for arrays in self._arguments]
-        return ask(self.model, self.losses, self.samples, self.wrt, tensors[:count], arguments, weights, noise)
+        inputs = tensors[:count]
+        return ask(self.model, self.losses, self.samples, self.wrt, inputs, arguments, weights, noise, self.argument)
 
     def function(self, kind: tuple, trace: Callable[[list[tf.TensorSpec]], Function]) -> Function:
         """The traced function of a kind, and says what there is to say of it.

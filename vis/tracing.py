@@ -61,6 +61,7 @@ def ask(
     arguments: list[list],
     weights,
     noise=None,
+    argument: str = "wrt_tensor",
     watch_all: bool = False,
 ) -> Answer:
     """Runs a model and differentiates the weighted sum of losses. To be called while tracing.
@@ -74,13 +75,14 @@ def ask(
         arguments: The tensors of each loss's arguments.
         weights: A float32 tensor of shape (losses,).
         noise: A function that adds noise to a tensor which is differentiated with respect to, or None.
+        argument: What the caller calls `wrt`, for error messages.
         watch_all: Whether every feature map is kept on the tape; only the last one, where only the nearest is wanted.
 
     Returns:
         The `Answer`.
     """
     keras_model = underlying(model)
-    inputs_wrt, layers_wrt = _resolve(keras_model, samples, wrt)
+    inputs_wrt, layers_wrt = _resolve(keras_model, samples, wrt, argument)
     nearest = wrt == [NEAREST_FEATURE_MAP]
     scale = _HALF_SCALE if _computes_in_half(keras_model) else 1.0
     given, inputs = inputs, list(inputs)
@@ -108,12 +110,12 @@ def ask(
         run = taps.run(model, keras.tree.pack_sequence_as(samples.structure, inputs), tap, differentiated)
         scores, notes = _scores(losses, run, arguments)
         total = tf.reduce_sum(weights[:, None] * scores) * scale
-    groups = _nearest(run, losses) if nearest else _tapped(run, wrt, samples)
+    groups = _nearest(run, losses) if nearest else _tapped(run, wrt, samples, argument)
     sources = [tensor for _, found in groups for tensor in found]
     if only_latest and sources[0] is not latest[-1]:
         # A branch beside the way to the target ran last: the tape must reach further back.
-        return ask(model, losses, samples, wrt, given, arguments, weights, noise, watch_all=True)
-    slopes, cut, texts = _slopes(tape, total, sources, groups, losses)
+        return ask(model, losses, samples, wrt, given, arguments, weights, noise, argument, watch_all=True)
+    slopes, cut, texts = _slopes(tape, total, sources, groups, losses, argument)
     return Answer(
         scores,
         sources,
@@ -137,12 +139,12 @@ def _scores(losses, run, arguments):
     return tf.stack(scores), notes
 
 
-def _resolve(model, samples, wrt):
+def _resolve(model, samples, wrt, argument):
     """The positions of the inputs, and the layers, that `wrt` names."""
     symbols = symbolic_inputs(model)
     inputs, layers = [], []
     for address in wrt:
-        position = _input_position(model, symbols, samples, address)
+        position = _input_position(model, symbols, samples, address, argument)
         if address is None:
             inputs += range(len(samples.arrays))
         elif position is not None:
@@ -150,11 +152,11 @@ def _resolve(model, samples, wrt):
         elif isinstance(address, keras.KerasTensor):
             layers.append(address._keras_history.operation)
         elif address is not NEAREST_FEATURE_MAP:
-            layers.append(addressing.find_layer(model, address, "wrt_tensor"))
+            layers.append(addressing.find_layer(model, address, argument))
     if inputs and not layers and not any(is_real(samples.arrays[i]) for i in inputs):
         embeddings = [path for path, layer in addressing.paths(model) if isinstance(layer, keras.layers.Embedding)]
         hint = (
-            f"wrt_tensor={embeddings[0]!r}" if embeddings else "the layer that makes real numbers of it by wrt_tensor"
+            f"{argument}={embeddings[0]!r}" if embeddings else f"the layer that makes real numbers of it by {argument}"
         )
         raise ValueError(
             f"seed_input is of integers ({samples.arrays[inputs[0]].dtype}), which have no gradient: choose {hint}"
@@ -162,29 +164,29 @@ def _resolve(model, samples, wrt):
     return inputs, layers
 
 
-def _input_position(model, symbols, samples, address):
+def _input_position(model, symbols, samples, address, argument):
     if isinstance(address, str) and samples.keys and address in samples.keys:
         return samples.keys.index(address)
     if isinstance(address, keras.KerasTensor):
         return next((i for i, symbol in enumerate(symbols) if symbol is address), None)
     if address is None or address is NEAREST_FEATURE_MAP or not symbols:
         return None
-    layer = addressing.find_layer(model, address, "wrt_tensor")
+    layer = addressing.find_layer(model, address, argument)
     return next((i for i, symbol in enumerate(symbols) if symbol._keras_history.operation is layer), None)
 
 
-def _tapped(run, wrt, samples) -> list[tuple[Tap, list]]:
+def _tapped(run, wrt, samples, argument) -> list[tuple[Tap, list]]:
     """The tensors to differentiate with respect to, by what names them."""
     symbols = symbolic_inputs(run.model)
     groups = []
     for address in wrt:
-        position = _input_position(run.model, symbols, samples, address)
+        position = _input_position(run.model, symbols, samples, address, argument)
         if address is None or position is not None:
             for i in range(len(run.inputs)) if address is None else [position]:
                 name = samples.keys[i] if samples.keys else symbols[i].name if symbols else f"input {i}"
                 groups.append((Tap(name, 1, run.inputs[i].shape.rank, run.data_format(taps.INPUT)), [run.inputs[i]]))
         else:
-            found = run.tensors(address, "wrt_tensor")
+            found = run.tensors(address, argument)
             groups.append(
                 (Tap(taps.name_of(address), len(found), found[0].shape.rank, run.data_format(address)), found)
             )
@@ -239,7 +241,7 @@ def _positions(shape, data_format) -> float:
     return np.prod([np.inf if size is None else size for size in spatial])
 
 
-def _slopes(tape, total, sources, groups, losses):
+def _slopes(tape, total, sources, groups, losses, argument):
     """The gradients, zeros where they are cut off on the way, and what to say of that."""
     given = tape.gradient(total, sources)
     slopes = [
@@ -256,7 +258,7 @@ def _slopes(tape, total, sources, groups, losses):
         target = f"the target (layer {', '.join(map(repr, layers))})" if layers else "the target"
         raise ValueError(
             f"{target} does not depend on {', '.join(map(repr, dict.fromkeys(names)))}: no computation leads from "
-            "there to the target, so there is no gradient; choose another target, or another wrt_tensor"
+            f"there to the target, so there is no gradient; choose another target, or another {argument}"
         )
     texts = []
     for i, slope in enumerate(given):

@@ -171,6 +171,20 @@ def test_a_layer_behind_the_target(plain):
         visualize_cam(plain, "conv1", 0, zoo.images(1), "conv2")
 
 
+@pytest.mark.parametrize(
+    ("layer", "error", "message"),
+    [
+        ("con2", ValueError, "penultimate_layer_idx: .* has no layer 'con2'; the nearest names are 'conv2'"),
+        (17, ValueError, "penultimate_layer_idx=17 is out of range"),
+        (1.5, TypeError, "penultimate_layer_idx must be a layer's index"),
+        (-1, ValueError, "choose another target, or another penultimate_layer_idx"),
+    ],
+)
+def test_a_wrong_layer_is_called_by_its_argument(plain, layer, error, message):
+    with pytest.raises(error, match=message):
+        visualize_cam(plain, -1, LABEL, zoo.images(1), layer)
+
+
 def test_an_unknown_method(plain):
     with pytest.raises(ValueError, match="known ones are 'gradcam'"):
         visualize_cam(plain, -1, 0, zoo.images(1), method="gradcam3")
@@ -265,6 +279,14 @@ def test_a_map_of_recurrent_convolutions_stays_over_height_and_width():
     x = zoo.images(2, (8, 12, 16, 1))
     cams = visualize_cam(model, -1, 0, x, grad_modifier="absolute", normalize=False)
     assert cams.shape == (2, 12, 16)
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((8, 6), (8, 6)), ((48,), (7, 5))])
+def test_a_map_of_images_without_a_channel_axis(shape, expected):
+    inputs = keras.Input(shape)
+    features = keras.layers.Conv2D(3, 2, name="features")(keras.layers.Reshape((8, 6, 1))(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(features)))
+    assert visualize_cam(model, -1, 0, zoo.images(1, shape), grad_modifier="absolute").shape == expected
 
 
 def test_a_map_that_belongs_to_no_one_axis_is_given_as_it_is():

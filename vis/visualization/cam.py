@@ -145,7 +145,8 @@ def visualize_cam_with_losses(
     modify = grad_modifiers.get(grad_modifier)
     samples = prepare(model, seed_input)
     wrt = NEAREST_FEATURE_MAP if penultimate_layer is None else penultimate_layer
-    parts = differentiate(Question(model, losses, samples, wrt, batch_size), values=True)
+    question = Question(model, losses, samples, wrt, batch_size, "penultimate_layer_idx")
+    parts = differentiate(question, values=True)
 
     @functools.cache
     def size_of(name, shape, data_format):

@@ -135,6 +135,8 @@ def _batch(model, value, symbol, argument) -> np.ndarray:
         raise TypeError(f"{argument} must be numeric: an array, a tensor or a Pillow image, not {type(value).__name__}")
     if rank is not None and array.ndim == rank - 1:
         array = array[None]
+    elif rank is not None and array.ndim == rank + 1 and isinstance(value, (list, tuple)) and len(value) == 1:
+        array = array[0]  # a list of inputs, of which there is one
     array = array.astype(_dtype(model, array, symbol), copy=False)
     if rank is not None and array.ndim != rank:
         raise ValueError(

@@ -270,6 +270,7 @@ def test_smoothgrad_noise_has_the_stated_standard_deviation():
         ({"noise_level": -0.1}, "noise_level must be from 0 to 1"),
         ({"num_samples": 0}, "num_samples must be a whole number of at least 1"),
         ({"num_samples": 2.5}, "num_samples must be a whole number of at least 1"),
+        ({"num_samples": 1, "aggregate": "var"}, "num_samples must be at least 2 for aggregate='var'"),
         ({"aggregate": "median"}, "known ones are 'mean', 'square', 'var'"),
     ],
 )
@@ -292,6 +293,16 @@ def test_smoothgrad_refuses(plain, arguments, message):
 def test_bad_seed_inputs(plain, seed_input, message):
     with pytest.raises(ValueError, match=message):
         visualize_saliency(plain, -1, 2, seed_input)
+
+
+@pytest.mark.parametrize("form", [list, tuple])
+def test_a_list_of_the_one_batch_is_that_batch(plain, form):
+    x = zoo.images(2)
+    np.testing.assert_array_equal(visualize_saliency(plain, -1, 2, form([x])), visualize_saliency(plain, -1, 2, x))
+    single = visualize_saliency(plain, -1, 2, form([x[0]]))  # a batch of one, as ever
+    np.testing.assert_array_equal(single, visualize_saliency(plain, -1, 2, x[0]))
+    table = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
+    assert visualize_saliency(table, -1, 0, form([np.ones(1)])).shape == (1,)
 
 
 def test_a_seed_input_that_is_not_numeric(plain):

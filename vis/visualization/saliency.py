@@ -280,6 +280,8 @@ def smoothgrad_with_losses(
         raise ValueError(f"num_samples must be a whole number of at least 1, not {num_samples!r}")
     if aggregate not in _AGGREGATES:
         raise ValueError(f"aggregate={aggregate!r} is unknown; known ones are {', '.join(map(repr, _AGGREGATES))}")
+    if aggregate == "var" and num_samples < 2:
+        raise ValueError(f"num_samples must be at least 2 for aggregate='var', not {num_samples}: one has no variance")
     model = model_of(input_tensor)
     samples = prepare(model, seed_input)
     powers, combine = _AGGREGATES[aggregate]

@@ -380,9 +380,12 @@ def test_a_filter_that_is_never_active_is_said(model):
     ("options", "message"),
     [
         ({"max_iter": 0}, "max_iter must be a whole number of at least 1, not 0"),
+        ({"max_iter": None}, "max_iter must be a whole number of at least 1, not None"),
+        ({"optimizer": "foo"}, "optimizer='foo' is unknown: give a Keras optimizer"),
+        ({"grad_modifier": lambda slopes: None}, "grad_modifier '<lambda>' returned None for gradients of shape"),
         ({"max_iter": 2.5}, "max_iter must be a whole number"),
         ({"callback_every": 0}, "callback_every must be a whole number of at least 1, not 0"),
-        ({"patience": 0}, "patience must be a whole number of at least 1, not 0"),
+        ({"patience": 0}, "patience must be a whole number of at least 1, or None, not 0"),
         ({"seed": -1}, "seed must be a whole number of at least 0, or None, not -1"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),
         ({"parameterization": "wavelet"}, "parameterization='wavelet' is unknown; known ones are 'pixels', 'fourier'"),
@@ -401,6 +404,12 @@ def test_bad_types_and_ranges(model):
     optimizer = Optimizer(model, losses(model))
     with pytest.raises(TypeError, match="optimizer must be a Keras optimizer, its name or None, not int"):
         optimizer.minimize(optimizer=3)
+    with pytest.raises(TypeError, match="input_modifiers must be a list of vis.input_modifiers, not Jitter"):
+        optimizer.minimize(input_modifiers=Jitter())
+    with pytest.raises(TypeError, match="callbacks must be a list of vis.callbacks, not int"):
+        optimizer.minimize(callbacks=3)
+    with pytest.raises(TypeError, match="callbacks holds int, which has no callback and on_end"):
+        optimizer.minimize(callbacks=[3])
     with pytest.raises(TypeError, match="input_modifiers holds ufunc, which has no pre and post"):
         optimizer.minimize(input_modifiers=[np.negative])
     with pytest.raises(ValueError, match=r"filter_indices=9 is out of range"):

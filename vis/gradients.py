@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from vis import taps, warn
+from vis import checks, taps, warn
 from vis.backprop_modifiers import underlying
 from vis.losses import weighted
 from vis.memory import remember
@@ -84,13 +84,11 @@ class Question:
     def __init__(
         self, model, losses, samples: Samples, wrt=None, batch_size: int | None = None, argument: str = "wrt_tensor"
     ):
-        if batch_size is not None and (isinstance(batch_size, bool) or batch_size != int(batch_size) or batch_size < 1):
-            raise ValueError(f"batch_size must be a whole number of at least 1, or None, not {batch_size!r}")
         self.model = model
         self.losses = weighted(losses)
         self.samples = samples
         self.wrt = wrt if isinstance(wrt, list) else [wrt]
-        self.batch_size = batch_size
+        self.batch_size = checks.whole("batch_size", batch_size, or_none=True)
         self.argument = argument
         self._arguments = [loss.arguments(samples.count) for loss, _ in self.losses]
         self.arrays = [*samples.arrays, *itertools.chain(*self._arguments)]
@@ -180,7 +178,14 @@ def differentiate(question: Question, *, values: bool = False) -> Iterator[Diffe
         rows = range(start, min(start + size, count))
         # A model for batches of just one size has its last one filled up.
         taken = np.resize(rows, size) if len(rows) < (function.batch_size or 0) else slice(rows.start, rows.stop)
-        scores, outputs, slopes = function(question.weights, *(tf.constant(array[taken]) for array in question.arrays))
+        given = [tf.constant(array[taken]) for array in question.arrays]
+        scores, outputs, slopes = function(question.weights, *given)
+        if scores.shape[1] != len(given[0]):
+            names = ", ".join(repr(loss.name) for loss, _ in question.losses)
+            raise ValueError(
+                f"the losses ({names}) give {scores.shape[1]} values for {len(given[0])} samples: one value a sample, "
+                "or a scalar, is wanted"
+            )
         yield question.result(
             function,
             scores.numpy()[:, : len(rows)],

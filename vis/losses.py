@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from vis import checks
+
 
 class Loss:
     """Base class of losses, as in keras-vis: override `build_loss`, or `__call__`.
@@ -223,20 +225,27 @@ def weighted(losses) -> list[tuple[Loss, float]]:
     """
     pairs = []
     for element in losses if isinstance(losses, (list, tuple)) else [losses]:
-        loss, weight = element if isinstance(element, (list, tuple)) else (element, 1.0)
+        pair = element if isinstance(element, (list, tuple)) else (element, 1.0)
+        if len(pair) != 2:
+            raise TypeError(f"losses holds a {type(pair).__name__} of {len(pair)}: pairs (loss, weight) are wanted")
+        loss, weight = pair
         if not isinstance(loss, Loss):
             if not callable(loss):
                 raise TypeError(f"losses holds {type(loss).__name__}: a vis.losses.Loss or a function is wanted")
             loss = Target(loss)
+        weight = 0.0 if weight is None else checks.number(f"losses: the weight of {loss.name!r}", weight)
         if weight:
-            pairs.append((loss, float(weight)))
+            pairs.append((loss, weight))
     if not pairs:
         raise ValueError("losses has no loss with a weight other than 0: nothing to differentiate")
     return pairs
 
 
 def _indices(filter_indices) -> np.ndarray:
-    indices = np.asarray(filter_indices)
+    try:
+        indices = np.asarray(filter_indices)
+    except ValueError:  # of lists of different lengths
+        indices = np.array([])
     if indices.dtype.kind not in "iu" or indices.ndim > 2 or indices.size == 0:
         raise TypeError(
             "filter_indices must be an int, a list of ints, or one list of ints a sample (all of one length), "

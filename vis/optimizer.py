@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vis import addressing, grad_modifiers, warn
+from vis import addressing, checks, grad_modifiers, warn
 from vis.backprop_modifiers import underlying
 from vis.callbacks import Print
 from vis.descent.loop import Descent, Limits
@@ -131,14 +131,18 @@ class Optimizer:
         Warns:
             VisWarning: `seed_input` leaves `input_range`; a filter is not active, so that nothing was found.
         """
-        _check_whole(max_iter=max_iter, callback_every=callback_every, patience=patience)
-        seed = secrets.randbits(62) if seed is None else _check_seed(seed)
+        max_iter = checks.whole("max_iter", max_iter)
+        callback_every = checks.whole("callback_every", callback_every)
+        patience = checks.whole("patience", patience, or_none=True)
+        min_delta = checks.number("min_delta", min_delta)
+        seed = checks.whole("seed", seed, 0, or_none=True)
+        seed = secrets.randbits(62) if seed is None else seed
         data_format = data_format_of(self.model)
         space = _parameterization(parameterization, data_format)
         modify = None if grad_modifier is None else grad_modifiers.get(grad_modifier)
         transforms, python = _steps(modify, input_modifiers or [], space)
         rule = Rms() if optimizer is None and isinstance(space, Pixels) else KerasRule(optimizer or _adam())
-        watchers = [*(callbacks or []), *([Print()] if verbose else [])]
+        watchers = [*_watchers(callbacks or []), *([Print()] if verbose else [])]
 
         samples = samples_of(self.model, seed_input, self._count(), self.input_range)
         moved = moved_inputs(self.model, samples, self.wrt_tensor) if self.wrt_tensor_is_input_tensor else []
@@ -205,7 +209,7 @@ class Optimizer:
         if not all(np.isfinite(array).all() for array in [losses, *gradients]):
             raise self._not_finite(samples, question)
         gradients = [_unit(each) for each in gradients] if self.norm_grads else gradients
-        gradients = gradients if modify is None else [modify(each) for each in gradients]
+        gradients = gradients if modify is None else [checks.modified(each, modify) for each in gradients]
         return losses, gradients, _joined([part.values for part in parts])
 
     def _tell(self, watchers, i, losses, gradients, values):
@@ -254,18 +258,6 @@ def _adam():
     return keras.optimizers.Adam(0.05)
 
 
-def _check_whole(**numbers):
-    for name, value in numbers.items():
-        if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
-            raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
-
-
-def _check_seed(seed) -> int:
-    if isinstance(seed, bool) or seed != int(seed) or seed < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, or None, not {seed!r}")
-    return int(seed)
-
-
 def _parameterization(name: str, data_format: str):
     if name not in ("pixels", "fourier"):
         raise ValueError(f"parameterization={name!r} is unknown; known ones are 'pixels', 'fourier'")
@@ -274,6 +266,8 @@ def _parameterization(name: str, data_format: str):
 
 def _steps(modify, modifiers, space) -> tuple[list, PythonSteps]:
     """The transforms, and what is left to NumPy."""
+    if not isinstance(modifiers, (list, tuple)):
+        raise TypeError(f"input_modifiers must be a list of vis.input_modifiers, not {type(modifiers).__name__}")
     for modifier in modifiers:
         if not (callable(getattr(modifier, "pre", None)) and callable(getattr(modifier, "post", None))):
             raise TypeError(f"input_modifiers holds {type(modifier).__name__}, which has no pre and post")
@@ -284,6 +278,15 @@ def _steps(modify, modifiers, space) -> tuple[list, PythonSteps]:
             "or make it a vis.input_modifiers.Transform"
         )
     return [modifier for modifier in modifiers if in_graph(modifier)], python
+
+
+def _watchers(callbacks):
+    if not isinstance(callbacks, (list, tuple)):
+        raise TypeError(f"callbacks must be a list of vis.callbacks, not {type(callbacks).__name__}")
+    for callback in callbacks:
+        if not (callable(getattr(callback, "callback", None)) and callable(getattr(callback, "on_end", None))):
+            raise TypeError(f"callbacks holds {type(callback).__name__}, which has no callback and on_end")
+    return callbacks
 
 
 @contextlib.contextmanager

@@ -131,7 +131,10 @@ def _scores(losses, run, arguments):
     scores, notes = [], []
     for (loss, _), tensors in zip(losses, arguments, strict=True):
         run.notes = taps.Notes()
-        value = tf.cast(tf.convert_to_tensor(loss(run, *tensors)), tf.float32)
+        value = loss(run, *tensors)
+        if value is None:
+            raise TypeError(f"the loss {loss.name!r} returned None: one value a sample, or a scalar, is wanted")
+        value = tf.cast(tf.convert_to_tensor(value), tf.float32)
         run.notes.scalar = value.shape.rank == 0
         value = tf.reshape(value, [1]) if run.notes.scalar else value
         scores.append(tf.reduce_sum(value, axis=list(range(1, value.shape.rank))))

@@ -168,3 +168,10 @@ def test_tables_and_signals():
 def test_weights_that_leave_nothing():
     with pytest.raises(ValueError, match="losses has no loss with a weight other than 0"):
         visualize_activation(zoo.functional(), -1, 1, act_max_weight=0, lp_norm_weight=None, tv_weight=0)
+
+
+def test_wrong_arguments_are_named(digit_model):
+    with pytest.raises(TypeError, match="'max_iters' is no argument of activation maximization; .*'max_iter'"):
+        visualize_activation(digit_model, -1, 0, max_iters=3)
+    with pytest.raises(TypeError, match="the weight of 'ActivationMax Loss' must be a number, not 'a'"):
+        visualize_activation(digit_model, -1, 0, act_max_weight="a")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from vis import VisWarning, memory
 from vis.losses import ActivationMaximization, Loss, Target
-from vis.visualization import smoothgrad, visualize_saliency, visualize_saliency_with_losses
+from vis.visualization import smoothgrad, visualize_cam, visualize_saliency, visualize_saliency_with_losses
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +268,10 @@ def test_smoothgrad_noise_has_the_stated_standard_deviation():
     [
         ({"noise_level": 1.5}, "noise_level must be from 0 to 1"),
         ({"noise_level": -0.1}, "noise_level must be from 0 to 1"),
+        ({"num_samples": "many"}, "num_samples must be a whole number of at least 1, not 'many'"),
+        ({"seed": "a"}, "seed must be a whole number of at least 0, or None, not 'a'"),
+        ({"seed": 1.5}, "seed must be a whole number of at least 0, or None, not 1.5"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, or None, not -1"),
         ({"num_samples": 0}, "num_samples must be a whole number of at least 1"),
         ({"num_samples": 2.5}, "num_samples must be a whole number of at least 1"),
         ({"num_samples": 1, "aggregate": "var"}, "num_samples must be at least 2 for aggregate='var'"),
@@ -277,6 +281,34 @@ def test_smoothgrad_noise_has_the_stated_standard_deviation():
 def test_smoothgrad_refuses(plain, arguments, message):
     with pytest.raises(ValueError, match=message):
         smoothgrad(plain, -1, 2, zoo.images(1), **arguments)
+
+
+def test_a_noise_level_that_is_no_number(plain):
+    with pytest.raises(TypeError, match="noise_level must be a number, not 'a'"):
+        smoothgrad(plain, -1, 2, zoo.images(1), noise_level="a")
+
+
+@pytest.mark.parametrize("function", [visualize_saliency, smoothgrad, visualize_cam])
+@pytest.mark.parametrize(
+    ("modifier", "came"), [(lambda slopes: None, "None"), (lambda slopes: slopes[..., :1], r"an array of shape \(")]
+)
+def test_a_grad_modifier_that_does_not_return_gradients(plain, function, modifier, came):
+    with pytest.raises(ValueError, match=f"grad_modifier '<lambda>' returned {came}.* for gradients of shape"):
+        function(plain, -1, 2, zoo.images(2), grad_modifier=modifier)
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "message"),
+    [
+        ([(lambda output: None, 1)], TypeError, "the loss '<lambda>' returned None: one value a sample"),
+        ([(lambda output: output[0], 1)], ValueError, "give 5 values for 2 samples"),
+        ([(lambda output: output[:, 0], "a")], TypeError, "the weight of '<lambda>' must be a number, not 'a'"),
+        ([(lambda output: output[:, 0], 1, 2)], TypeError, r"a tuple of 3: pairs \(loss, weight\) are wanted"),
+    ],
+)
+def test_bad_losses(plain, loss, error, message):
+    with pytest.raises(error, match=message):
+        visualize_saliency_with_losses(plain, loss, zoo.images(2))
 
 
 @pytest.mark.parametrize(
@@ -317,6 +349,7 @@ def test_a_seed_input_that_is_not_numeric(plain):
         (-1, ValueError, "filter_indices=-1 is negative"),
         (1.5, TypeError, "filter_indices must be an int"),
         ([], TypeError, "filter_indices must be an int"),
+        ([[0, 1], [1]], TypeError, r"one list of ints a sample \(all of one length\), not \[\[0, 1\], \[1\]\]"),
         ([[0], [1]], ValueError, "has 2 rows for 1 samples"),
     ],
 )

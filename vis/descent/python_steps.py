@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
+from vis.checks import modified
+
 _running: dict = {}
 _numbers = itertools.count()
 
@@ -44,7 +46,7 @@ class PythonSteps:
 
     def gradient(self, array):
         """The gradient as its modifier makes it."""
-        return array if self.grad_modifier is None else self.grad_modifier(array)
+        return array if self.grad_modifier is None else modified(array, self.grad_modifier)
 
     def pre(self, array):
         """The images before a step."""

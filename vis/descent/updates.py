@@ -41,11 +41,17 @@ class KerasRule:
 
     Raises:
         TypeError: It is neither.
+        ValueError: No optimizer has that name.
     """
 
     def __init__(self, optimizer):
         if isinstance(optimizer, str):
-            optimizer = keras.optimizers.get(optimizer)
+            try:
+                optimizer = keras.optimizers.get(optimizer)
+            except ValueError as error:
+                raise ValueError(
+                    f"optimizer={optimizer!r} is unknown: give a Keras optimizer, or the name of one such as 'adam'"
+                ) from error
         if not isinstance(optimizer, keras.optimizers.Optimizer):
             raise TypeError(f"optimizer must be a Keras optimizer, its name or None, not {type(optimizer).__name__}")
         config = optimizer.get_config()

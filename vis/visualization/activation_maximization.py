@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 
 from vis import addressing
@@ -121,6 +123,11 @@ def visualize_activation_with_losses(
         >>> visualize_activation_with_losses(model, [(margin, 1)], input_range=(0.0, 1.0), seed=0)
         array([1., 0.], dtype=float32)
     """
+    known = list(inspect.signature(Optimizer.minimize).parameters)[2:]
+    unknown = next((name for name in optimizer_params if name not in known), None)
+    if unknown is not None:
+        names = ", ".join(map(repr, known))
+        raise TypeError(f"{unknown!r} is no argument of activation maximization; beside its own it takes {names}")
     squeeze = optimizer_params.pop("squeeze", True)
     optimizer = Optimizer(input_tensor, losses, input_range, wrt_tensor)
     found = optimizer.minimize(seed_input, squeeze=False, **{"verbose": False, **optimizer_params})[0]

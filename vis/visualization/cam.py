@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from vis import grad_modifiers, warn
+from vis import checks, grad_modifiers, warn
 from vis.gradients import Question, differentiate
 from vis.losses import ActivationMaximization
 from vis.samples import prepare
@@ -163,7 +163,7 @@ def visualize_cam_with_losses(
         # Channels last, whatever the layer's order.
         axis = 1 if tap.data_format == "channels_first" else -1
         activations = np.moveaxis(activations, axis, -1)
-        gradients = np.moveaxis(modify(gradients), axis, -1)
+        gradients = np.moveaxis(checks.modified(gradients, modify), axis, -1)
         if activations.ndim < 3:
             raise ValueError(
                 f"penultimate_layer_idx: layer {tap.name!r} gives {activations.shape[1:]} values without positions; "

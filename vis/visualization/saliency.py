@@ -8,7 +8,7 @@ import secrets
 import numpy as np
 import tensorflow as tf
 
-from vis import grad_modifiers
+from vis import checks, grad_modifiers
 from vis.gradients import Question, differentiate
 from vis.losses import ActivationMaximization
 from vis.noise import averaged
@@ -274,10 +274,10 @@ def smoothgrad_with_losses(
         >>> smoothgrad_with_losses(model, [(margin, 1)], np.ones(2), num_samples=4, seed=0, normalize=False)
         array([1., 4.], dtype=float32)
     """
-    if not 0 <= noise_level <= 1:
+    if not 0 <= checks.number("noise_level", noise_level) <= 1:
         raise ValueError(f"noise_level must be from 0 to 1, a share of the input's range, not {noise_level}")
-    if isinstance(num_samples, bool) or num_samples != int(num_samples) or num_samples < 1:
-        raise ValueError(f"num_samples must be a whole number of at least 1, not {num_samples!r}")
+    num_samples = checks.whole("num_samples", num_samples)
+    seed = checks.whole("seed", seed, 0, or_none=True)
     if aggregate not in _AGGREGATES:
         raise ValueError(f"aggregate={aggregate!r} is unknown; known ones are {', '.join(map(repr, _AGGREGATES))}")
     if aggregate == "var" and num_samples < 2:
@@ -286,7 +286,7 @@ def smoothgrad_with_losses(
     samples = prepare(model, seed_input)
     powers, combine = _AGGREGATES[aggregate]
     question = Question(model, losses, samples, wrt_tensor, batch_size)
-    seed = secrets.randbits(31) if seed is None else seed
+    seed = secrets.randbits(31) if seed is None else seed & 0x7FFFFFFFFFFFFFFF
     parts = (
         part._replace(gradients=[[combine(*np.moveaxis(call, -1, 0)) for call in calls] for calls in part.gradients])
         for part in averaged(question, powers, level=noise_level, draws=num_samples, seed=seed)
@@ -299,7 +299,7 @@ def _sensitivity(grad_modifier, keepdims):
     modify = grad_modifiers.get(grad_modifier)
 
     def to_map(tap, values, gradient):
-        gradient = modify(gradient)
+        gradient = checks.modified(gradient, modify)
         if keepdims or gradient.ndim < 3:
             return gradient
         channels = np.moveaxis(gradient, 1 if tap.data_format == "channels_first" else -1, 0)

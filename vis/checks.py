@@ -1,0 +1,88 @@
+"""What a caller gives, checked where it is first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Real
+
+import numpy as np
+
+
+def whole(name: str, value, least: int = 1, *, or_none: bool = False) -> int | None:
+    """An argument that must be a whole number.
+
+    Args:
+        name: The argument's name.
+        value: What came.
+        least: The least that will do.
+        or_none: Whether None will do.
+
+    Returns:
+        The number, or None.
+
+    Raises:
+        ValueError: It is something else.
+
+    Example:
+        >>> whole("max_iter", 20.0)
+        20
+    """
+    if value is None and or_none:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real) or value % 1 or not value >= least:
+        none = ", or None" if or_none else ""
+        raise ValueError(f"{name} must be a whole number of at least {least}{none}, not {value!r}")
+    return int(value)
+
+
+def number(name: str, value) -> float:
+    """An argument that must be a number.
+
+    Args:
+        name: The argument's name.
+        value: What came.
+
+    Returns:
+        The number.
+
+    Raises:
+        TypeError: It is something else.
+
+    Example:
+        >>> number("min_delta", 1)
+        1.0
+    """
+    try:
+        if not isinstance(value, (str, bytes)):
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(f"{name} must be a number, not {value!r}")
+
+
+def modified(gradients: np.ndarray, modify: Callable) -> np.ndarray:
+    """The gradients as a modifier makes them.
+
+    Args:
+        gradients: Array of any shape.
+        modify: A function of one array.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        ValueError: The modifier returns something else.
+
+    Example:
+        >>> modified(np.array([-1.0, 2.0]), np.negative)
+        array([ 1., -2.])
+    """
+    result = modify(gradients)
+    shape = None if result is None else np.shape(result)
+    if shape != gradients.shape:
+        came = "None" if result is None else f"an array of shape {shape}"
+        raise ValueError(
+            f"grad_modifier {getattr(modify, '__name__', modify)!r} returned {came} for gradients of shape "
+            f"{gradients.shape}: it must return an array of that shape"
+        )
+    return np.asarray(result)

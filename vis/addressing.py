@@ -11,6 +11,12 @@ from vis.backprop_modifiers import ModifiedModel, underlying
 
 _LISTED = 8
 
+# Graph operations behind a layer that leave the order and the sign of its scores as they are.
+_KEEP_SCORES = frozenset(
+    "Softmax LogSoftmax Sigmoid LogSigmoid HardSigmoid Tanh Relu Relu6 LeakyRelu Elu Selu Softplus Identity Cast "
+    "Reshape Squeeze ExpandDims Transpose Mean".split()
+)
+
 
 def flatten(model) -> list:
     """Every layer and graph operation of a model, nested ones too, each once, the model itself left out.
@@ -133,6 +139,31 @@ def _find_by_name(model, name, argument):
     else:
         hint = f"the layers are {', '.join(map(repr, known[:_LISTED]))}{', ...' if len(known) > _LISTED else ''}"
     raise ValueError(f"{argument}: the model '{model.name}' has no layer {name!r}; {hint}")
+
+
+def behind_last_layer(model) -> list[str]:
+    """The graph operations that make other scores of those of a functional model's last layer.
+
+    Args:
+        model: A Keras model of any kind.
+
+    Returns:
+        Their names, the last one first; none where the model's one output tells what its last layer's does.
+
+    Example:
+        >>> import keras
+        >>> x = keras.Input((4,))
+        >>> behind_last_layer(keras.Model(x, keras.ops.softmax(-keras.layers.Dense(2)(x))))
+        ['Negative']
+    """
+    if not isinstance(model, keras.Function) or len(model.outputs) != 1:
+        return []
+    names, tensors = [], model.outputs
+    while len(tensors) == 1 and not isinstance(tensors[0]._keras_history.operation, keras.layers.Layer):
+        operation, node_index, _ = tensors[0]._keras_history
+        names += [type(operation).__name__] if type(operation).__name__ not in _KEEP_SCORES else []
+        tensors = operation._inbound_nodes[node_index].input_tensors
+    return names
 
 
 def path_of(model, layer) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from vis import addressing, graphs, taps
-from vis.backprop_modifiers import rule_of, underlying
+from vis.backprop_modifiers import underlying
+from vis.cautions import cautions
 from vis.samples import Samples, is_real, symbolic_inputs
 
 # The nearest feature map in front of the target, as something to differentiate with respect to.
@@ -122,7 +123,7 @@ def ask(
         [tf.cast(slope, tf.float32) / scale for slope in slopes],
         [tap._replace(connected=tap.name not in cut) for tap, _ in groups],
         notes,
-        texts + _unreached(model, run, total) + _assigned(run),
+        texts + cautions(model, run, losses, total),
     )
 
 
@@ -274,32 +275,6 @@ def _slopes(tape, total, sources, groups, losses, argument):
             texts.append(f"the gradient with respect to {names[i]!r} is disconnected and given as zeros: {why}")
     cut = {name for name, slope in zip(names, given, strict=True) if slope is None}
     return slopes, cut, texts
-
-
-def _unreached(model, run, total) -> list[str]:
-    rule = rule_of(model)
-    if rule is None:
-        return []
-    names = graphs.unreached_activations(total)
-    texts = []
-    if not run.reached:
-        texts.append(f"{rule.name} changed nothing: the model '{run.model.name}' has no activation that it could reach")
-    if names:
-        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        texts.append(
-            f"{rule.name} did not reach {len(names)} activation{'s' if len(names) > 1 else ''} called as a bare "
-            f"operation, where the gradient passes as usual: {shown}; use a layer such as keras.layers.ReLU there"
-        )
-    return texts
-
-
-def _assigned(run) -> list[str]:
-    if not graphs.assigns(run.outputs[0].graph):
-        return []
-    return [
-        f"the model '{run.model.name}' assigns to a tf.Variable when it is called, so that each call changes it and "
-        "the next result: a keras.Variable (by add_weight) would be left as it is"
-    ]
 
 
 def _computes_in_half(model) -> bool:

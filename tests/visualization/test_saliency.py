@@ -383,6 +383,40 @@ def test_a_target_that_does_not_depend_on_the_input():
         visualize_saliency(model, "a", 0, [np.ones(4), np.ones(3)], wrt_tensor="other")
 
 
+def ending_in(operations):
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, operations(keras.layers.Dense(3, name="last")(inputs)))
+
+
+@pytest.mark.parametrize(
+    ("operations", "names"),
+    [
+        (lambda z: -z * 2, "Multiply, Negative"),
+        (lambda z: keras.ops.softmax(-z), "Negative"),
+        (lambda z: z + keras.ops.flip(z), "Add"),
+    ],
+)
+def test_a_last_layer_that_the_model_goes_on_from_is_told(operations, names):
+    model = ending_in(operations)
+    with pytest.warns(VisWarning, match=f"layer_idx=-1 is the layer 'last', .*{names}.* layer_idx=None"):
+        visualize_saliency(model, -1, 0, np.ones(4))
+    for layer_idx in (None, "last"):
+        visualize_saliency(model, layer_idx, 0, np.ones(4))
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        keras.ops.softmax,
+        keras.layers.Activation("softmax"),
+        lambda z: keras.ops.reshape(keras.ops.sigmoid(z), (-1, 3, 1)),
+        lambda z: keras.layers.Rescaling(-1.0)(z),
+    ],
+)
+def test_a_last_layer_that_is_the_model_s_score_is_not_warned_of(operations):
+    visualize_saliency(ending_in(operations), -1, 0, np.ones(4))
+
+
 def test_integer_input_points_at_the_embedding():
     model = keras.Sequential(
         [

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
-import io
 import threading
 
 import numpy as np
@@ -136,19 +134,6 @@ def test_a_table_that_changes_meanwhile_is_not_written(tmp_path, cells, message)
 @pytest.mark.parametrize("name", ["data.zip", "data.csv.gz"])
 def test_a_table_s_name_says_nothing_of_its_contents(tmp_path, name):
     assert Table(write(tmp_path, "a\n1\n", name)).count() == 1
-
-
-def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
-    class FullDisk(io.StringIO):
-        def close(self):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    file = tables.replacing(tmp_path / "out.csv")
-    file._file.close()
-    file._file = FullDisk()
-    with pytest.raises(OSError, match="No space"), file:
-        pass
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):

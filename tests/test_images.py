@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 
 import keras
@@ -210,49 +209,3 @@ def test_preprocessing_for_colours_refuses_grayscale(preprocess):
 def test_unknown_preprocessing():
     with pytest.raises(ValueError, match=r"preprocess is 'imagenet'.*unit, raw, tf, caffe, torch"):
         images.to_model_input(Image.new("L", (4, 4)), InputLayout(4, 4, 1, -1), "imagenet")
-
-
-@pytest.mark.parametrize("extension", images.EXTENSIONS)
-def test_pictures_are_written_in_every_format(tmp_path, extension):
-    path = tmp_path / f"a{extension}"
-    images.write_picture(np.full((16, 12, 3), 99, np.uint8), path)
-    with Image.open(path) as picture:
-        assert picture.size == (12, 16)
-        assert np.abs(np.asarray(picture.convert("RGB"), int) - 99).max() <= 3
-
-
-@pytest.mark.parametrize("shape", [(5, 7), (1, 1), (5, 7, 3), (300, 1, 3)])
-def test_png_keeps_every_value(tmp_path, shape):
-    picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    images.write_picture(picture, tmp_path / "a.png")
-    with Image.open(tmp_path / "a.png") as image:
-        np.testing.assert_array_equal(np.asarray(image), picture)
-
-
-def test_a_failed_write_leaves_the_old_picture_and_nothing_else(tmp_path, monkeypatch):
-    path = tmp_path / "a.png"
-    path.write_bytes(b"the old one")
-
-    def fail_in_the_end(source, target):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(images.os, "replace", fail_in_the_end)
-    with pytest.raises(OSError, match="disk full"):
-        images.write_picture(np.zeros((4, 4), np.uint8), path)
-    assert os.listdir(tmp_path) == ["a.png"]
-    assert path.read_bytes() == b"the old one"
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("a.xyz", r"ends in '\.xyz'\. Give a name that ends in \.png"),
-        ("a", "has no extension"),
-        ("nowhere/a.png", "folder .*nowhere does not exist"),
-        ("folder.png", "is a folder"),
-    ],
-)
-def test_places_a_picture_cannot_be_written_to(tmp_path, name, message):
-    (tmp_path / "folder.png").mkdir()
-    with pytest.raises(ValueError, match=message):
-        images.check_output(tmp_path / name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from vis import images, pages, plotting
+from vis import outputs, pages, plotting
 
 if TYPE_CHECKING:
     import keras
@@ -209,7 +209,7 @@ def run(output: Path, *, seed: int = 0, progress: bool = True) -> Result:
     pictures = explain(model, digits.x_test[chosen], predicted[chosen].argmax(axis=-1), seed=seed, progress=progress)
     for name, of_each_digit in pictures.items():
         for digit, picture in enumerate(of_each_digit):
-            images.write_picture(picture, output / f"{digit}_{name}.png")
+            outputs.write_picture(picture, output / f"{digit}_{name}.png")
 
     rows = [
         {"label": digit, "predicted": int(scores.argmax()), "probability": float(scores.max())}

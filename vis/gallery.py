@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vis import pages
-from vis.tables import replacing
+from vis.outputs import replacing
 
 #: How many cards a page shows.
 PAGE = 200
@@ -92,7 +92,7 @@ def write(
         cards=[(card.row, card.label, card.predicted, card.score) for card in cards],
         pages=_pages(cards, finished),
     )
-    with replacing(Path(path)) as file:
+    with replacing(path) as file:
         for part in parts:
             file.write(part)
             while finished:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vis import datasets, pages
-from vis.tables import replacing
+from vis.outputs import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,5 +62,5 @@ def write(
             ("Most helpful", len(helpful), "Left out, the validation loss rises.", cards(helpful[::-1][:shown])),
         ],
     )
-    with replacing(Path(path)) as file:
+    with replacing(path) as file:
         file.writelines(parts)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from vis import datasets, gallery, images, tables
+from vis import datasets, gallery, images, outputs, tables
 from vis.journal import Journal
 from vis.rows import Outcome, Sample, question, reader
 from vis.tables import Table
@@ -276,7 +276,7 @@ def _draw(survey: Survey, explained: list[tuple[Outcome, Sample, np.ndarray]]) -
     for outcome, sample, heatmap in explained:
         name = f"{outcome.row // 1000:04d}/{outcome.row}.png"
         image = sample.image or images.read_image(sample.path)
-        content = images.encode_png(survey.draw(image, heatmap))
+        content = outputs.encode_png(survey.draw(image, heatmap))
         path = survey.pictures / name
         # No temporary name: until the journal says that it is whole, a picture counts as not written.
         try:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from vis.outputs import replacing
+
 _VECTOR = re.compile(r"(.*)__(\d+)")
 _BYTES_LOOKED_AT = 2**16
 _ROWS_AT_ONCE = 4096
@@ -186,39 +188,6 @@ def write(path: str | os.PathLike, header: list[str], rows: Iterable[Iterable]) 
     """
     with replacing(Path(path)) as file:
         pd.DataFrame(rows, columns=header).to_csv(file, index=False, lineterminator="\n")
-
-
-class replacing:  # noqa: N801 - it is used like a function
-    """A text file written under a temporary name and renamed when all is written: it is there whole, or not at all.
-
-    Args:
-        path: the file.
-        encoding: its encoding.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with replacing(Path(folder, "a.txt")) as file:
-        ...         _ = file.write("a")
-        ...     os.listdir(folder)
-        ['a.txt']
-    """
-
-    def __init__(self, path: Path, encoding: str = "utf-8"):
-        self._path = path
-        self._temporary = path.with_name(f".{path.name}.tmp")
-        self._file = self._temporary.open("w", encoding=encoding, newline="")
-
-    def __enter__(self):
-        return self._file
-
-    def __exit__(self, kind, error, trace):
-        try:
-            self._file.close()
-            if kind is None:
-                os.replace(self._temporary, self._path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
 
 
 def _write_rows(file, frame: pd.DataFrame, line_end: str) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from applications.self_driving.data import read_frame
-from vis import VisWarning, images, plotting
+from vis import VisWarning, outputs, plotting
 from vis.models import load_model
 from vis.visualization import visualize_cam, visualize_saliency
 
@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("explained.png"), help="the picture to write")
     options = parser.parse_args(arguments)
     try:
-        images.check_output(options.output)
+        outputs.check_output(options.output)
         frame = read_frame(options.image)
     except ValueError as error:
         parser.error(str(error))

@@ -85,15 +85,15 @@ def activation(
     unsafe: UnsafeOption = False,
 ) -> None:
     """Make the images that filters or classes respond to most, from noise, side by side in one picture."""
-    from vis import callbacks, images
+    from vis import callbacks, images, outputs
 
     with option("--filters"):
         chosen = _parse_filters(filters)
     with option("--output"):
-        images.check_output(output)
+        outputs.check_output(output)
     if gif is not None:
         with option("--gif"):
-            images.check_output(gif, (".gif",))
+            outputs.check_output(gif, (".gif",))
     network = methods.load(model, custom_objects, unsafe)
     with option("--model"):
         layout = images.input_layout(network)
@@ -144,7 +144,7 @@ def activation(
     if len(chosen) > 1:
         pictures = [_labelled(picture, str(index)) for picture, index in zip(pictures, chosen, strict=True)]
     try:
-        images.write_picture(sheets.sheet(pictures), output)
+        outputs.write_picture(sheets.sheet(pictures), output)
     except OSError as error:
         refuse("--output", f"{output} cannot be written: {error.strerror or error}.")
     count = "1 filter" if len(chosen) == 1 else f"{len(chosen)} filters"

@@ -52,7 +52,7 @@ def every_row(
     unsafe: UnsafeOption = False,
 ) -> None:
     """For every row of a CSV file: the CSV file again, with the paths of the pictures in a column more."""
-    from vis import images, models, surveys
+    from vis import images, models, outputs, surveys
     from vis.tables import Table
 
     column = _COLUMNS[name]
@@ -96,7 +96,7 @@ def every_row(
         },
     )
     with option("--output"):
-        images.check_output(output, (".csv",))
+        outputs.check_output(output, (".csv",))
         surveys.check_output(survey)
     network = methods.load(model, custom_objects, unsafe)
     with option("--model"):

@@ -31,7 +31,7 @@ class Examples(NamedTuple):
 
 def open_tables(input_train: Path, input_val: Path, output: Path, *variables: str) -> list[Table]:
     """The two tables, after all checks that need no model."""
-    from vis import images
+    from vis import outputs
     from vis.tables import Table
 
     found = []
@@ -44,7 +44,7 @@ def open_tables(input_train: Path, input_val: Path, output: Path, *variables: st
                 raise ValueError(f"{path} has fewer than two rows.")
             found.append(table)
     with option("--output"):
-        images.check_output(output, (".csv",))
+        outputs.check_output(output, (".csv",))
         if output.exists() and (output.samefile(input_train) or output.samefile(input_val)):
             raise ValueError(f"{output} is an input itself. Give another name.")
     return found

@@ -197,7 +197,7 @@ def _layout(network: keras.Model) -> InputLayout:
 
 
 def _write(output: Path, ranked: pd.DataFrame) -> None:
-    from vis.tables import replacing
+    from vis.outputs import replacing
 
     try:
         with replacing(output) as file:

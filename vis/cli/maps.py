@@ -39,14 +39,14 @@ def one_image(
     unsafe: UnsafeOption = False,
 ) -> None:
     """One image in, one picture of its size out."""
-    from vis import images
+    from vis import images, outputs
 
     with option("--class-index"):
         index = _parse_class_index(class_index)
     with option("--image"):
         picture = images.read_image(image)
     with option("--output"):
-        images.check_output(output)
+        outputs.check_output(output)
         if output.exists() and output.samefile(image):
             raise ValueError(f"{output} is the image itself. Give another name.")
     network = methods.load(model, custom_objects, unsafe)
@@ -68,7 +68,7 @@ def one_image(
         losses = [(ActivationMaximization(None, index, logits=method.logits), -1)]
         (heatmap,) = method.explain(network, losses, sample[None])
     try:
-        images.write_picture(method.draw(picture, heatmap), output)
+        outputs.write_picture(method.draw(picture, heatmap), output)
     except OSError as error:
         refuse("--output", f"{output} cannot be written: {error.strerror or error}.")
     typer.echo(f"{output}: output {index}, score {scores[index]:.4g}")

@@ -1,0 +1,142 @@
+"""Files out: refused before the work where they could not be written, and there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image
+
+#: The extensions of the pictures that `write_picture` writes.
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike, encoding: str | None = "utf-8") -> Iterator[IO]:
+    """A file written under a temporary name and renamed when all is written: it is there whole, or not at all.
+
+    Args:
+        path: the file.
+        encoding: of its text, or None for bytes.
+
+    Yields:
+        The open file.
+
+    Raises:
+        OSError: the disk is full, for example.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder, "a.txt")) as file:
+        ...         _ = file.write("a")
+        ...     os.listdir(folder)
+        ['a.txt']
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    kind = {"mode": "wb"} if encoding is None else {"mode": "w", "encoding": encoding, "newline": ""}
+    try:
+        with temporary.open(**kind) as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_output(path: str | os.PathLike, extensions: tuple[str, ...] = EXTENSIONS) -> Path:
+    """Refuse a place where a file could not be written, before hours of work rather than after.
+
+    Args:
+        path: where a picture is to be written, or another file.
+        extensions: what its name may end in.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: the extension is not one of these, or the folder does not exist or takes no files.
+
+    Example:
+        >>> check_output("map.png").name
+        'map.png'
+    """
+    path = Path(path)
+    if path.suffix.lower() not in extensions:
+        given = f"ends in '{path.suffix}'" if path.suffix else "has no extension"
+        raise ValueError(f"{path} {given}. Give a name that ends in {', '.join(extensions)}.")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder. Give the name of a file.")
+    if not path.parent.is_dir():
+        raise ValueError(f"the folder {path.parent} does not exist. Make it first, or give another.")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"the folder {path.parent} cannot be written to. Give another.")
+    return path
+
+
+def write_picture(picture: np.ndarray, path: str | os.PathLike) -> None:
+    """Write a picture under a temporary name, then rename it: the file is there whole, or not at all.
+
+    Args:
+        picture: uint8, (height, width) for grayscale or (height, width, 3) for RGB.
+        path: where to; the extension says the format.
+
+    Raises:
+        ValueError: as `check_output`.
+        OSError: the disk is full, for example.
+
+    Example:
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_picture(np.zeros((4, 4), np.uint8), os.path.join(folder, "black.png"))
+        ...     os.listdir(folder)
+        ['black.png']
+    """
+    path = check_output(path)
+    with replacing(path, encoding=None) as file:
+        if path.suffix.lower() == ".png":
+            file.write(encode_png(picture))
+        else:
+            Image.fromarray(picture).save(file, Image.registered_extensions()[path.suffix.lower()])
+
+
+def encode_png(picture: np.ndarray) -> bytes:
+    """A picture as a PNG file, in a third of the time that Pillow takes, which tries five filters on every line.
+
+    Args:
+        picture: uint8, (height, width) for grayscale or (height, width, 3) for RGB.
+
+    Returns:
+        The file's content (ISO/IEC 15948), every line filtered by the one above it.
+
+    Example:
+        >>> import io
+        >>> with Image.open(io.BytesIO(encode_png(np.eye(3, dtype=np.uint8)))) as image:
+        ...     np.asarray(image)[1]
+        array([0, 1, 0], dtype=uint8)
+    """
+    height, width = picture.shape[:2]
+    values = np.ascontiguousarray(picture, np.uint8).reshape(height, -1)
+    lines = np.empty((height, 1 + values.shape[1]), np.uint8)
+    lines[:, 0] = 2  # the filter "up"
+    lines[0, 1:] = values[0]
+    np.subtract(values[1:], values[:-1], out=lines[1:, 1:])
+    # Runs are what a smooth map leaves; longer repetitions are searched for in vain in most photographs.
+    compressor = zlib.compressobj(level=6, strategy=zlib.Z_RLE)
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    color_type = 0 if picture.ndim == 2 else 2
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0))
+        + chunk(b"IDAT", compressor.compress(lines) + compressor.flush())
+        + chunk(b"IEND", b"")
+    )

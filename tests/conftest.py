@@ -25,6 +25,25 @@ def digit_model(digits):
     return train(build_model(), digits.x_train, digits.y_train)
 
 
+@pytest.fixture(scope="session")
+def model_path(digit_model, tmp_path_factory):
+    """The demo's CNN as a file."""
+    path = tmp_path_factory.mktemp("model") / "digits.keras"
+    digit_model.save(path)
+    return path
+
+
+@pytest.fixture
+def digit(digits, tmp_path):
+    """A seven that no network here was trained with: its file, and its pixels from 0 to 1."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.round(digits.x_test[digits.y_test == 7][0] * 255).astype(np.uint8)
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "seven.png")
+    return tmp_path / "seven.png", pixels / np.float32(255)
+
+
 @pytest.fixture(autouse=True)
 def _the_same_random_weights_whatever_ran_before():
     import keras

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     import keras
 
 
-# A batch holds so many numbers of the model's input, and at most so many images: 64 of 96 x 96 in colours, 11 of 224 x
-# 224. More is no faster, and takes the more memory the deeper the model. Where many copies of each image are computed
-# it holds fewer: no faster either, and the longer until something is done. For a model of any size the first images
-# tell how large they are.
+# A batch holds so many numbers of the model's input, and at most so many images: 11 of 224 x 224 in colours, 32 of
+# 96 x 96. More is hardly faster, and takes the more memory the deeper the model. Where many copies of each image are
+# computed it holds fewer: no faster either, and the longer until something is done. For a model of any size the first
+# images tell how large they are.
 _NUMBERS_AT_ONCE = 1_800_000
-_ROWS_AT_ONCE = 64
+_ROWS_AT_ONCE = 32
 _ROWS_OF_COPIES_AT_ONCE = 8
 _ROWS_LOOKED_AT = 256
 

@@ -370,7 +370,7 @@ def test_warnings_are_counted_not_repeated(folder):
     assert code == 0
     (warning,) = [line for line in err.splitlines() if line.startswith("Warning: ")]
     assert "negative everywhere" in warning
-    assert "(and so 4 times more)" in warning
+    assert "(and so 8 times more)" in warning
 
 
 # Model files
@@ -458,7 +458,7 @@ def test_an_interrupted_run_says_how_to_go_on(model_path, folder, monkeypatch):
     monkeypatch.setattr(surveys, "_explained", interrupted)
     code, _, err = run("gradcam-batch", "--model", model_path)
     assert code == 130
-    assert "Interrupted after 64 of 72 rows. Go on with --resume." in err.splitlines()
+    assert "Interrupted after 32 of 72 rows. Go on with --resume." in err.splitlines()
     monkeypatch.undo()
     monkeypatch.chdir(folder)
     code, out, _ = run("gradcam-batch", "--model", model_path, "--resume")

@@ -14,9 +14,10 @@ from PIL import Image
 from benchmarks import lower_bounds
 from benchmarks.harness import Row, benchmark, compare
 from benchmarks.memory import _in_fresh_process
+from vis.batch.plan import Survey
+from vis.batch.run import explain, journal_of
 from vis.cli import methods
-from vis.surveys import Survey, explain, journal_of
-from vis.tables import Table
+from vis.files.tables import Table
 
 SIDE = 96
 CLASS = 5

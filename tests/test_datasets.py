@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vis import datasets, images, tables
-from vis.tables import Table
+from vis import datasets, images
+from vis.files import tables
+from vis.files.tables import Table
 
 
 def write(folder, text, name="data.csv", encoding="utf-8"):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from vis.batch.predictions import predictor
 from vis.models import load_model
-from vis.predictions import predictor
 from vis.visualization import smoothgrad, visualize_cam, visualize_saliency
 
 

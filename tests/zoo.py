@@ -110,7 +110,7 @@ class Reference:
     """The plain model's mathematics by hand, on the weights of any model of the zoo."""
 
     def __init__(self, model):
-        from vis import addressing
+        from vis.engine import addressing
 
         weights = {name: addressing.find_layer(model, name).get_weights() for name in ("conv1", "conv2", "scores")}
         self.kernel1, self.bias1 = weights["conv1"]

@@ -1,4 +1,4 @@
-"""Callbacks: told how an optimization goes on, every `callback_every` steps."""
+"""Callbacks: receive the progress of an optimization, every `callback_every` steps."""
 
 from __future__ import annotations
 
@@ -8,53 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-
-class OptimizerCallback:
-    """Base class of callbacks, as in keras-vis: override `callback`, and what else is needed.
-
-    Example:
-        >>> class Losses(OptimizerCallback):
-        ...     def on_begin(self, max_iter):
-        ...         self.losses = []
-        ...     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
-        ...         self.losses.append(overall_loss)
-    """
-
-    def on_begin(self, max_iter: int):
-        """Called before the first step.
-
-        Args:
-            max_iter: The most steps there will be.
-        """
-
-    def callback(self, i: int, named_losses, overall_loss, grads, wrt_value):
-        """Called after a step with what it was computed from.
-
-        Args:
-            i: The step, from 0.
-            named_losses: A list of `(name, weighted loss)`. A loss is a float; for several images at once a float32
-                array of shape (images,).
-            overall_loss: The sum of the losses.
-            grads: The gradients, a float32 array of the shape of `wrt_value`, normalized and modified.
-            wrt_value: The images, float32, (images, ...); for a `wrt_tensor` other than the input, its value.
-        """
-        raise TypeError(f"the callback {type(self).__name__} must override callback()")
-
-    def on_end(self):
-        """Called after the last step, also where an error ended the optimization."""
-
-
-class Print(OptimizerCallback):
-    """Prints the losses.
-
-    Example:
-        >>> Print().callback(0, [("TV", 0.5)], 0.5, None, None)
-        Iteration: 1, losses: TV 0.5, overall loss: 0.5
-    """
-
-    def callback(self, i, named_losses, overall_loss, grads, wrt_value):
-        losses = ", ".join(f"{name} {_text(value)}" for name, value in named_losses)
-        print(f"Iteration: {i + 1}, losses: {losses}, overall loss: {_text(overall_loss)}")
+from vis.optimizer.callbacks import OptimizerCallback
+from vis.optimizer.callbacks import Print as Print
+from vis.plotting.sheets import pictures, sheet
 
 
 class Progress(OptimizerCallback):
@@ -122,8 +78,6 @@ class GifGenerator(OptimizerCallback):
         self.frames = []
 
     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
-        from vis.plotting.sheets import pictures, sheet
-
         self.frames.append(sheet(pictures(wrt_value, self.input_range)))
 
     def on_end(self):
@@ -131,19 +85,14 @@ class GifGenerator(OptimizerCallback):
             return
         from PIL import Image
 
-        pictures = [Image.fromarray(each) for each in self.frames]
-        if pictures[0].mode == "RGB":
-            pictures = [picture.quantize(256, Image.Quantize.MEDIANCUT) for picture in pictures]
-        durations = [round(1000 * self.seconds)] * (len(pictures) - 1) + [2000]
+        frames = [Image.fromarray(each) for each in self.frames]
+        if frames[0].mode == "RGB":
+            frames = [frame.quantize(256, Image.Quantize.MEDIANCUT) for frame in frames]
+        durations = [round(1000 * self.seconds)] * (len(frames) - 1) + [2000]
         temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}.gif")
         try:
-            pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+            frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0)
             os.replace(temporary, self.path)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
-
-
-def _text(value) -> str:
-    values = ", ".join(f"{each:.6g}" for each in np.ravel(value))
-    return f"[{values}]" if np.ndim(value) else values

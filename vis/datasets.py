@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vis import images
-from vis.tables import Table
+from vis.files.tables import Table
 
 
 class Row(NamedTuple):

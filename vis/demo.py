@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from vis import outputs, pages, plotting
+from vis import plotting
+from vis.files import outputs
+from vis.pages import rendering
 
 if TYPE_CHECKING:
     import keras
@@ -273,7 +275,7 @@ def _enlarge(picture: np.ndarray) -> np.ndarray:
 
 
 def _render(rows: list[dict], accuracy: float, digits: Digits) -> str:
-    parts = pages.render(
+    parts = rendering.render(
         "demo.html",
         title="Where does a digit classifier look?",
         rows=rows,

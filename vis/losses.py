@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from vis import checks
+from vis.utils import checks
 
 
 class Loss:
@@ -45,7 +45,7 @@ class Loss:
         """The loss in one run of the model. To be overridden where no symbolic expression will do.
 
         Args:
-            run: A `vis.taps.Run`: `run(layer)` is the tensor that a layer returned, `run(None)` the model's output.
+            run: A `vis.engine.taps.Run`: `run(layer)` is the tensor that a layer returned, `run(None)` the output.
             *arguments: What `arguments` returned, as tensors.
 
         Returns:

@@ -9,15 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vis.utils.errors import UnusableError
+
 if TYPE_CHECKING:
     import keras
 
 _ZIP_SIGNATURE = b"PK\x03\x04"
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-
-class UnusableError(ValueError):
-    """A model that is whole but of no use here; the message says why."""
 
 
 def load_model(
@@ -64,7 +62,7 @@ def load_model(
 
     try:
         if path.is_dir():
-            from vis.savedmodels import load_saved_model
+            from vis.files.savedmodels import load_saved_model
 
             return load_saved_model(path, unsafe=unsafe)
         return keras.saving.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=not unsafe)

@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from vis import taps
-from vis.backprop_modifiers import ModifiedModel
+from vis.engine import taps
+from vis.engine.inputs import symbolic_inputs
+from vis.engine.rules import ModifiedModel
 from vis.losses import Loss
-from vis.samples import symbolic_inputs
 
 
 class _Regularizer(Loss, abc.ABC):

@@ -21,7 +21,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from applications.self_driving.data import read_frame
-from vis import VisWarning, outputs, plotting
+from vis import VisWarning, plotting
+from vis.files import outputs
 from vis.models import load_model
 from vis.visualization import visualize_cam, visualize_saliency
 

@@ -446,16 +446,16 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_result(model_path, samples,
 
 
 def test_an_interrupted_run_says_how_to_go_on(model_path, folder, monkeypatch):
-    from vis import surveys
+    from vis.batch import run as batch_run
 
     write(folder, "x,y", ["images/0.png,0"] * 70 + ["none.png,0"] * 2)
-    explained = surveys._explained
+    explained = run._explained
 
     def interrupted(*arguments):
         yield next(explained(*arguments))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(surveys, "_explained", interrupted)
+    monkeypatch.setattr(batch_run, "_explained", interrupted)
     code, _, err = run("gradcam-batch", "--model", model_path)
     assert code == 130
     assert "Interrupted after 32 of 72 rows. Go on with --resume." in err.splitlines()
@@ -470,13 +470,13 @@ def half_a_run(model_path, folder, *options):
     """A journal of a run that was killed after its first batch."""
     write(folder, "x,y", ["images/0.png,0"] * 100)
     arguments = ("saliency-batch", "--model", model_path, *options)
-    from vis import surveys
+    from vis.batch import run as batch_run
 
     def interrupted(survey, journal):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(surveys, "_finish", interrupted)
+        patch.setattr(batch_run, "_finish", interrupted)
         assert run(*arguments)[0] == 130
     journal = folder / "saliency" / "journal.jsonl"
     journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:2]))
@@ -513,7 +513,7 @@ def test_a_finished_run_is_found_finished(model_path, folder):
 
 
 def test_a_page_that_was_interrupted_is_written_without_computing_anything_again(model_path, folder, monkeypatch):
-    from vis import gallery
+    from vis.pages import gallery
 
     arguments = ("saliency-batch", "--model", model_path, "--html")
     with monkeypatch.context() as patch:

@@ -11,7 +11,8 @@ import tensorflow as tf
 import zoo
 from PIL import Image
 
-from vis import VisWarning, memory
+from vis import VisWarning
+from vis.engine import cache
 from vis.losses import ActivationMaximization, Loss, Target
 from vis.visualization import smoothgrad, visualize_cam, visualize_saliency, visualize_saliency_with_losses
 
@@ -196,7 +197,7 @@ def test_a_hundred_classes_and_images_are_one_trace():
     for label in range(100):
         maps = visualize_saliency(model, -1, label, np.full(8, label), normalize=False)
         np.testing.assert_allclose(maps, np.abs(kernel[:, label]), rtol=1e-5)
-    assert memory.traced(model) == 1
+    assert cache.traced(model) == 1
 
 
 def test_new_weights_and_a_changed_activation_are_seen():

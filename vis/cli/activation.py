@@ -85,7 +85,8 @@ def activation(
     unsafe: UnsafeOption = False,
 ) -> None:
     """Make the images that filters or classes respond to most, from noise, side by side in one picture."""
-    from vis import callbacks, images, outputs
+    from vis import callbacks, images
+    from vis.files import outputs
 
     with option("--filters"):
         chosen = _parse_filters(filters)
@@ -182,7 +183,7 @@ class _Colors:
         """Images to start from, for a model that takes any size."""
         import numpy as np
 
-        from vis.descent.parameterizations import Fourier, Pixels
+        from vis.optimizer.parameterizations import Fourier, Pixels
 
         layout = self.layout
         shape = (count, height, width, layout.channels)

@@ -16,8 +16,8 @@ from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, Prepro
 if TYPE_CHECKING:
     import keras
 
-    from vis.journal import Journal
-    from vis.surveys import Outcome, Survey
+    from vis.batch.plan import Outcome, Survey
+    from vis.files.journal import Journal
 
 _COLUMNS = {"saliency-batch": "saliency", "smoothgrad-batch": "SmoothGrad", "gradcam-batch": "gradcam"}
 _OPTIONS = {**IMAGE_OPTIONS, "seed_input": "--input", "filter_indices": "--label-variable"}
@@ -52,8 +52,11 @@ def every_row(
     unsafe: UnsafeOption = False,
 ) -> None:
     """For every row of a CSV file: the CSV file again, with the paths of the pictures in a column more."""
-    from vis import images, models, outputs, surveys
-    from vis.tables import Table
+    from vis import images, models
+    from vis.batch import run
+    from vis.batch.plan import Survey
+    from vis.files import outputs
+    from vis.files.tables import Table
 
     column = _COLUMNS[name]
     with option("--input"):
@@ -71,7 +74,7 @@ def every_row(
         labels = _label_variable(table, label_variable)
     with option("--model"):
         models.check_file(model)
-    survey = surveys.Survey(
+    survey = Survey(
         table=table,
         output=output,
         column=column,
@@ -97,7 +100,7 @@ def every_row(
     )
     with option("--output"):
         outputs.check_output(output, (".csv",))
-        surveys.check_output(survey)
+        run.check_output(survey)
     network = methods.load(model, custom_objects, unsafe)
     with option("--model"):
         layout = images.input_layout(network)
@@ -119,7 +122,7 @@ for _name, _short_help, _method in (
 
 def _label_variable(table, given: str | None) -> str | None:
     """The variable of the labels, or None; only the default may be missing."""
-    from vis.tables import NoSuchColumnError
+    from vis.files.tables import NoSuchColumnError
 
     if given is not None and given.strip().lower() in ("", "none"):
         return None
@@ -139,7 +142,7 @@ def _fingerprint(path: Path) -> list:
 
 
 def _run(survey: Survey, network: keras.Model, count: int, resume: bool, html: bool) -> None:
-    from vis import surveys
+    from vis.batch import run
 
     begin = time.monotonic()
     if resume and not survey.journal.exists():
@@ -148,11 +151,11 @@ def _run(survey: Survey, network: keras.Model, count: int, resume: bool, html: b
     done = 0
     try:
         with option("--resume" if resume else "--output"):
-            journal = surveys.journal_of(survey, network, resume=resume)
+            journal = run.journal_of(survey, network, resume=resume)
         with journal:
             resumed = journal.done
             with gathered_messages(_OPTIONS), _progress(survey.column, count) as bar:
-                for number, some in enumerate(surveys.explain(survey, network, journal)):
+                for number, some in enumerate(run.explain(survey, network, journal)):
                     if number < resumed:
                         bar.initial += len(some)
                     bar.update(len(some))
@@ -188,17 +191,18 @@ def _run(survey: Survey, network: keras.Model, count: int, resume: bool, html: b
 
 
 def _write_gallery(survey: Survey, journal: Journal, done: int, failed: int) -> None:
-    from vis import gallery, surveys
+    from vis.batch import run
+    from vis.pages import gallery
 
     explained = "true label" if survey.label_variable is not None else "predicted class"
     rows = "1 row" if failed == 1 else f"{failed:,} rows"
     finished = gallery.write(
         survey.page,
-        surveys.cards(survey, journal),
+        run.cards(survey, journal),
         title=survey.output.name,
         explained=f"Each map ({survey.column}) explains the score of the {explained}."
         + (f" {rows} could not be explained: see {survey.errors.name}." if failed else ""),
-        probabilities=any(outcome.probability for outcome in surveys.outcomes(journal)),
+        probabilities=any(outcome.probability for outcome in run.outcomes(journal)),
     )
     try:
         with _progress("gallery", done) as bar:

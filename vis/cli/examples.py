@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from vis.tables import Table
+    from vis.files.tables import Table
 
 _ROWS_LOOKED_AT = 10
 _ERRORS_SHOWN = 20
@@ -31,8 +31,8 @@ class Examples(NamedTuple):
 
 def open_tables(input_train: Path, input_val: Path, output: Path, *variables: str) -> list[Table]:
     """The two tables, after all checks that need no model."""
-    from vis import outputs
-    from vis.tables import Table
+    from vis.files import outputs
+    from vis.files.tables import Table
 
     found = []
     for name, path in (("--input-train", input_train), ("--input-val", input_val)):

@@ -98,7 +98,8 @@ def influence(
     unsafe: UnsafeOption = False,
 ) -> None:
     """Score every training image: the change of the validation loss if it had been left out; harmful ones first."""
-    from vis import images, ranked_page
+    from vis import images
+    from vis.pages import ranking
 
     tables = open_tables(input_train, input_val, output, input_variable, label_variable)
     for name, table in zip(("--input-train", "--input-val"), tables, strict=True):
@@ -134,7 +135,7 @@ def influence(
     if html:
         page = output.with_suffix(".html")
         with option("--output"):
-            ranked_page.write(page, ranked, training.table.folder, names[0], names[1], shown=_SHOWN)
+            ranking.write(page, ranked, training.table.folder, names[0], names[1], shown=_SHOWN)
         typer.echo(f"Open {page}")
     _finish(output, training, validation)
 
@@ -197,7 +198,7 @@ def _layout(network: keras.Model) -> InputLayout:
 
 
 def _write(output: Path, ranked: pd.DataFrame) -> None:
-    from vis.outputs import replacing
+    from vis.files.outputs import replacing
 
     try:
         with replacing(output) as file:

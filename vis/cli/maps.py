@@ -39,7 +39,8 @@ def one_image(
     unsafe: UnsafeOption = False,
 ) -> None:
     """One image in, one picture of its size out."""
-    from vis import images, outputs
+    from vis import images
+    from vis.files import outputs
 
     with option("--class-index"):
         index = _parse_class_index(class_index)

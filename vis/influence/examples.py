@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vis import addressing, samples
+from vis.engine import addressing, inputs
 
 
 class Batch(NamedTuple):
@@ -64,7 +64,7 @@ class Examples:
     def __init__(self, model, x, y, sample_weight=None, names=("x", "y", "sample_weight")):
         check_one_output(model)
         try:
-            prepared = samples.prepare(model, x)
+            prepared = inputs.prepare(model, x)
         except (ValueError, TypeError) as error:
             raise type(error)(str(error).replace("seed_input", names[0])) from error
         self.arrays = prepared.arrays

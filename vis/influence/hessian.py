@@ -17,7 +17,6 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from vis import warn
 from vis.influence.examples import Examples, check_labels, example_loss, outputs_of
 from vis.influence.probe import check_second_order
 from vis.influence.runs import check_model
@@ -25,6 +24,7 @@ from vis.influence.tracin import gradients_along
 from vis.influence.training import State, TrainingStep, compiled, seeded, signature
 from vis.influence.update_rules import update_rule
 from vis.influence.validation import ValidationLoss
+from vis.utils.errors import warn
 
 _BATCH = 128
 

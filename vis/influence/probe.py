@@ -16,8 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vis import addressing
-from vis.influence.copying import copy_model, set_values
+from vis.engine import addressing
+from vis.engine.copies import copy_model, set_values
 from vis.influence.examples import Batch
 from vis.influence.training import TrainingStep, dense_gradients
 

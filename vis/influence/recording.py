@@ -10,13 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vis import warn
-from vis.influence.copying import fresh_values
+from vis.engine.copies import fresh_values
 from vis.influence.examples import Examples, check_labels, example_loss, outputs_of
 from vis.influence.runs import TrainingRun, check_model, checked_indices
 from vis.influence.storage import Storage
 from vis.influence.training import State, seeded
 from vis.influence.update_rules import update_rule
+from vis.utils.errors import warn
 
 
 def record_training(

@@ -10,12 +10,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from vis import warn
-from vis.influence.copying import copy_model, set_values
+from vis.engine.copies import copy_model, set_values
 from vis.influence.examples import Examples, example_loss
 from vis.influence.storage import Storage
 from vis.influence.training import State, TrainingStep
 from vis.influence.update_rules import update_rule
+from vis.utils.errors import warn
 
 # A loss that is above this, and so many times what it was, is not that of a model that learns.
 _DIVERGED = 10

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from vis import warn
 from vis.influence.examples import Examples, check_labels, outputs_of, same_examples
 from vis.influence.runs import TrainingRun
 from vis.influence.training import State, TrainingStep, compiled, dense_gradients, signature
+from vis.utils.errors import warn
 
 _BATCH = 128
 

@@ -1,8 +1,8 @@
 """Where did the model look, and for what? Saliency, SmoothGrad, class activation maps, activation maximization."""
 
 from vis.visualization.activation_maximization import visualize_activation, visualize_activation_with_losses
+from vis.visualization.attribution import get_num_filters, overlay
 from vis.visualization.cam import visualize_cam, visualize_cam_with_losses
-from vis.visualization.maps import get_num_filters, overlay
 from vis.visualization.saliency import (
     smoothgrad,
     smoothgrad_with_losses,

@@ -6,13 +6,13 @@ import inspect
 
 import numpy as np
 
-from vis import addressing
-from vis.backprop_modifiers import underlying
-from vis.descent.starts import data_format_of
+from vis.engine import addressing
+from vis.engine.rules import underlying
 from vis.losses import ActivationMaximization, LogProbability
 from vis.optimizer import Optimizer
+from vis.optimizer.starts import data_format_of
 from vis.regularizers import LPNorm, TotalVariation
-from vis.visualization.maps import modified
+from vis.visualization.attribution import modified
 
 
 def visualize_activation(

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from vis.backprop_modifiers import underlying
-from vis.gradients import Question, differentiate
+from vis.engine.gradients import Question, differentiate
+from vis.engine.inputs import Samples, symbolic_inputs
+from vis.engine.rules import underlying
 from vis.losses import Loss
-from vis.samples import Samples, symbolic_inputs
 
 # How far, in shares of an axis, what a position depends on moves with it; noise moves less.
 _SMALLEST_MOVE = 0.05

@@ -6,13 +6,15 @@ import functools
 
 import numpy as np
 
-from vis import checks, grad_modifiers, warn
-from vis.gradients import Question, differentiate
-from vis.losses import ActivationMaximization
-from vis.samples import prepare
-from vis.tracing import NEAREST_FEATURE_MAP
+from vis import grad_modifiers
+from vis.engine.gradients import Question, differentiate
+from vis.engine.inputs import prepare
+from vis.engine.tracing import NEAREST_FEATURE_MAP
+from vis.losses import ActivationMaximization, weighted
+from vis.utils import checks
+from vis.utils.errors import warn
+from vis.visualization.attribution import arranged, gather, model_of, modified
 from vis.visualization.axes import positions, target_size
-from vis.visualization.maps import arranged, gather, model_of, modified
 from vis.visualization.streams import over_batches
 
 
@@ -145,7 +147,7 @@ def visualize_cam_with_losses(
     modify = grad_modifiers.get(grad_modifier)
     samples = prepare(model, seed_input)
     wrt = NEAREST_FEATURE_MAP if penultimate_layer is None else penultimate_layer
-    question = Question(model, losses, samples, wrt, batch_size, "penultimate_layer_idx")
+    question = Question(model, weighted(losses), samples, wrt, batch_size, "penultimate_layer_idx")
     parts = differentiate(question, values=True)
 
     @functools.cache

@@ -8,12 +8,13 @@ import secrets
 import numpy as np
 import tensorflow as tf
 
-from vis import checks, grad_modifiers
-from vis.gradients import Question, differentiate
-from vis.losses import ActivationMaximization
-from vis.noise import averaged
-from vis.samples import prepare
-from vis.visualization.maps import arranged, gather, model_of, modified
+from vis import grad_modifiers
+from vis.engine.averaging import averaged
+from vis.engine.gradients import Question, differentiate
+from vis.engine.inputs import prepare
+from vis.losses import ActivationMaximization, weighted
+from vis.utils import checks
+from vis.visualization.attribution import arranged, gather, model_of, modified
 from vis.visualization.streams import over_batches
 
 
@@ -140,7 +141,7 @@ def visualize_saliency_with_losses(
     """
     model = model_of(input_tensor)
     samples = prepare(model, seed_input)
-    parts = differentiate(Question(model, losses, samples, wrt_tensor, batch_size))
+    parts = differentiate(Question(model, weighted(losses), samples, wrt_tensor, batch_size))
     to_map = _sensitivity(grad_modifier, keepdims)
     return arranged(gather(parts, to_map, normalize=normalize, squeeze=squeeze), samples, wrt_tensor)
 
@@ -285,7 +286,7 @@ def smoothgrad_with_losses(
     model = model_of(input_tensor)
     samples = prepare(model, seed_input)
     powers, combine = _AGGREGATES[aggregate]
-    question = Question(model, losses, samples, wrt_tensor, batch_size)
+    question = Question(model, weighted(losses), samples, wrt_tensor, batch_size)
     seed = secrets.randbits(31) if seed is None else seed & 0x7FFFFFFFFFFFFFFF
     parts = (
         part._replace(gradients=[[combine(*np.moveaxis(call, -1, 0)) for call in calls] for calls in part.gradients])

@@ -1,0 +1,1 @@
+"""One resumable job over a data set."""

@@ -1,0 +1,117 @@
+"""A row of a survey: what is read of it, what the model is asked about it, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from vis import datasets, images
+from vis.batch.plan import Outcome, Survey
+
+if TYPE_CHECKING:
+    from vis.batch.predictions import Prediction
+
+# So many pixels of the originals of a batch are kept until they are drawn on; larger ones are read again for that.
+_PIXELS_KEPT = 2_000_000
+
+
+class Sample(NamedTuple):
+    """A row that could be read: its image (None if it is large), the path of that, and what the model takes of it."""
+
+    image: Image.Image | None
+    path: Path
+    x: np.ndarray
+    label: int | None
+
+
+def reader(survey: Survey, layout: images.InputLayout, size: int) -> Callable[[list[str]], Sample]:
+    """Reads what is needed of a row's cells, for batches of `size` rows."""
+    (column,) = survey.table.positions(survey.input_variable)
+    label_columns = survey.table.positions(survey.label_variable) if survey.label_variable is not None else []
+
+    def read(cells):
+        label = datasets.labels([cells[position] for position in label_columns]) if label_columns else None
+        path = datasets.image_path(survey.table.folder, cells[column])
+        image = images.read_image(path)
+        x = images.to_model_input(image, layout, survey.preprocess)
+        return Sample(image if image.width * image.height * size <= _PIXELS_KEPT else None, path, x, label)
+
+    return read
+
+
+def question(survey: Survey, model) -> Callable:
+    """A function that asks the model about some rows.
+
+    It returns what is to be drawn, a list of `(outcome, sample, map)`, and the outcomes of the rows that failed.
+    """
+    from vis.batch.predictions import LabelScore, check_label, output_width, predictor
+    from vis.visualization.attribution import NotFiniteError
+
+    predict = predictor(model)
+    width = None
+
+    def ask(rows):
+        nonlocal width
+        failed, by_shape = [], {}
+        for row in rows:
+            if row.error:
+                failed.append(Outcome(row.number, error=row.error))
+                continue
+            if width is None:
+                width = output_width(model, row.value.x)
+            try:
+                if row.value.label is not None:
+                    check_label(row.value.label, width)
+            except ValueError as error:
+                failed.append(Outcome(row.number, error=str(error)))
+            else:
+                # All are of one shape, unless the model takes any.
+                by_shape.setdefault(row.value.x.shape, []).append(row)
+        explained = []
+        for alike in by_shape.values():
+            some, wrong = attempt(alike)
+            explained += some
+            failed.extend(wrong)
+        return explained, failed
+
+    def attempt(rows):
+        try:
+            return list(explain(rows)), []
+        except NotFiniteError as error:
+            if len(rows) == 1:
+                return [], [Outcome(rows[0].number, error=str(error))]
+            # Those that are finite are explained without the others.
+            alone = [attempt([row]) for row in rows]
+            return [each for some, _ in alone for each in some], [each for _, wrong in alone for each in wrong]
+
+    def explain(rows):
+        samples = [row.value for row in rows]
+        x = np.stack([sample.x for sample in samples])
+        outcomes = [Outcome(row.number, label=row.value.label) for row in rows]
+        if survey.predict or survey.label_variable is None:
+            prediction = predict(x)
+            if not np.isfinite(prediction.scores).all():
+                raise NotFiniteError("the model's output is NaN or infinite")
+            outcomes = _predicted(outcomes, prediction)
+        # What is explained of a regressor is what increases its output, as for label 1.
+        labels = [each.predicted if each.label is None else each.label for each in outcomes]
+        labels = np.array([1 if label is None else label for label in labels])
+        heatmaps = survey.explain(model, [(LabelScore(labels, width, logits=survey.logits), -1)], x)
+        return zip(outcomes, samples, heatmaps, strict=True)
+
+    return ask
+
+
+def _predicted(outcomes: list[Outcome], prediction: Prediction) -> list[Outcome]:
+    """The outcomes with what the model predicts; without labels, a single output without sigmoid is a regressor's."""
+    told = []
+    for outcome, index, score in zip(outcomes, prediction.classes, prediction.scores, strict=True):
+        index, score = int(index), round(float(score), 6)
+        if outcome.label is None and prediction.width == 1 and not prediction.probabilities:
+            index, score = None, score if index else -score
+        told.append(outcome._replace(predicted=index, score=score, probability=prediction.probabilities))
+    return told

@@ -1,0 +1,1 @@
+"""Runs a model once; reads, changes and differentiates any tensor of it."""

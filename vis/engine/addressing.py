@@ -1,0 +1,213 @@
+"""Finds a layer in any model: by index, by name, by a path through nested models, or the layer itself."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+import keras
+
+from vis.engine.rules import ModifiedModel, underlying
+
+_LISTED = 8
+
+# Graph operations behind a layer that leave the order and the sign of its scores as they are.
+_KEEP_SCORES = frozenset(
+    "Softmax LogSoftmax Sigmoid LogSigmoid HardSigmoid Tanh Relu Relu6 LeakyRelu Elu Selu Softplus Identity Cast "
+    "Reshape Squeeze ExpandDims Transpose Mean".split()
+)
+
+
+def flatten(model) -> list:
+    """Every layer and graph operation of a model, nested ones too, each once, the model itself left out.
+
+    Args:
+        model: A Keras model of any kind.
+
+    Returns:
+        A list of `keras.Operation` objects; most are layers, some are operations of a functional graph such as the
+        one behind `keras.ops.relu(x)`.
+
+    Example:
+        >>> import keras
+        >>> x = keras.Input((4,))
+        >>> model = keras.Model(x, keras.ops.relu(keras.layers.Dense(2)(x)))
+        >>> [type(operation).__name__ for operation in flatten(model)]
+        ['InputLayer', 'Dense', 'Relu']
+    """
+    found: dict[int, object] = {}
+
+    def visit(parent):
+        for child in children(parent):
+            if id(child) not in found:
+                found[id(child)] = child
+                visit(child)
+
+    visit(underlying(model))
+    return list(found.values())
+
+
+def children(parent) -> list:
+    """The layers and graph operations directly inside a model or a layer, in the order of the computation."""
+    if isinstance(parent, keras.Function):
+        return list(parent.operations)
+    if isinstance(parent, keras.Sequential):
+        return list(parent.layers)
+    if isinstance(parent, keras.layers.Layer):
+        return list(parent._layers)
+    return []
+
+
+def paths(model) -> Iterator[tuple[str, object]]:
+    """Yields `(path, layer)` for every layer at every depth, outer layers before the ones inside them."""
+    level = [("", underlying(model))]
+    seen = set()
+    while level:
+        below = []
+        for prefix, parent in level:
+            for child in children(parent):
+                path = f"{prefix}{child.name}"
+                yield path, child
+                if id(child) not in seen:
+                    seen.add(id(child))
+                    below.append((f"{path}/", child))
+        level = below
+
+
+def find_layer(model, address, argument: str = "layer_idx"):
+    """The layer that an address names.
+
+    Args:
+        model: A Keras model of any kind.
+        address: An index into `model.layers` (negative too), a layer's name, a path of names through nested models
+            such as `'backbone/block5_conv3'`, or a layer of the model itself. A name may be that of a layer deep
+            inside the model if only one layer has it.
+        argument: The name of the caller's argument, for the error message.
+
+    Returns:
+        The layer.
+
+    Raises:
+        ValueError: There is no such layer, or a name fits several.
+        TypeError: The address is of another type.
+
+    Example:
+        >>> import keras
+        >>> backbone = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="features")], name="backbone")
+        >>> model = keras.Sequential([keras.Input((4,)), backbone, keras.layers.Dense(2, name="scores")])
+        >>> find_layer(model, -1).name, find_layer(model, "backbone/features").name
+        ('scores', 'features')
+    """
+    model = underlying(model)
+    if isinstance(address, bool) or not (hasattr(address, "__index__") or isinstance(address, (str, keras.Operation))):
+        raise TypeError(
+            f"{argument} must be a layer's index, its name, a path such as 'backbone/conv5' or a layer, "
+            f"not {type(address).__name__}: {address!r}"
+        )
+    if isinstance(address, str):
+        return _find_by_name(model, address, argument)
+    if isinstance(address, keras.Operation):
+        if address is model or any(address is layer for layer in flatten(model)):
+            return address
+        raise ValueError(f"{argument}: layer '{address.name}' is not part of the model '{model.name}'")
+    index, layers = address.__index__(), model.layers
+    if not -len(layers) <= index < len(layers):
+        raise ValueError(
+            f"{argument}={index} is out of range: the model '{model.name}' has {len(layers)} layers "
+            f"(0 to {len(layers) - 1}, or -1 for the last)"
+        )
+    return layers[index]
+
+
+def _find_by_name(model, name, argument):
+    everything = list(paths(model))
+    exact = [layer for path, layer in everything if path == name]
+    if exact:
+        return exact[0]
+    found = {id(layer): (path, layer) for path, layer in reversed(everything) if path.endswith(f"/{name}")}
+    if len(found) == 1:
+        return next(iter(found.values()))[1]
+    if found:
+        choices = ", ".join(repr(path) for path, _ in reversed(found.values()))
+        raise ValueError(f"{argument}={name!r} fits several layers; give the path of one: {choices}")
+    known = [path for path, _ in everything]
+    by_last_name = {path.rsplit("/", 1)[-1]: path for path in reversed(known)}
+    near = difflib.get_close_matches(name, known, n=3)
+    near += [by_last_name[last] for last in difflib.get_close_matches(name, by_last_name, n=3)]
+    if near:
+        hint = f"the nearest names are {', '.join(map(repr, dict.fromkeys(near)))}"
+    else:
+        hint = f"the layers are {', '.join(map(repr, known[:_LISTED]))}{', ...' if len(known) > _LISTED else ''}"
+    raise ValueError(f"{argument}: the model '{model.name}' has no layer {name!r}; {hint}")
+
+
+def behind_last_layer(model) -> list[str]:
+    """The graph operations that make other scores of those of a functional model's last layer.
+
+    Args:
+        model: A Keras model of any kind.
+
+    Returns:
+        Their names, the last one first; none where the model's one output tells what its last layer's does.
+
+    Example:
+        >>> import keras
+        >>> x = keras.Input((4,))
+        >>> behind_last_layer(keras.Model(x, keras.ops.softmax(-keras.layers.Dense(2)(x))))
+        ['Negative']
+    """
+    if not isinstance(model, keras.Function) or len(model.outputs) != 1:
+        return []
+    names, tensors = [], model.outputs
+    while len(tensors) == 1 and not isinstance(tensors[0]._keras_history.operation, keras.layers.Layer):
+        operation, node_index, _ = tensors[0]._keras_history
+        names += [type(operation).__name__] if type(operation).__name__ not in _KEEP_SCORES else []
+        tensors = operation._inbound_nodes[node_index].input_tensors
+    return names
+
+
+def path_of(model, layer) -> str:
+    """The path of names that leads to a layer, `'backbone/block5_conv3'`; the layer's own name if it is not inside."""
+    return next((path for path, found in paths(model) if found is layer), layer.name)
+
+
+def model_of(input_tensor):
+    """The model that an input tensor leads to.
+
+    Args:
+        input_tensor: A model, or the symbolic input (a Keras tensor, or a list or dict of them) of one.
+
+    Returns:
+        The model itself; for a symbolic input one of everything in the graph that follows from it.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if isinstance(input_tensor, (keras.Model, ModifiedModel)):
+        return input_tensor
+    symbols = keras.tree.flatten(input_tensor)
+    if not symbols or not all(isinstance(symbol, keras.KerasTensor) for symbol in symbols):
+        raise TypeError(f"input_tensor must be model.input or a model, not {type(input_tensor).__name__}")
+    # Kept beside the tensor, so that it goes when the graph goes and the functions traced for it serve again.
+    known = vars(symbols[0]).setdefault("_vis_models", {})
+    key = tuple(id(symbol) for symbol in symbols)
+    ends = _ends(symbols)
+    if key not in known or [id(end) for end in known[key].outputs] != [id(end) for end in ends]:
+        known[key] = keras.Model(input_tensor, ends)
+    return known[key]
+
+
+def _ends(symbols) -> list:
+    """The tensors that can be computed from symbolic inputs and that nothing more is computed from."""
+    reachable = {id(symbol): symbol for symbol in symbols}
+    used, waiting = set(), [symbol._keras_history.operation for symbol in symbols]
+    while waiting:
+        for node in waiting.pop()._outbound_nodes:
+            if not all(id(tensor) in reachable for tensor in node.input_tensors):
+                continue
+            used.update(id(tensor) for tensor in node.input_tensors)
+            new = [tensor for tensor in node.outputs if id(tensor) not in reachable]
+            reachable.update((id(tensor), tensor) for tensor in new)
+            if new:
+                waiting.append(node.operation)
+    return [tensor for key, tensor in reachable.items() if key not in used]

@@ -1,0 +1,93 @@
+"""A model's copy of its own, so that the caller's is left as it is."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from vis.engine import addressing
+
+
+def copy_model(model, inputs, seed: int = 0, double: bool = False):
+    """Makes a model like another, with newly drawn weights.
+
+    Args:
+        model: A built Keras model that Keras can make again from its configuration.
+        inputs: Some of its inputs, to build the copy with.
+        seed: Of the weights, and of dropout. Same seed, same copy; the global random state is left alone.
+        double: Whether the copy is to compute in float64.
+
+    Returns:
+        The copy, not compiled.
+
+    Raises:
+        ValueError: The model cannot be made again from its configuration.
+    """
+    try:
+        rng = np.random.default_rng(seed)
+        # Initializers and dropout without a seed would draw one from the global random state.
+        config = _changed(model.get_config(), "seed", lambda _: int(rng.integers(2**31)))
+        if double:
+            config = _changed(config, "dtype", _double)
+        copy = type(model).from_config(config)
+        if not copy.built or len(copy.variables) != len(model.variables):
+            copy(inputs, training=False)
+    except Exception as error:
+        raise ValueError(
+            f"model '{model.name}' cannot be copied, because Keras cannot make it again from its configuration "
+            f"({' '.join(str(error).split())[:200]}). Give its class a get_config and a from_config."
+        ) from error
+    for layer, original in zip(addressing.flatten(copy), addressing.flatten(model), strict=False):
+        if isinstance(layer, keras.layers.Layer) and not addressing.children(layer):
+            layer.trainable = original.trainable
+    shapes = [[variable.shape for variable in each.trainable_variables] for each in (copy, model)]
+    if shapes[0] != shapes[1] or len(copy.variables) != len(model.variables):
+        raise ValueError(f"model '{model.name}' cannot be copied: made from its configuration it has other weights.")
+    return copy
+
+
+def fresh_values(model, inputs, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Newly drawn values for a model's variables; those of frozen layers are the model's own.
+
+    Args:
+        model: As for `copy_model`.
+        inputs: As for `copy_model`.
+        seed: As for `copy_model`.
+
+    Returns:
+        Arrays for the trainable and the other variables.
+    """
+    copy = copy_model(model, inputs, seed)
+    frozen = {
+        id(variable)
+        for layer in addressing.flatten(model)
+        if isinstance(layer, keras.layers.Layer) and not layer.trainable
+        for variable in layer.variables
+    }
+    buffers = [
+        original.numpy() if id(original) in frozen else drawn.numpy()
+        for original, drawn in zip(model.non_trainable_variables, copy.non_trainable_variables, strict=True)
+    ]
+    return [variable.numpy() for variable in copy.trainable_variables], buffers
+
+
+def set_values(model, weights, buffers) -> None:
+    """Gives a model's variables their values."""
+    for variables, values in ((model.trainable_variables, weights), (model.non_trainable_variables, buffers)):
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+
+def _changed(config, key, change):
+    """A configuration with the values of every `key` in it changed, at any depth."""
+    if isinstance(config, dict):
+        return {name: change(value) if name == key else _changed(value, key, change) for name, value in config.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(_changed(item, key, change) for item in config)
+    return config
+
+
+def _double(dtype):
+    """The dtype of a layer or an input, or its policy, with 64 bits where it is of real numbers."""
+    name = dtype.get("config", {}).get("name") if isinstance(dtype, dict) else dtype
+    return "float64" if isinstance(name, str) and "float" in name else dtype

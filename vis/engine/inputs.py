@@ -1,0 +1,214 @@
+"""Seed inputs: what a user gives as one sample or a batch, checked and made into what the model takes."""
+
+from __future__ import annotations
+
+import warnings
+
+import keras
+import numpy as np
+from PIL import Image
+
+from vis.engine import addressing
+from vis.engine.rules import underlying
+
+
+class Samples:
+    """A batch of samples for a model.
+
+    Attributes:
+        arrays: The flat list of the model's inputs, NumPy arrays of shape (samples, ...).
+        keys: The user's keys of these inputs where they came in a dict, else None.
+        structure: The structure in which the model takes its inputs, its leaves being of no account.
+        shapes: For each input the shape that the model takes, None where any size will do.
+    """
+
+    def __init__(self, arrays, keys, structure, shapes):
+        self.arrays = arrays
+        self.keys = keys
+        self.structure = structure
+        self.shapes = shapes
+
+    @property
+    def count(self) -> int:
+        """The number of samples."""
+        return len(self.arrays[0])
+
+    @property
+    def batch_size(self) -> int | None:
+        """The batch size that is part of the model's input shape, if it has one."""
+        return self.shapes[0][0]
+
+    def part(self, start: int, stop: int) -> list[np.ndarray]:
+        """The inputs of some of the samples."""
+        return [array[start:stop] for array in self.arrays]
+
+
+def prepare(model, seed_input) -> Samples:
+    """Checks a seed input, gives it a sample axis and the model's dtype, and builds the model if need be.
+
+    Args:
+        model: A Keras model, or one seen through a backprop modifier.
+        seed_input: One sample or a batch: an array, a tensor or a Pillow image; for a model with several inputs a
+            list, tuple or dict of them.
+
+    Returns:
+        The `Samples`.
+
+    Raises:
+        ValueError: A wrong rank, size or channel count, no samples, or a value that is not finite.
+        TypeError: Something that is not numeric.
+    """
+    model = underlying(model)
+    symbols = symbolic_inputs(model)
+    declared = model.input if isinstance(model, keras.Function) else symbols[0] if symbols else None
+    keys, values = _inputs(model, declared, seed_input)
+    names = [symbol.name for symbol in symbols] or keys or [f"input {i}" for i in range(len(values))]
+    arrays = []
+    for position, value in enumerate(values):
+        argument = "seed_input" if len(values) == 1 else f"seed_input for {names[position]!r}"
+        arrays.append(_batch(model, value, symbols[position] if symbols else None, argument))
+    if len({len(array) for array in arrays}) > 1:
+        counts = ", ".join(str(len(array)) for array in arrays)
+        raise ValueError(f"seed_input: the inputs hold different numbers of samples ({counts})")
+    structure = declared
+    if not symbols:
+        structure = dict(zip(keys, arrays, strict=True)) if keys else arrays if len(arrays) > 1 else arrays[0]
+        _build(model, keras.tree.map_structure(lambda array: array[:1], structure))
+    return Samples(arrays, keys, structure, _shapes(model, arrays))
+
+
+def is_real(array: np.ndarray) -> bool:
+    """Whether an array is of floating-point numbers; NumPy does not count bfloat16 among them."""
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+
+
+def symbolic_inputs(model) -> list:
+    """The flat list of a model's symbolic inputs; empty for a subclassed model or an unbuilt `Sequential`."""
+    try:
+        return keras.tree.flatten(model.inputs or [])
+    except AttributeError:
+        return []
+
+
+def _inputs(model, declared, seed_input):
+    """The user's keys, if any, and one value an input, in the model's order."""
+    if isinstance(declared, dict):
+        keys = {id(symbol): key for key, symbol in declared.items()}
+        expected = [keys[id(symbol)] for symbol in keras.tree.flatten(declared)]
+    elif declared is not None:
+        expected = [symbol.name for symbol in keras.tree.flatten(declared)]
+    else:
+        expected = list(seed_input) if isinstance(seed_input, dict) else None
+    if isinstance(seed_input, dict):
+        if set(seed_input) != set(expected):
+            raise ValueError(f"seed_input has the keys {list(seed_input)}, but the model's inputs are {expected}")
+        return expected, [seed_input[key] for key in expected]
+    several = len(expected) > 1 if expected else not isinstance(model, keras.Sequential)
+    if several and isinstance(seed_input, (list, tuple)) and (expected or np.ndim(seed_input[0])):
+        if expected and len(seed_input) != len(expected):
+            raise ValueError(
+                f"seed_input holds {len(seed_input)} arrays, but the model has {len(expected)} inputs: {expected}"
+            )
+        return None, list(seed_input)
+    if expected and len(expected) > 1:
+        raise ValueError(f"seed_input is one array, but the model has {len(expected)} inputs: {expected}")
+    if isinstance(seed_input, (list, tuple)) and len(seed_input) == 1 and isinstance(declared, (list, tuple)):
+        return None, [seed_input[0]]
+    return None, [seed_input]
+
+
+def _batch(model, value, symbol, argument) -> np.ndarray:
+    rank = len(symbol.shape) if symbol is not None else _known_rank(model)
+    if isinstance(value, (list, tuple)) and any(isinstance(item, Image.Image) for item in value):
+        value = np.stack([np.asarray(item) for item in value])
+        if rank is not None and value.ndim == rank - 1:
+            value = value[..., None]
+    elif isinstance(value, Image.Image):
+        value = np.asarray(value)
+        if rank is not None and value.ndim == rank - 2:
+            value = value[..., None]
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{argument}: its elements are of different shapes ({error})") from error
+    if not is_real(array) and array.dtype.kind not in "biu":
+        raise TypeError(f"{argument} must be numeric: an array, a tensor or a Pillow image, not {type(value).__name__}")
+    if rank is not None and array.ndim == rank - 1:
+        array = array[None]
+    elif rank is not None and array.ndim == rank + 1 and isinstance(value, (list, tuple)) and len(value) == 1:
+        array = array[0]  # a list of inputs, of which there is one
+    array = array.astype(_dtype(model, array, symbol), copy=False)
+    if rank is not None and array.ndim != rank:
+        raise ValueError(
+            f"{argument} has shape {array.shape}; the model takes {_shape_text(symbol, rank)}, or one sample of that "
+            "without the sample axis"
+        )
+    if len(array) == 0:
+        raise ValueError(f"{argument} is an empty batch: its shape is {array.shape}")
+    if symbol is not None:
+        fits = all(want is None or want == got for want, got in zip(symbol.shape[1:], array.shape[1:], strict=True))
+        if not fits:
+            raise ValueError(f"{argument} has shape {array.shape}, but the model takes {_shape_text(symbol, rank)}")
+    if is_real(array) and not np.isfinite(array).all():
+        raise ValueError(f"{argument} holds values that are NaN or infinite")
+    return array
+
+
+def _shape_text(symbol, rank) -> str:
+    return f"{tuple(symbol.shape)}" if symbol is not None else f"{rank} axes, the first one for the samples"
+
+
+def _known_rank(model) -> int | None:
+    """The number of axes of a model's input where no symbolic input tells: as built, or as its first layer says."""
+    shape = (model.get_build_config() or {}).get("input_shape") if model.built else None
+    if isinstance(shape, (list, tuple)) and all(size is None or isinstance(size, int) for size in shape):
+        return len(shape)
+    for layer in addressing.flatten(model):
+        spec = getattr(layer, "input_spec", None)
+        if spec is not None and not isinstance(spec, (list, tuple)) and (spec.ndim or spec.min_ndim):
+            return spec.ndim or (spec.min_ndim if hasattr(layer, "kernel_size") else None)
+    return None
+
+
+def _dtype(model, array, symbol) -> str:
+    if symbol is not None:
+        return symbol.dtype
+    tokens = array.dtype.kind in "iu" and array.dtype.itemsize >= 4
+    if tokens and any(isinstance(layer, keras.layers.Embedding) for layer in addressing.flatten(model)):
+        return array.dtype.name
+    return "float32"
+
+
+def _build(model, sample):
+    if isinstance(model, keras.Sequential) and not model.built:
+        model.build((None, *sample.shape[1:]))
+    elif not model.built or any(not layer.built for layer in addressing.flatten(model) if hasattr(layer, "built")):
+        try:
+            with warnings.catch_warnings():
+                # Keras says that it cannot build such a model without running it, which is what is done here.
+                warnings.filterwarnings("ignore", "`build\\(\\)` was called on layer", UserWarning)
+                model(sample, training=False)
+        except Exception as error:
+            shapes = keras.tree.map_structure(lambda array: array.shape, sample)
+            raise ValueError(
+                f"the model '{model.name}' cannot be called on seed_input of shape {shapes}: {error}"
+            ) from error
+
+
+def _shapes(model, arrays) -> list[tuple]:
+    symbols = symbolic_inputs(model)
+    static = not symbols or (
+        any(None in symbol.shape[1:] for symbol in symbols)
+        # which runs frame by frame only where it knows how many there are
+        and any(isinstance(layer, keras.layers.TimeDistributed) for layer in addressing.flatten(model))
+    )
+    # A Sequential that was first called on a batch wrongly takes that batch's size for part of its input shape.
+    fixed = bool(symbols) and (
+        not isinstance(model, keras.Sequential)
+        or any(getattr(layer, "stateful", False) for layer in addressing.flatten(model))
+    )
+    shapes = []
+    for position, array in enumerate(arrays):
+        count = symbols[position].shape[0] if fixed else None
+        shapes.append((count, *(array.shape[1:] if static else symbols[position].shape[1:])))
+    return shapes

@@ -1,0 +1,57 @@
+"""What the user should know of every result of a traced question."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+from vis.engine import addressing, graphs
+from vis.engine.rules import rule_of
+
+
+def cautions(model, run, losses, total) -> list[str]:
+    """What is to be said of a question, whatever the samples.
+
+    Args:
+        model: A Keras model, or one seen through a backprop modifier.
+        run: The `vis.engine.taps.Run` of it.
+        losses: A list of `(loss, weight)`.
+        total: The tensor that was differentiated.
+
+    Returns:
+        A text for each warning.
+    """
+    return [*_unreached(model, run, total), *_assigned(run), *_not_the_end(run, losses)]
+
+
+def _unreached(model, run, total):
+    rule = rule_of(model)
+    if rule is None:
+        return
+    names = graphs.unreached_activations(total)
+    if not run.reached:
+        yield f"{rule.name} changed nothing: the model '{run.model.name}' has no activation that it could reach"
+    if names:
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        yield (
+            f"{rule.name} did not reach {len(names)} activation{'s' if len(names) > 1 else ''} called as a bare "
+            f"operation, where the gradient passes as usual: {shown}; use a layer such as keras.layers.ReLU there"
+        )
+
+
+def _assigned(run):
+    if graphs.assigns(run.outputs[0].graph):
+        yield (
+            f"the model '{run.model.name}' assigns to a tf.Variable when it is called, so that each call changes it "
+            "and the next result: a keras.Variable (by add_weight) would be left as it is"
+        )
+
+
+def _not_the_end(run, losses):
+    layers = [getattr(loss, "layer", None) for loss, _ in losses]
+    if any(isinstance(layer, Integral) and layer == -1 for layer in layers):
+        operations = addressing.behind_last_layer(run.model)
+        if operations:
+            yield (
+                f"layer_idx=-1 is the layer {run.model.layers[-1].name!r}, but the model's output is made of it by "
+                f"further operations ({', '.join(operations)}), which may turn its sign: layer_idx=None is the output"
+            )

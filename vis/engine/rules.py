@@ -1,0 +1,116 @@
+"""Backprop rules, and a model seen through one: the caller's own model, with a rule beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+
+class ModifiedModel:
+    """A model seen through a backprop rule; give it to any `visualize_` function in place of the model.
+
+    Everything else (`layers`, `input`, `predict`, ...) is that of the model itself.
+    """
+
+    def __init__(self, model, rule: Rule):
+        self.model = model
+        self.rule = rule
+
+    def __getattr__(self, name):
+        if name in ("model", "rule"):
+            raise AttributeError(name)
+        return getattr(self.model, name)
+
+    def __call__(self, *args, **kwargs):
+        return self.model(*args, **kwargs)
+
+    def __repr__(self):
+        return f"<{self.rule.name}({self.model.name})>"
+
+
+class Rule:
+    """What happens to a gradient at a rectifier `y = activation(x)`.
+
+    Attributes:
+        name: The modifier's name.
+        gradient: The function `(gradient, y) -> gradient`.
+        through_activation: Whether the result then passes the activation's own derivative.
+    """
+
+    def __init__(self, name: str, gradient: Callable, through_activation: bool):
+        self.name = name
+        self.gradient = gradient
+        self.through_activation = through_activation
+        self._gates = {}
+
+    def apply(self, x, y):
+        """The activation's output `y`, with the rule in force for a gradient that comes back to it."""
+        if y.dtype not in self._gates:
+            self._gates[y.dtype] = self._gate(y.dtype)
+        passed = self._gates[y.dtype](x, y)
+        passed.set_shape(y.shape)
+        return passed
+
+    def _gate(self, dtype):
+        # TensorFlow keeps every custom gradient that a graph creates for ever, and with it that graph. Inside a
+        # function of its own, traced once for all shapes, it keeps this tiny graph and not the user's model.
+        @tf.custom_gradient
+        def gate(x, y):
+            def gradient(upstream):
+                passed = self.gradient(upstream, y)
+                nothing = tf.zeros_like(upstream)
+                return (nothing, passed) if self.through_activation else (passed, nothing)
+
+            return tf.identity(y), gradient
+
+        anything = tf.TensorSpec(None, dtype)
+        return tf.function(gate, input_signature=[anything, anything], autograph=False)
+
+
+def from_rule(name: str, *, through_activation: bool = True) -> Callable:
+    """Makes a backprop modifier from a rule; a decorator.
+
+    Args:
+        name: The modifier's name, for messages.
+        through_activation: True if the rule's result then passes the activation's own derivative, as in guided
+            backpropagation; False if it takes the place of it, as in a deconvolution network.
+
+    Returns:
+        A decorator that turns `rule(gradient, output) -> gradient` (two tensors of the activation's shape: what
+        arrives from above and what the activation put out; the result has that shape too) into a modifier
+        `model -> model`.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> @from_rule("clipped")
+        ... def clipped(gradient, output):
+        ...     return tf.clip_by_value(gradient, -1.0, 1.0)
+
+        Now `visualize_saliency(model, -1, 3, image, backprop_modifier=clipped)` uses it.
+    """
+
+    def decorate(function):
+        rule = Rule(name, function, through_activation)
+
+        def modifier(model):
+            if not isinstance(model, (keras.layers.Layer, ModifiedModel)):
+                raise TypeError(f"a backprop modifier takes a Keras model, not {type(model).__name__}")
+            return ModifiedModel(underlying(model), rule)
+
+        modifier.__name__ = modifier.__qualname__ = name
+        modifier.__doc__, modifier.__module__ = function.__doc__, function.__module__
+        return modifier
+
+    return decorate
+
+
+def underlying(model):
+    """The Keras model itself, whatever modifier it is seen through."""
+    return model.model if isinstance(model, ModifiedModel) else model
+
+
+def rule_of(model) -> Rule | None:
+    """The rule that a model is seen through, or None."""
+    return model.rule if isinstance(model, ModifiedModel) else None

@@ -1,0 +1,298 @@
+"""Taps: reads any layer of any model while the model runs.
+
+A tap is a layer whose output we want to read, or to differentiate with respect to. No model is rebuilt: for one call of
+the model, the `call` of each of its layers is wrapped to note what it returns, and put back afterwards. What was noted
+is the very tensor that the rest of the model computed with, so it is on the tape of a surrounding `tf.GradientTape`.
+This holds for functional, sequential, nested, shared and subclassed models alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from vis.engine import addressing, fused_batch_norm, graphs
+from vis.engine.rules import Rule, rule_of, underlying
+
+# Layers are wrapped in place for the time of one trace; two threads must not do so at once.
+_lock = threading.RLock()
+
+INPUT = object()  # the address of the model's input
+_RECTIFYING_LAYERS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.PReLU)
+_RECTIFYING_OPERATIONS = frozenset(
+    "Relu ReLU Relu6 LeakyRelu Elu Selu Celu Silu Gelu Softplus Squareplus HardSilu Mish".split()
+)
+# An `activation=` that is none of these rectifies, whoever wrote it.
+_NOT_RECTIFYING = frozenset(
+    "linear identity softmax log_softmax sparsemax sigmoid hard_sigmoid log_sigmoid sparse_sigmoid tanh hard_tanh "
+    "tanh_shrink soft_shrink hard_shrink softsign exponential exp glu threshold".split()
+)
+
+
+class Call(NamedTuple):
+    """One call of one layer: the layer and the flat list of tensors that it returned."""
+
+    layer: object
+    outputs: list
+
+
+@dataclasses.dataclass
+class Notes:
+    """What a loss notes of its target while it is traced.
+
+    Attributes:
+        width: The number of filters that it chose from, or None.
+        probability: Whether it took the output of a softmax or a sigmoid that ends the model.
+        scalar: Whether it gives one number for a whole batch.
+    """
+
+    width: int | None = None
+    probability: bool = False
+    scalar: bool = False
+
+
+class Run:
+    """What one call of a model did: its inputs and outputs, and what each of its layers returned, in order.
+
+    A run is itself a function from an address to tensors, so that a loss reads the layers it needs:
+    `run(None)` is the model's output, `run('block5_conv3')` a layer's, `run(tensor)` that of a symbolic Keras tensor.
+
+    Attributes:
+        model: The Keras model.
+        inputs: The flat list of input tensors.
+        outputs: The flat list of output tensors.
+        calls: A list of `Call`, in the order in which the layers finished.
+        notes: What the loss that is being evaluated notes of its target.
+        reached: How many activations a backprop rule was applied to.
+    """
+
+    def __init__(self, model, inputs):
+        self.model = model
+        self.inputs = inputs
+        self.outputs: list = []
+        self.calls: list[Call] = []
+        self.notes = Notes()
+        self.reached = 0
+
+    def __call__(self, address=None):
+        """The one tensor at an address; raises a ValueError where there are none or several."""
+        found = self.tensors(address)
+        if len(found) != 1:
+            name = "the model" if address is None else f"layer {name_of(address)!r}"
+            raise ValueError(
+                f"{name} gave {len(found)} outputs "
+                f"({', '.join(str(tuple(t.shape)) for t in found)}), and one is wanted: "
+                "choose the layer that gives it by layer_idx, or one of the graph's tensors"
+            )
+        return found[0]
+
+    def tensors(self, address=None, argument: str = "layer_idx") -> list:
+        """All the tensors at an address: one a call of a shared layer, one an output of a layer with several."""
+        if address is None:
+            return self.outputs
+        if isinstance(address, keras.KerasTensor):
+            return [self._evaluate(address)]
+        layer = addressing.find_layer(self.model, address, argument)
+        if layer is self.model:
+            return self.outputs
+        found = self._of(layer)
+        if not found or any(tensor.graph is not tf.compat.v1.get_default_graph() for tensor in found):
+            raise ValueError(
+                f"{argument}: the output of layer '{layer.name}' cannot be read: the layer is not called when the "
+                "model runs, or runs inside a loop or a @tf.function of its own; choose the layer around it"
+            )
+        return found
+
+    def _of(self, layer) -> list:
+        calls = [call for call in self.calls if call.layer is layer]
+        order = _node_order(self.model, layer) if len(calls) > 1 else []
+        if len(order) == len(calls):  # as the layer was called when the graph was made, not as the graph runs
+            calls = [calls[order.index(node)] for node in layer._inbound_nodes if node in order]
+        return [tensor for call in calls for tensor in call.outputs]
+
+    def _evaluate(self, symbol):
+        """A symbolic tensor's value in this run: read where a layer returned it, computed onwards from there."""
+        known, seen = {}, set()
+        stack = [symbol]
+        while stack:
+            tensor = stack.pop()
+            if id(tensor) in seen:
+                continue
+            seen.add(id(tensor))
+            value = self._read(tensor)
+            if value is not None:
+                known[id(tensor)] = (tensor, value)
+                continue
+            operation, node_index, _ = tensor._keras_history
+            parents = operation._inbound_nodes[node_index].input_tensors
+            if not parents:
+                raise ValueError(
+                    f"the tensor {symbol.name!r} is not part of the graph of the model '{self.model.name}'"
+                )
+            stack.extend(parents)
+        if id(symbol) in known:
+            return known[id(symbol)][1]
+        symbols, values = zip(*known.values(), strict=True)
+        return keras.Function(list(symbols), symbol)(list(values))
+
+    def _read(self, symbol):
+        operation, node_index, tensor_index = symbol._keras_history
+        if isinstance(operation, keras.layers.InputLayer):
+            for mine, value in zip(getattr(self.model, "inputs", None) or [], self.inputs, strict=False):
+                if mine is symbol:
+                    return value
+        calls = [call for call in self.calls if call.layer is operation]
+        if not calls:
+            return None
+        if len(calls) == 1:
+            return calls[0].outputs[tensor_index]
+        order = _node_order(self.model, operation)
+        node = operation._inbound_nodes[node_index]
+        return calls[order.index(node)].outputs[tensor_index] if node in order else None
+
+    def logits(self, address=None, kinds=graphs.PROBABILITIES):
+        """The tensor at an address, read before the softmax or sigmoid that ends the model, if it is that end.
+
+        The softmax is looked for among the traced operations, so its spelling does not matter: an `activation=`, a
+        layer, an operation of a graph or of a subclassed `call`, followed by casts and reshapes or not.
+        """
+        target = self(address)
+        found = (graphs.before_probability(output, target, kinds) for output in self.outputs)
+        return next((logits for logits in found if logits is not None), target)
+
+    def ends_in_probability(self, address=None) -> bool:
+        """Whether the tensor at an address is the output of a softmax or a sigmoid that ends the model."""
+        return self.logits(address) is not self(address) or graphs.calls_a_probability(self(address))
+
+    def data_format(self, address=INPUT) -> str:
+        """`'channels_first'` or `'channels_last'`: that of a layer, or of the nearest one that has any.
+
+        Args:
+            address: The address of a layer of this run; None for the model's output, `INPUT` for its input.
+        """
+        layers = [call.layer for call in self.calls]
+        if isinstance(address, keras.KerasTensor):
+            address = address._keras_history.operation
+        elif address is None:
+            address = layers[-1]
+        elif address is not INPUT:
+            address = addressing.find_layer(self.model, address)
+        at = next((i for i, layer in enumerate(layers) if layer is address), 0)
+        for candidate in [*reversed(layers[: at + 1]), *layers[at + 1 :]]:
+            found = getattr(candidate, "data_format", None)
+            if found in ("channels_first", "channels_last"):
+                return found
+        return "channels_last"
+
+
+def run(
+    model, inputs, tap: Callable = lambda layer, tensor: tensor, differentiated: Callable[[], bool] = lambda: True
+) -> Run:
+    """Calls a model in inference mode and notes what each of its layers returned. To be called while tracing.
+
+    Args:
+        model: A Keras model, or one seen through a backprop modifier.
+        inputs: The model's input tensors, in the structure the model takes.
+        tap: A function `(layer, tensor) -> tensor` that is shown each tensor that a layer returns, and gives the one
+            that the rest of the model is to go on with.
+        differentiated: Whether a gradient will pass through the layer that is about to be called.
+
+    Returns:
+        The `Run`.
+    """
+    record = Run(underlying(model), keras.tree.flatten(inputs))
+    rule = rule_of(model)
+
+    def wrapped(layer, call):
+        rectifies = rule is not None and _rectifies(layer)
+        fast = fused_batch_norm.fast(layer, call)
+
+        def noted_call(*args, **kwargs):
+            if rectifies:
+                with tf.name_scope(graphs.REACHED):
+                    outputs = call(*args, **kwargs)
+                record.reached += 1
+                outputs = rule.apply(args[0] if args else next(iter(kwargs.values())), outputs)
+            else:
+                outputs = (call if differentiated() else fast)(*args, **kwargs)
+            outputs = keras.tree.map_structure(
+                lambda value: tap(layer, value) if tf.is_tensor(value) else value, outputs
+            )
+            record.calls.append(Call(layer, [value for value in keras.tree.flatten(outputs) if tf.is_tensor(value)]))
+            return outputs
+
+        return noted_call
+
+    with _lock, contextlib.ExitStack() as restore:
+        for layer in addressing.flatten(record.model):
+            if rule is not None and _has_rectifying_activation(layer):
+                activation = vars(layer)["activation"]
+                restore.callback(_set, layer, "activation", activation)
+                _set(layer, "activation", _ruled(activation, rule, record))
+            restore.callback(_put_back, layer, vars(layer).get("call"))
+            _set(layer, "call", wrapped(layer, layer.call))
+        # What the model assigns to its variables, as a stateful layer does, holds for this one run: no later one, and
+        # nothing of the caller's, sees it.
+        with keras.StatelessScope():
+            outputs = record.model(inputs, training=False)
+    record.outputs = keras.tree.flatten(outputs)
+    return record
+
+
+def _set(layer, name, value):
+    # Not through `Layer.__setattr__`, which would track the value as part of the layer.
+    vars(layer)[name] = value
+
+
+def _put_back(layer, call):
+    if call is None:
+        del vars(layer)["call"]
+    else:
+        _set(layer, "call", call)
+
+
+def _ruled(activation, rule: Rule, record: Run):
+    def ruled_activation(x, *args, **kwargs):
+        record.reached += 1
+        with tf.name_scope(graphs.REACHED):
+            y = activation(x, *args, **kwargs)
+        return rule.apply(x, y)
+
+    return ruled_activation
+
+
+def _rectifies(layer) -> bool:
+    if isinstance(layer, keras.layers.Layer):
+        return isinstance(layer, _RECTIFYING_LAYERS)
+    return type(layer).__name__ in _RECTIFYING_OPERATIONS
+
+
+def _has_rectifying_activation(layer) -> bool:
+    activation = vars(layer).get("activation")
+    if not callable(activation) or isinstance(activation, keras.Operation):
+        return False
+    return getattr(activation, "__name__", "") not in _NOT_RECTIFYING
+
+
+def _node_order(model, operation) -> list:
+    """The nodes of an operation in the order in which the functional graphs of a model run them."""
+    graphs = [layer for layer in [model, *addressing.flatten(model)] if isinstance(layer, keras.Function)]
+    graphs += [layer._functional for layer in [model] if getattr(layer, "_functional", None) is not None]
+    return [
+        node
+        for graph in graphs
+        for depth in sorted(graph._nodes_by_depth, reverse=True)
+        for node in graph._nodes_by_depth[depth]
+        if node.operation is operation
+    ]
+
+
+def name_of(address) -> str:
+    """What to call an address in a message."""
+    return getattr(address, "name", str(address))

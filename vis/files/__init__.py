@@ -1,0 +1,1 @@
+"""Bytes in and out: tables, journals, outputs and model files."""

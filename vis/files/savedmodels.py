@@ -1,0 +1,88 @@
+"""SavedModel folders as Keras models: one layer that runs the saved graph, through which gradients pass."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+
+from vis.utils.errors import UnusableError
+
+# What a graph could do to the machine beyond computing: operations that read or write files, or run Python.
+_UNSAFE_OPERATIONS = re.compile(
+    "File|PyFunc|Print|Save|Restore|Checkpoint|Dataset|Iterator|Summary|Snapshot|Debug|Record|Reader|Lines|Abort|^Copy|"
+    "LoadAndRemap|VocabRemapping|FixedUnigram|DecodeProto"
+)
+# Those with which a SavedModel reads and saves its own variables, in functions that are called for nothing else.
+_SAVER_OPERATIONS = frozenset("MergeV2Checkpoints RestoreV2 SaveV2 ShardedFilename".split())
+
+
+def load_saved_model(path: Path, *, unsafe: bool = False) -> keras.Model:
+    """Load a SavedModel folder as a functional model of one layer.
+
+    Args:
+        path: the folder.
+        unsafe: whether its graph may touch files or run Python.
+
+    Returns:
+        A model with the inputs and the output of the folder's signature `serve` or `serving_default`.
+
+    Raises:
+        UnusableError: it has no such signature, several outputs, or would touch files.
+    """
+    if not unsafe:
+        _refuse_unsafe(path)
+    signatures = tf.saved_model.load(str(path)).signatures
+    name = next((name for name in ("serving_default", "serve") if name in signatures), None)
+    if name is None:
+        raise UnusableError(
+            f"its signatures are {', '.join(signatures) or 'none'}, and 'serving_default' is wanted. Save it with "
+            "model.export(folder)."
+        )
+    _, specs = signatures[name].structured_input_signature
+    outputs = list(signatures[name].structured_outputs)
+    if len(outputs) != 1:
+        raise UnusableError(f"it has {len(outputs)} outputs ({', '.join(outputs)}), and one is wanted.")
+    inputs = {key: keras.Input(spec.shape[1:], dtype=spec.dtype.name, name=key) for key, spec in specs.items()}
+    layer = keras.layers.TFSMLayer(str(path), call_endpoint=name, name=path.name or "saved_model")
+    if len(inputs) == 1:
+        (tensor,) = inputs.values()
+        return keras.Model(tensor, layer(tensor)[outputs[0]])
+    return keras.Model(inputs, layer(**inputs)[outputs[0]])
+
+
+def _refuse_unsafe(path: Path) -> None:
+    message = saved_model_pb2.SavedModel()
+    try:
+        message.ParseFromString((path / "saved_model.pb").read_bytes())
+    except DecodeError as error:
+        raise UnusableError("saved_model.pb in it is cut short or no SavedModel. Copy or save it again.") from error
+    found = sorted(set().union(*map(_unsafe_operations, message.meta_graphs)))
+    if found:
+        raise UnusableError(
+            f"its graph has operations that touch files or run Python ({', '.join(found)}). If you trust it, give "
+            "unsafe=True."
+        )
+
+
+def _unsafe_operations(meta: meta_graph_pb2.MetaGraphDef) -> set[str]:
+    saver = {meta.saver_def.save_tensor_name.partition(":")[0], meta.saver_def.restore_op_name}
+    functions = {function.signature.name: function.node_def for function in meta.graph_def.library.function}
+    own = {name for node in meta.graph_def.node if node.name in saver for name in _called(node)}
+    others = [node for node in meta.graph_def.node if node.name not in saver]
+    others += [node for name, nodes in functions.items() if name not in own for node in nodes]
+    own -= {name for node in others for name in _called(node)} | set(meta.object_graph_def.concrete_functions)
+    found = {node.op for node in meta.graph_def.node}
+    for name, nodes in functions.items():
+        found |= {node.op for node in nodes} - (_SAVER_OPERATIONS if name in own else frozenset())
+    return {name for name in found if _UNSAFE_OPERATIONS.search(name)}
+
+
+def _called(node) -> set[str]:
+    """The functions that a node calls, as a branch or a loop's body too."""
+    values = node.attr.values()
+    return {value.func.name for value in values} | {each.name for value in values for each in value.list.func} - {""}

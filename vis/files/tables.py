@@ -1,0 +1,197 @@
+"""CSV files with a header, of which only a piece at a time is in memory.
+
+Every cell is a string and goes out as it came in, `1.0` and `NA` included: pandas takes none for a number, a date or a
+missing value.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import csv
+import itertools
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from vis.files.outputs import replacing
+
+_VECTOR = re.compile(r"(.*)__(\d+)")
+_BYTES_LOOKED_AT = 2**16
+_ROWS_AT_ONCE = 4096
+
+
+class NoSuchColumnError(ValueError):
+    """A table has no column of a name."""
+
+
+class Table:
+    """A CSV file with a header, of which only the header is kept in memory.
+
+    Args:
+        path: the file, UTF-8 with or without a byte order mark.
+
+    Attributes:
+        path: where it is.
+        header: its header cells.
+
+    Raises:
+        ValueError: there is no such file, it is empty, or it is not a CSV file in UTF-8.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "data.csv")
+        ...     _ = path.write_text("x:image,y:label,p__0,p__1\\na.png,3,0.1,0.9\\n")
+        ...     table = Table(path)
+        ...     table.positions("y"), table.positions("p"), table.count()
+        ([1], [2, 3], 1)
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        if self.path.is_dir():
+            raise ValueError(f"{self.path} is a folder. Give a CSV file.")
+        if not self.path.exists():
+            raise ValueError(f"{self.path} does not exist. Give the path of a CSV file.")
+        with self.path.open("rb") as file:
+            start = file.readline()
+            more = file.read(_BYTES_LOOKED_AT)
+        if b"\0" in start + more and not start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise ValueError(f"{self.path} is not a text file. Give a CSV file.")
+        self.header = next(iter(self._frames(1))).iloc[0].tolist()
+        self._encoding = "utf-8-sig" if start.startswith(codecs.BOM_UTF8) else "utf-8"
+        self._line_end = "\r\n" if start.endswith(b"\r\n") else "\n"
+
+    @property
+    def folder(self) -> Path:
+        """The folder that paths in the cells are relative to."""
+        return self.path.parent
+
+    def positions(self, variable: str) -> list[int]:
+        """The columns of a variable: one for `x` or `x:image`, several for the vector `x__0, x__1, ...`, in its order.
+
+        Raises:
+            NoSuchColumnError: there is none.
+            ValueError: there are several of one name, or a vector has gaps.
+        """
+        variable = variable.partition(":")[0].strip()
+        names = [cell.partition(":")[0].strip() for cell in self.header]
+        found = [position for position, name in enumerate(names) if name == variable]
+        if len(found) > 1:
+            raise ValueError(f"{self.path} has {len(found)} columns named {variable!r}. Rename all but one.")
+        if found:
+            return found
+        parts = [(position, _VECTOR.fullmatch(name)) for position, name in enumerate(names)]
+        vector = sorted((int(part[2]), position) for position, part in parts if part and part[1] == variable)
+        if not vector and len(self.header) == 1 and re.search("[;\t]", self.header[0]):
+            raise ValueError(
+                f"{self.path} has one column, {self.header[0]!r}. Cells must be separated by commas: save it so."
+            )
+        if not vector:
+            raise NoSuchColumnError(f"{self.path} has no column {variable!r}. It has {', '.join(self.header)}.")
+        if [number for number, _ in vector] != list(range(len(vector))):
+            raise ValueError(
+                f"{self.path} has {len(vector)} columns of the vector {variable!r}, but they are not numbered "
+                f"{variable}__0 to {variable}__{len(vector) - 1}."
+            )
+        return [position for _, position in vector]
+
+    def rows(self, size: int = _ROWS_AT_ONCE, start: int = 0) -> Iterator[pd.DataFrame]:
+        """The rows in frames of `size`, indexed by their number from 0; the first `start` ones are left out."""
+        first = 0
+        for frame in self._frames(size, header=False):
+            frame.index = pd.RangeIndex(first, first + len(frame))
+            first += len(frame)
+            if first > start:
+                yield frame.loc[start:]
+
+    def count(self) -> int:
+        """The number of rows, without the header."""
+        return sum(len(frame) for frame in self.rows())
+
+    def write(self, path: str | os.PathLike, name: str, cells: Iterable[str]) -> None:
+        """Write this table with a column more, under a temporary name that is then renamed.
+
+        Args:
+            path: where to; may be the table's own.
+            name: the new column's header cell.
+            cells: its cells, one a row.
+
+        Raises:
+            ValueError: there are more rows than cells, or fewer: the file has changed.
+        """
+        path, cells = Path(path), iter(cells)
+        with replacing(path, self._encoding) as file:
+            _write_rows(file, pd.DataFrame([[*self.header, name]]), self._line_end)
+            for frame in self.rows():
+                column = list(itertools.islice(cells, len(frame)))
+                if len(column) < len(frame):
+                    raise ValueError(f"{self.path} has more rows than before: it has changed meanwhile. Start anew.")
+                frame[len(self.header)] = column
+                _write_rows(file, frame, self._line_end)
+            if next(cells, None) is not None:
+                raise ValueError(f"{self.path} has fewer rows than before: it has changed meanwhile. Start anew.")
+
+    def _frames(self, size: int, header: bool = True) -> Iterator[pd.DataFrame]:
+        try:
+            options = {"header": None, "dtype": str, "na_filter": False, "encoding": "utf-8-sig"}
+            options["compression"] = None  # whatever the file is called
+            with pd.read_csv(self.path, iterator=True, **options) as reader:
+                first = reader.get_chunk(1)
+                if header:
+                    yield first
+                while True:
+                    try:
+                        frame = reader.get_chunk(size)
+                    except StopIteration:
+                        return
+                    yield frame
+        except pd.errors.EmptyDataError:
+            raise ValueError(f"{self.path} is empty. Give a CSV file with a header.") from None
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{self.path} is not UTF-8 text: {error}. Save it as UTF-8.") from error
+        except pd.errors.ParserError as error:
+            raise ValueError(self._long_row() or f"{self.path} is not a CSV file: {str(error).strip()}.") from error
+
+    def _long_row(self) -> str | None:
+        """What is wrong with the first row that has more cells than the header, if there is one."""
+        with self.path.open(encoding="utf-8-sig", newline="") as file, contextlib.suppress(ValueError, csv.Error):
+            rows = (row for row in csv.reader(file) if row)
+            header = next(rows)
+            for number, row in enumerate(rows):
+                if len(row) > len(header):
+                    return (
+                        f"{self.path}, row {number} (from 0, below the header), has {len(row)} cells, but the header "
+                        f"has {len(header)}. A cell that holds a comma needs quotes around it."
+                    )
+        return None
+
+
+def write(path: str | os.PathLike, header: list[str], rows: Iterable[Iterable]) -> None:
+    """Write a table, under a temporary name that is then renamed.
+
+    Args:
+        path: where to.
+        header: the header cells.
+        rows: the cells of each row.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(Path(folder, "errors.csv"), ["row", "error"], [(3, "no, really")])
+        ...     Path(folder, "errors.csv").read_text()
+        'row,error\\n3,"no, really"\\n'
+    """
+    with replacing(Path(path)) as file:
+        pd.DataFrame(rows, columns=header).to_csv(file, index=False, lineterminator="\n")
+
+
+def _write_rows(file, frame: pd.DataFrame, line_end: str) -> None:
+    # Python before 3.13 quotes a line break in a cell only where it is the file's own.
+    breaks = line_end == "\n" and any("\r" in cell for _, column in frame.items() for cell in column)
+    quoting = csv.QUOTE_ALL if breaks else csv.QUOTE_MINIMAL
+    frame.to_csv(file, header=False, index=False, lineterminator=line_end, quoting=quoting)

@@ -1,0 +1,58 @@
+"""What follows an optimization, every `callback_every` steps: the base class, and printed losses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class OptimizerCallback:
+    """Base class of callbacks, as in keras-vis: override `callback`, and what else is needed.
+
+    Example:
+        >>> class Losses(OptimizerCallback):
+        ...     def on_begin(self, max_iter):
+        ...         self.losses = []
+        ...     def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+        ...         self.losses.append(overall_loss)
+    """
+
+    def on_begin(self, max_iter: int):
+        """Called before the first step.
+
+        Args:
+            max_iter: The most steps there will be.
+        """
+
+    def callback(self, i: int, named_losses, overall_loss, grads, wrt_value):
+        """Called after a step with what it was computed from.
+
+        Args:
+            i: The step, from 0.
+            named_losses: A list of `(name, weighted loss)`. A loss is a float; for several images at once a float32
+                array of shape (images,).
+            overall_loss: The sum of the losses.
+            grads: The gradients, a float32 array of the shape of `wrt_value`, normalized and modified.
+            wrt_value: The images, float32, (images, ...); for a `wrt_tensor` other than the input, its value.
+        """
+        raise TypeError(f"the callback {type(self).__name__} must override callback()")
+
+    def on_end(self):
+        """Called after the last step, also where an error ended the optimization."""
+
+
+class Print(OptimizerCallback):
+    """Prints the losses.
+
+    Example:
+        >>> Print().callback(0, [("TV", 0.5)], 0.5, None, None)
+        Iteration: 1, losses: TV 0.5, overall loss: 0.5
+    """
+
+    def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+        losses = ", ".join(f"{name} {_text(value)}" for name, value in named_losses)
+        print(f"Iteration: {i + 1}, losses: {losses}, overall loss: {_text(overall_loss)}")
+
+
+def _text(value) -> str:
+    values = ", ".join(f"{each:.6g}" for each in np.ravel(value))
+    return f"[{values}]" if np.ndim(value) else values

@@ -1,0 +1,245 @@
+"""Gradient descent on a model's input in one compiled loop: evaluate, modify, update, keep the best, and again."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from vis.engine.cache import remember
+from vis.engine.gradients import Question, batch_trace, concrete, even
+from vis.input_modifiers import Transform
+from vis.optimizer.host_calls import PythonSteps, in_python
+from vis.optimizer.updates import Rms
+
+
+class State(NamedTuple):
+    """Where a descent is.
+
+    Attributes:
+        step: How many steps were done.
+        parameters: For each input that moves what it is made from.
+        slots: The update rule's own tensors.
+        best: For each input the images of the lowest loss so far, each image's own.
+        best_loss: Their losses, (images,).
+        mark: The losses that must be beaten for progress, (images,).
+        idle: How many steps in a row brought no image progress.
+        finite: Whether the last step's losses and gradients were finite.
+        losses: The last step's losses, (losses, images), unweighted.
+        gradients: For each input the last step's gradients, normalized and modified.
+        images: For each input the images that they were computed from.
+    """
+
+    step: tf.Tensor
+    parameters: list
+    slots: list
+    best: list
+    best_loss: tf.Tensor
+    mark: tf.Tensor
+    idle: tf.Tensor
+    finite: tf.Tensor
+    losses: tf.Tensor
+    gradients: list
+    images: list
+
+
+class Limits(NamedTuple):
+    """What ends a descent early: so many steps in a row without a loss that is lower by so much."""
+
+    patience: int | None
+    min_delta: float
+
+
+class Descent:
+    """A compiled loop that moves some inputs of a question.
+
+    Args:
+        question: The losses, the inputs they start from, and (`wrt`) those that move, and nothing else.
+        moved: The positions of the inputs that move.
+        parameterization: A `Pixels` or a `Fourier`.
+        rule: An `Rms` or a `KerasRule`.
+        transforms: A list of `Transform`.
+        data_format: Of the inputs.
+        norm_grads: Whether each image's gradient is brought to length 1.
+        steps: What of a step is NumPy.
+        ranges: For each input that moves its `(low, high)`, float32 arrays that broadcast against it.
+    """
+
+    def __init__(
+        self, question: Question, moved: list[int], parameterization, rule, transforms: list[Transform],
+        data_format: str, norm_grads: bool, steps: PythonSteps, ranges: list,
+    ):  # fmt: skip
+        self.question = question
+        self.moved = moved
+        self.parameterization = parameterization
+        self.transforms = transforms
+        self.data_format = data_format
+        self.norm_grads = norm_grads
+        self.steps = steps
+        self.ranges = ranges
+        self.function = question.function(("batch", False), batch_trace(question))
+        key = (
+            "descent", self.function.call, tuple(moved), parameterization.key, rule.key, norm_grads, data_format,
+            tuple(transform.key for transform in transforms), steps.grad_modifier is not None, bool(steps.modifiers),
+            question.batch_size, tuple(array.shape for array in question.arrays),
+        )  # fmt: skip
+        self._call, self.rule = remember(question.model, key, lambda: self._trace(rule))
+
+    def start(self, parameters: list, images: list) -> State:
+        """The state before the first step; to be called while `rule.lock` is held, as `advance` is."""
+        count = self.question.samples.count
+        infinite = tf.fill([count], np.float32(np.inf))
+        return State(
+            tf.constant(0), parameters, self.rule.initial(parameters), images, infinite, infinite, tf.constant(0),
+            tf.constant(True), tf.zeros([len(self.question.losses), count]), [tf.zeros_like(each) for each in images],
+            images,
+        )  # fmt: skip
+
+    def advance(self, state: State, stop: int, limits: Limits, seed: int) -> State:
+        """Goes on up to a step, or to what ends it early.
+
+        Args:
+            state: From `start` or `advance`.
+            stop: The number of steps to have been done.
+            limits: What ends it early.
+            seed: Of the transforms.
+        """
+        numbers = (stop, np.iinfo(np.int32).max if limits.patience is None else limits.patience)
+        arguments = [
+            *(tf.constant(number, tf.int32) for number in numbers),
+            tf.constant(limits.min_delta, tf.float32),
+            tf.constant([seed & 0x7FFFFFFF, seed >> 31 & 0x7FFFFFFF], tf.int32),
+            tf.constant(self.steps.number, tf.int64),
+            self.question.weights,
+            *(tf.constant(end, tf.float32) for end in itertools.chain(*self.ranges)),
+            *map(tf.constant, self.question.arrays),
+        ]
+        with self.steps.running():
+            return tf.nest.pack_sequence_as(state, self._call(*arguments, *tf.nest.flatten(state)))
+
+    def _trace(self, rule):
+        arrays = self.question.arrays
+        inputs = [tf.TensorSpec(arrays[i].shape, tf.float32) for i in self.moved]
+        rule.initial([tf.zeros(spec.shape) for spec in inputs])
+        count, losses = self.question.samples.count, len(self.question.losses)
+        number, per_image = tf.TensorSpec([], tf.int32), tf.TensorSpec([count], tf.float32)
+        slots = [tf.TensorSpec(spec.shape, tf.float32) for spec in inputs] if isinstance(rule, Rms) else []
+        state = State(
+            number, inputs, slots, inputs, per_image, per_image, number, tf.TensorSpec([], tf.bool),
+            tf.TensorSpec([losses, count], tf.float32), inputs, inputs,
+        )  # fmt: skip
+        ends = [tf.TensorSpec(end.shape, tf.float32) for end in itertools.chain(*self.ranges)]
+        fixed = [tf.TensorSpec(array.shape, array.dtype) for array in arrays]
+
+        def loop(stop, patience, min_delta, seed, token, weights, *tensors):
+            ends_, rest = tensors[: len(ends)], tensors[len(ends) :]
+            ranges = list(zip(ends_[::2], ends_[1::2], strict=True))
+            begin = tf.nest.pack_sequence_as(state, list(rest[len(fixed) :]))
+
+            def body(*flat):
+                now = tf.nest.pack_sequence_as(state, list(flat))
+                after = self._step(rule, now, weights, list(rest[: len(fixed)]), ranges, seed, token, min_delta)
+                return tf.nest.flatten(after)
+
+            def unfinished(*flat):
+                now = tf.nest.pack_sequence_as(state, list(flat))
+                return (now.step < stop) & now.finite & (now.idle < patience)
+
+            return tf.while_loop(unfinished, body, tf.nest.flatten(begin), parallel_iterations=1)
+
+        specs = [number, number, tf.TensorSpec([], tf.float32), tf.TensorSpec([2], tf.int32)]
+        specs += [tf.TensorSpec([], tf.int64), tf.TensorSpec([losses], tf.float32), *ends, *fixed]
+        return concrete(loop, *specs, *tf.nest.flatten(state)), rule
+
+    def _step(self, rule, now: State, weights, arrays, ranges, seed, token, min_delta) -> State:
+        parameters = now.parameters
+        if self.steps.modifiers:
+            parameters = self._modified("pre", parameters, ranges, token)
+        with tf.GradientTape() as to_images:
+            to_images.watch(parameters)
+            images = [self.parameterization.decode(each, *ends) for each, ends in zip(parameters, ranges, strict=True)]
+        with tf.GradientTape() as to_shown:
+            to_shown.watch(images)
+            shown = [self._transformed(each, seed, now.step) for each in images]
+        losses, gradients = self._evaluate(weights, arrays, shown)
+        if self.transforms:
+            gradients = to_shown.gradient(shown, images, output_gradients=gradients)
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(each)) for each in [losses, *gradients]])
+        if self.norm_grads:
+            gradients = [_unit(each) for each in gradients]
+        if self.steps.grad_modifier is not None:
+            gradients = [in_python(token, "gradient", each) for each in gradients]
+        slopes = to_images.gradient(images, parameters, output_gradients=gradients)
+        moved, slots = rule.update(parameters, slopes, now.slots)
+        moved = [self.parameterization.bounded(each) for each in moved]
+        if self.steps.modifiers:
+            moved = self._modified("post", moved, ranges, token)
+        overall = tf.linalg.matvec(losses, weights, transpose_a=True)
+        better, progress = overall < now.best_loss, overall < now.mark - min_delta
+        return State(
+            now.step + 1,
+            [tf.where(finite, new, old) for new, old in zip(moved, parameters, strict=True)],
+            slots,
+            [_chosen(better, new, old) for new, old in zip(images, now.best, strict=True)],
+            tf.where(better, overall, now.best_loss),
+            tf.where(progress, overall, now.mark),
+            tf.where(tf.reduce_any(progress), 0, now.idle + 1),
+            finite,
+            losses,
+            gradients,
+            images,
+        )
+
+    def _modified(self, name, parameters, ranges, token):
+        """The parameters of images that NumPy modifiers changed."""
+        changed = []
+        for each, ends in zip(parameters, ranges, strict=True):
+            images = in_python(token, name, self.parameterization.decode(each, *ends))
+            changed.append(self.parameterization.bounded(self.parameterization.encode(images, *ends)))
+        return changed
+
+    def _transformed(self, images, seed, step):
+        for i, transform in enumerate(self.transforms):
+            own = tf.random.experimental.stateless_fold_in(seed, step * len(self.transforms) + i)
+            images = transform.transform(images, own, self.data_format)
+        return images
+
+    def _evaluate(self, weights, arrays, shown):
+        """The losses and their gradients, by batches that bound the memory."""
+        for position, images in zip(self.moved, shown, strict=True):
+            arrays[position] = tf.cast(images, arrays[position].dtype)
+        count = self.question.samples.count
+        size = self.function.batch_size or even(count, self.question.rows_at_once(1_200_000))
+        if size == count:
+            losses, _, gradients = self.function.call(weights, *arrays)
+            return losses, list(gradients)
+
+        def batch(start):
+            # The last batch is filled up with images from the beginning.
+            rows = (start + tf.range(size)) % count
+            losses, _, gradients = self.function.call(weights, *(tf.gather(array, rows) for array in arrays))
+            return losses, list(gradients)
+
+        signature = (
+            tf.TensorSpec([len(self.question.losses), size], tf.float32),
+            [tf.TensorSpec([size, *images.shape[1:]], tf.float32) for images in shown],
+        )
+        losses, gradients = tf.map_fn(
+            batch, tf.range(0, count, size), parallel_iterations=1, fn_output_signature=signature
+        )
+        losses = tf.reshape(tf.transpose(losses, [1, 0, 2]), [losses.shape[1], -1])[:, :count]
+        return losses, [tf.reshape(each, [-1, *each.shape[2:]])[:count] for each in gradients]
+
+
+def _unit(gradients):
+    """Each image's gradient at length 1; zero stays zero. First in units of its largest value: squares may vanish."""
+    axes = list(range(1, gradients.shape.rank))
+    scaled = tf.math.divide_no_nan(gradients, tf.reduce_max(tf.abs(gradients), axes, keepdims=True))
+    return tf.math.divide_no_nan(scaled, tf.sqrt(tf.reduce_sum(scaled**2, axes, keepdims=True)))
+
+
+def _chosen(which, new, old):
+    """The new images where they are wanted, the old ones elsewhere."""
+    return tf.where(tf.reshape(which, [-1] + [1] * (new.shape.rank - 1)), new, old)

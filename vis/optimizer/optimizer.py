@@ -1,0 +1,324 @@
+"""Optimizes a model's input by gradient descent on losses, compiled, for several images at once."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from vis import grad_modifiers
+from vis.engine import addressing
+from vis.engine.gradients import Question, differentiate
+from vis.engine.inputs import Samples, symbolic_inputs
+from vis.engine.rules import underlying
+from vis.input_modifiers import in_graph
+from vis.losses import ActivationMaximization, weighted
+from vis.optimizer.callbacks import Print
+from vis.optimizer.host_calls import PythonSteps
+from vis.optimizer.loop import Descent, Limits
+from vis.optimizer.parameterizations import Fourier, Pixels
+from vis.optimizer.starts import (
+    Range,
+    are_inputs,
+    data_format_of,
+    moved_inputs,
+    samples_of,
+    warn_of_values_outside,
+    with_images,
+)
+from vis.optimizer.updates import KerasRule, Rms
+from vis.utils import checks
+from vis.utils.errors import warn
+
+# Steps between two looks at Python, for an interrupt to come through, where no callback asks for fewer.
+_MOST_STEPS = 50
+
+
+class Optimizer:
+    """Minimizes losses by changing a model's input.
+
+    Args:
+        input_tensor: `model.input`, or the model itself.
+        losses: A list of `(loss, weight)`; a weight of None or 0 leaves its loss out.
+        input_range: (min, max) of the input's values, numbers or one number a channel; the result stays within.
+        wrt_tensor: What the gradients are taken with respect to: the input unless given. If it is a layer or a tensor
+            behind the input, `minimize` gives its gradients and leaves the input as it is.
+        norm_grads: Whether each image's gradient is brought to length 1.
+
+    Attributes:
+        input_tensor: As given.
+        wrt_tensor: As given; `input_tensor` for None.
+        wrt_tensor_is_input_tensor: Whether the gradients are those of the input, so that it can be optimized.
+        loss_names: The names of the losses whose weight is not 0.
+
+    Raises:
+        ValueError: `input_range` is the wrong way round, or no loss is left.
+        TypeError: An argument is of a wrong type.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.layers[-1].set_weights([np.array([[1.0], [0.0], [-1.0]]), np.zeros(1)])
+        >>> optimizer = Optimizer(model, [(ActivationMaximization(model.layers[-1], 0), 1)], input_range=(-1.0, 1.0))
+        >>> image, grads, value = optimizer.minimize(np.zeros(3), max_iter=300, verbose=False)
+        >>> image
+        array([ 1.,  0., -1.], dtype=float32)
+    """
+
+    def __init__(self, input_tensor, losses, input_range=(0, 255), wrt_tensor=None, norm_grads: bool = True):
+        self.model = addressing.model_of(input_tensor)
+        self.losses = weighted(losses)
+        self.input_tensor = input_tensor
+        self.input_range = Range(input_range)
+        self.wrt_tensor = input_tensor if wrt_tensor is None else wrt_tensor
+        self.wrt_tensor_is_input_tensor = wrt_tensor is None or are_inputs(self.model, wrt_tensor)
+        self.norm_grads = norm_grads
+
+    @property
+    def loss_names(self) -> list[str]:
+        """The names of the losses whose weight is not 0."""
+        return [loss.name for loss, _ in self.losses]
+
+    def minimize(
+        self,
+        seed_input=None,
+        max_iter: int = 200,
+        input_modifiers=None,
+        grad_modifier=None,
+        callbacks=None,
+        verbose: bool = True,
+        *,
+        optimizer=None,
+        parameterization: str = "pixels",
+        callback_every: int = 1,
+        patience: int | None = None,
+        min_delta: float = 0.0,
+        seed: int | None = None,
+        squeeze: bool = True,
+        batch_size: int | None = None,
+    ):
+        """Moves the input down the gradient of the weighted sum of the losses.
+
+        Args:
+            seed_input: Where to start: one input or a batch, in the model's units. Noise about the middle of
+                `input_range` unless given. Several images are optimized at once, each with its own filter where
+                `filter_indices` has a row for each.
+            max_iter: The number of steps.
+            input_modifiers: A list of `vis.input_modifiers`.
+            grad_modifier: What is done to each gradient: a name or function of `vis.grad_modifiers`, or None.
+            callbacks: A list of `vis.callbacks`.
+            verbose: Whether the losses are printed.
+            optimizer: A Keras optimizer or its name, whose learning rate is in units of `input_range`. None takes
+                keras-vis's RMSprop, about a 64th of the range a step; for `parameterization='fourier'` Adam(0.05).
+            parameterization: `'pixels'`, or `'fourier'` for the image's spectrum with decorrelated colours, which
+                gives smoother pictures and is needed for models with batch normalization (Olah et al. 2017).
+            callback_every: Steps from one call of the callbacks to the next; the loop runs compiled in between.
+            patience: Ends early after so many steps in a row that bring no image a lower loss.
+            min_delta: What counts as lower, for `patience`.
+            seed: An int for the same result at each call; None for another one.
+            squeeze: Whether a single image loses its sample axis.
+            batch_size: The most images to compute at once; None chooses.
+
+        Returns:
+            `(image, grads, wrt_value)`. The image is float32, of the input's shape: of all steps the one with the
+            lowest loss, each image's own. `grads` and `wrt_value` are the gradients at the end, normalized and
+            modified, and what they are taken with respect to; both keep the sample axis. For several inputs each is a
+            list.
+
+        Raises:
+            ValueError: What is wrong with an argument; or a loss or its gradient became NaN or infinite.
+            TypeError: An argument is of a wrong type.
+
+        Warns:
+            VisWarning: `seed_input` leaves `input_range`; a filter is not active, so that nothing was found.
+        """
+        max_iter = checks.whole("max_iter", max_iter)
+        callback_every = checks.whole("callback_every", callback_every)
+        patience = checks.whole("patience", patience, or_none=True)
+        min_delta = checks.number("min_delta", min_delta)
+        seed = checks.whole("seed", seed, 0, or_none=True)
+        seed = secrets.randbits(62) if seed is None else seed
+        data_format = data_format_of(self.model)
+        space = _parameterization(parameterization, data_format)
+        modify = None if grad_modifier is None else grad_modifiers.get(grad_modifier)
+        transforms, python = _steps(modify, input_modifiers or [], space)
+        rule = Rms() if optimizer is None and isinstance(space, Pixels) else KerasRule(optimizer or _adam())
+        watchers = [*_watchers(callbacks or []), *([Print()] if verbose else [])]
+
+        samples = samples_of(self.model, seed_input, self._count(), self.input_range)
+        moved = moved_inputs(self.model, samples, self.wrt_tensor) if self.wrt_tensor_is_input_tensor else []
+        question = Question(self.model, self.losses, samples, self._wrt(moved), batch_size)
+        if not self.wrt_tensor_is_input_tensor:
+            return self._gradients_only(question, modify, watchers, squeeze)
+        images = [samples.arrays[i] for i in moved]
+        ranges = [self.input_range.ends(array.shape, data_format) for array in images]
+        if seed_input is None:
+            rng = np.random.default_rng(seed)
+            parameters = [tf.constant(space.initial(array.shape, rng)) for array in images]
+        else:
+            warn_of_values_outside(images, ranges)
+            parameters = [space.bounded(space.encode(array, *ends)) for array, ends in zip(images, ranges, strict=True)]
+
+        descent = Descent(question, moved, space, rule, transforms, data_format, self.norm_grads, python, ranges)
+        images = [space.decode(each, *ends) for each, ends in zip(parameters, ranges, strict=True)]
+        every = callback_every if watchers else _MOST_STEPS
+        with descent.rule.lock, _watched(watchers, max_iter):
+            state = descent.start(parameters, images)
+            for stop in [*range(every, max_iter, every), max_iter]:
+                done = int(state.step)
+                state = descent.advance(state, stop, Limits(patience, min_delta), seed)
+                if not state.finite:
+                    raise self._not_finite(with_images(samples, moved, state.images), question, int(state.step) - 1)
+                if int(state.step) > done:
+                    self._tell(watchers, int(state.step) - 1, state.losses, state.gradients, state.images)
+                if int(state.step) < stop:
+                    break
+        images = [space.decode(each, *ends).numpy() for each, ends in zip(state.parameters, ranges, strict=True)]
+        losses, gradients, _ = self._evaluated(question, with_images(samples, moved, images), modify)
+        self._warn_of_silence(losses)
+        better = question.weights.numpy() @ losses < state.best_loss.numpy()
+        best = [
+            np.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old.numpy())
+            for new, old in zip(images, state.best, strict=True)
+        ]
+        return _alone(best, squeeze), _alone(gradients), _alone(images)
+
+    def _count(self) -> int:
+        """How many images the losses ask for."""
+        indices = [getattr(loss, "filter_indices", None) for loss, _ in self.losses]
+        return max((len(rows) for rows in indices if np.ndim(rows) == 2), default=1)
+
+    def _wrt(self, moved: list[int]):
+        symbols = symbolic_inputs(underlying(self.model))
+        if not self.wrt_tensor_is_input_tensor:
+            return self.wrt_tensor
+        return [symbols[i] for i in moved] if symbols else None
+
+    def _gradients_only(self, question: Question, modify, watchers, squeeze):
+        """Nothing to move: the gradients where `wrt_tensor` is, and its value."""
+        losses, gradients, values = self._evaluated(question, question.samples, modify)
+        with _watched(watchers, 1):
+            self._tell(watchers, 0, losses, gradients, values)
+        return _alone(question.samples.arrays, squeeze), _alone(gradients), _alone(values)
+
+    def _evaluated(self, question: Question, samples: Samples, modify):
+        """The losses, (losses, images), the gradients as they are reported, and what they are taken with respect to."""
+        question = Question(self.model, self.losses, samples, question.wrt, question.batch_size)
+        parts = list(differentiate(question, values=not self.wrt_tensor_is_input_tensor))
+        losses = np.concatenate([part.losses for part in parts], axis=1)
+        gradients = _joined([part.gradients for part in parts])
+        if not all(np.isfinite(array).all() for array in [losses, *gradients]):
+            raise self._not_finite(samples, question)
+        gradients = [_unit(each) for each in gradients] if self.norm_grads else gradients
+        gradients = gradients if modify is None else [checks.modified(each, modify) for each in gradients]
+        return losses, gradients, _joined([part.values for part in parts])
+
+    def _tell(self, watchers, i, losses, gradients, values):
+        losses = np.asarray(losses)
+        weighed = [weight * losses[k] for k, (_, weight) in enumerate(self.losses)]
+        if losses.shape[1] == 1:
+            weighed = [float(values[0]) for values in weighed]
+        arguments = (
+            i,
+            list(zip(self.loss_names, weighed, strict=True)),
+            sum(weighed),
+            _alone([np.asarray(each) for each in gradients]),
+            _alone([np.asarray(each) for each in values]),
+        )
+        for watcher in watchers:
+            watcher.callback(*arguments)
+
+    def _not_finite(self, samples: Samples, question: Question, step: int | None = None) -> ValueError:
+        """The error that names the loss to blame."""
+        when = "at the end" if step is None else f"at step {step}"
+        for loss, weight in self.losses:
+            alone = Question(self.model, [(loss, weight)], samples, question.wrt, question.batch_size)
+            for part in differentiate(alone):
+                wrong = part.losses[~np.isfinite(part.losses)]
+                if wrong.size:
+                    return ValueError(f"the loss {loss.name!r} became {wrong[0]} {when}: {_REMEDY}")
+                if not all(np.isfinite(slope).all() for slopes in part.gradients for slope in slopes):
+                    return ValueError(f"the gradient of the loss {loss.name!r} is not finite {when}: {_REMEDY}")
+        names = ", ".join(map(repr, self.loss_names))
+        return ValueError(f"the weighted sum of the losses {names} is not finite {when}: {_REMEDY}")
+
+    def _warn_of_silence(self, losses):
+        for (loss, _), values in zip(self.losses, losses, strict=True):
+            silent = np.flatnonzero(values == 0)
+            if type(loss) is ActivationMaximization and silent.size:
+                warn(
+                    f"{loss.name}: the activation is 0 for image {', '.join(map(str, silent))}, as that of a filter "
+                    "that is never active: try another seed or seed_input, or choose other filter_indices"
+                )
+
+
+_REMEDY = "try a smaller learning rate or weight, an input_range like that of the training data, or another seed"
+
+
+def _adam():
+    return keras.optimizers.Adam(0.05)
+
+
+def _parameterization(name: str, data_format: str):
+    if name not in ("pixels", "fourier"):
+        raise ValueError(f"parameterization={name!r} is unknown; known ones are 'pixels', 'fourier'")
+    return Pixels() if name == "pixels" else Fourier(data_format)
+
+
+def _steps(modify, modifiers, space) -> tuple[list, PythonSteps]:
+    """The transforms, and what is left to NumPy."""
+    if not isinstance(modifiers, (list, tuple)):
+        raise TypeError(f"input_modifiers must be a list of vis.input_modifiers, not {type(modifiers).__name__}")
+    for modifier in modifiers:
+        if not (callable(getattr(modifier, "pre", None)) and callable(getattr(modifier, "post", None))):
+            raise TypeError(f"input_modifiers holds {type(modifier).__name__}, which has no pre and post")
+    python = PythonSteps(modify, [modifier for modifier in modifiers if not in_graph(modifier)])
+    if python.modifiers and not isinstance(space, Pixels):
+        raise ValueError(
+            f"the input modifier {type(python.modifiers[0]).__name__} changes pixels: use parameterization='pixels', "
+            "or make it a vis.input_modifiers.Transform"
+        )
+    return [modifier for modifier in modifiers if in_graph(modifier)], python
+
+
+def _watchers(callbacks):
+    if not isinstance(callbacks, (list, tuple)):
+        raise TypeError(f"callbacks must be a list of vis.callbacks, not {type(callbacks).__name__}")
+    for callback in callbacks:
+        if not (callable(getattr(callback, "callback", None)) and callable(getattr(callback, "on_end", None))):
+            raise TypeError(f"callbacks holds {type(callback).__name__}, which has no callback and on_end")
+    return callbacks
+
+
+@contextlib.contextmanager
+def _watched(watchers, max_iter: int):
+    """Tells callbacks of the beginning, and of the end whatever happens."""
+    for watcher in watchers:
+        getattr(watcher, "on_begin", lambda max_iter: None)(max_iter)
+    try:
+        yield
+    finally:
+        for watcher in watchers:
+            watcher.on_end()
+
+
+def _joined(parts: list) -> list[np.ndarray]:
+    """The arrays of each tap and call, put together over batches."""
+    flat = [[array for calls in part for array in calls] for part in parts]
+    return [np.concatenate(arrays) for arrays in zip(*flat, strict=True)]
+
+
+def _alone(arrays: list, squeeze: bool = False):
+    """One array itself, several in a list."""
+    arrays = [array[0] if squeeze and len(array) == 1 else array for array in arrays]
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def _unit(gradients: np.ndarray) -> np.ndarray:
+    axes = tuple(range(1, gradients.ndim))
+    largest = np.abs(gradients).max(axes, keepdims=True)
+    scaled = gradients / np.where(largest > 0, largest, 1)
+    norms = np.sqrt((scaled**2).sum(axes, keepdims=True))
+    return scaled / np.where(norms > 0, norms, 1)

@@ -1,0 +1,147 @@
+"""Where an optimization starts: the range of the input, and the samples of the first step."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from vis.engine import addressing
+from vis.engine.inputs import Samples, is_real, prepare, symbolic_inputs
+from vis.engine.rules import underlying
+from vis.utils.errors import warn
+
+
+class Range:
+    """The values that an input may have.
+
+    Args:
+        input_range: (min, max), numbers or one number a channel.
+
+    Raises:
+        ValueError: The minimum is not below the maximum, or they are no pair of numbers.
+    """
+
+    def __init__(self, input_range):
+        try:
+            low, high = np.broadcast_arrays(*(np.asarray(end, np.float32) for end in input_range))
+        except (TypeError, ValueError):
+            raise ValueError(f"input_range must be a pair (min, max), not {input_range!r}") from None
+        if low.ndim > 1 or high.ndim > 1 or not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise ValueError(
+                f"input_range must be two numbers, or two lists of a number a channel, not {input_range!r}"
+            )
+        if not (low < high).all():
+            raise ValueError(f"input_range must go from a smaller to a larger number, not {input_range!r}")
+        self.low, self.high = low, high
+
+    def ends(self, shape: tuple, data_format: str) -> tuple[np.ndarray, np.ndarray]:
+        """The two ends as arrays that broadcast against images of a shape."""
+        axis = 1 if data_format == "channels_first" else len(shape) - 1
+        ends = []
+        for end in (self.low, self.high):
+            if end.size not in (1, shape[axis]):
+                raise ValueError(f"input_range has {end.size} values for the {shape[axis]} channels of the input")
+            ends.append(end.reshape([-1 if i == axis else 1 for i in range(len(shape))]))
+        return ends[0], ends[1]
+
+
+def data_format_of(model) -> str:
+    """`'channels_first'` or `'channels_last'`: what the first layer that has either takes."""
+    formats = (getattr(layer, "data_format", None) for layer in addressing.flatten(model))
+    return next((found for found in formats if found in ("channels_first", "channels_last")), "channels_last")
+
+
+def samples_of(model, seed_input, count: int, value_range: Range) -> Samples:
+    """The samples of the first step.
+
+    Args:
+        model: A Keras model, or one seen through a backprop modifier.
+        seed_input: As `vis.engine.inputs.prepare` takes it, or None for the middle of the range.
+        count: How many images there are to be where `seed_input` does not say.
+        value_range: The `Range`.
+
+    Returns:
+        The `Samples`; one seed serves for all images.
+
+    Raises:
+        ValueError: What is wrong with `seed_input`, or the model does not say which shape its input has.
+    """
+    if seed_input is None:
+        seed_input = _middle(model, value_range)
+    samples = prepare(model, seed_input)
+    if samples.count == 1 < count:
+        arrays = [array.repeat(count, axis=0) for array in samples.arrays]
+        samples = Samples(arrays, samples.keys, samples.structure, samples.shapes)
+    return samples
+
+
+def warn_of_values_outside(arrays: list, ranges: list) -> None:
+    """Says so where a seed has values that the range cuts off."""
+    for array, (low, high) in zip(arrays, ranges, strict=True):
+        slack = 1e-3 * (high - low)
+        if (array < low - slack).any() or (array > high + slack).any():
+            warn(
+                f"seed_input has values from {array.min():g} to {array.max():g}, which input_range cuts off at "
+                f"{low.min():g} and {high.max():g}: give the input_range that the model was trained with"
+            )
+
+
+def are_inputs(model, wrt_tensor) -> bool:
+    """Whether something names inputs of a model, and nothing behind them."""
+    symbols = symbolic_inputs(underlying(model))
+    for address in keras.tree.flatten(wrt_tensor):
+        if underlying(address) is underlying(model):
+            continue
+        if isinstance(address, keras.KerasTensor):
+            if not any(address is symbol for symbol in symbols):
+                return False
+        elif not isinstance(addressing.find_layer(model, address, "wrt_tensor"), keras.layers.InputLayer):
+            return False
+    return True
+
+
+def moved_inputs(model, samples: Samples, wrt_tensor) -> list[int]:
+    """The positions of the inputs that a descent moves: those that are named and hold real numbers."""
+    symbols = symbolic_inputs(underlying(model))
+    named = []
+    for address in keras.tree.flatten(wrt_tensor):
+        if underlying(address) is underlying(model):
+            named += range(len(samples.arrays))
+            continue
+        if not isinstance(address, keras.KerasTensor):
+            address = addressing.find_layer(model, address, "wrt_tensor").output
+        named += [i for i, symbol in enumerate(symbols) if symbol is address]
+    moved = [i for i in dict.fromkeys(named) if is_real(samples.arrays[i])]
+    # Where there are integers alone, the question itself says what to choose.
+    return moved or list(dict.fromkeys(named))
+
+
+def with_images(samples: Samples, moved: list[int], images: list) -> Samples:
+    """Samples with other images."""
+    arrays = list(samples.arrays)
+    for i, array in zip(moved, images, strict=True):
+        arrays[i] = np.asarray(array).astype(arrays[i].dtype)
+    return Samples(arrays, samples.keys, samples.structure, samples.shapes)
+
+
+def _middle(model, value_range: Range):
+    model = underlying(model)
+    symbols = symbolic_inputs(model)
+    if not symbols:
+        shape = (model.get_build_config() or {}).get("input_shape") if model.built else None
+        if isinstance(shape, (list, tuple)) and all(size is None or isinstance(size, int) for size in shape):
+            return _gray(tuple(shape[1:]), value_range)
+        raise ValueError(f"the model '{model.name}' does not say what input it takes: give seed_input")
+    for symbol in symbols:
+        if "float" not in symbol.dtype:
+            raise ValueError(f"the input {symbol.name!r} is of integers, which noise cannot stand for: give seed_input")
+    arrays = [_gray(tuple(symbol.shape[1:]), value_range) for symbol in symbols]
+    if isinstance(getattr(model, "input", None), dict):
+        return {key: arrays[symbols.index(symbol)] for key, symbol in model.input.items()}
+    return arrays if len(arrays) > 1 else arrays[0]
+
+
+def _gray(shape, value_range: Range) -> np.ndarray:
+    if None in shape:
+        raise ValueError(f"the model takes inputs of any size, {shape}: give seed_input, which tells the size wanted")
+    return np.full(shape, np.mean([value_range.low.mean(), value_range.high.mean()]), np.float32)

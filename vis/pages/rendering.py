@@ -1,0 +1,72 @@
+"""HTML pages that open from disk, with nothing to fetch from a network."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from vis import __version__, images
+
+_LONGEST_SIDE = 160  # pixels of a thumbnail
+_LOSSLESS = 64 * 64  # pixels; smaller pictures are kept as they are
+
+
+def render(template: str, **values) -> Iterator[str]:
+    """A page of one of the templates, part by part, so that a long one need not be in memory.
+
+    Args:
+        template: a file's name in `vis/pages/templates/`.
+        values: what it shows, a `title` among it. Texts are escaped.
+
+    Yields:
+        The page's text.
+
+    Raises:
+        jinja2.UndefinedError: one of the values is missing.
+
+    Example:
+        >>> page = render("influence.html", title="Digits < 5", count=0, groups=[])
+        >>> "<h1>Digits &lt; 5</h1>" in "".join(page)
+        True
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vis.pages"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template(template).generate(version=__version__, **values)
+
+
+def thumbnail(path: Path) -> str:
+    """A small picture as a data URI: PNG as it is where it is small already, JPEG otherwise.
+
+    Args:
+        path: an image file.
+
+    Returns:
+        The URI, or nothing where the file cannot be read (any more).
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("L", (8, 8)).save(Path(folder, "a.bmp"))
+        ...     thumbnail(Path(folder, "a.bmp"))[:22], thumbnail(Path(folder, "b.bmp"))
+        ('data:image/png;base64,', '')
+    """
+    try:
+        image = images.read_image(path)
+    except ValueError:
+        return ""
+    content = io.BytesIO()
+    if image.width * image.height <= _LOSSLESS:
+        image.save(content, "PNG")
+        kind = "png"
+    else:
+        image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.BILINEAR)
+        image.save(content, "JPEG", quality=88)
+        kind = "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from vis.utils.errors import VisWarning
+from vis.utils.errors import ArgumentError, ArgumentTypeError, VisWarning
 
 __version__ = "0.1.0"
 
-__all__ = ["VisWarning", "__version__"]
+__all__ = ["ArgumentError", "ArgumentTypeError", "VisWarning", "__version__"]
 
 
 def __getattr__(name: str):

@@ -134,7 +134,7 @@ class Question:
 
         function = remember(self.model, key, traced)
         for text in function.warnings:
-            warn(text)
+            warn(*text)
         for (loss, _), notes in zip(self.losses, function.notes, strict=True):
             loss.validate(notes.width)
         return function
@@ -147,8 +147,12 @@ class Question:
         """The result of some samples, with a warning where a probability leaves no gradient."""
         for (loss, _), note, score in zip(self.losses, function.notes, scores, strict=True):
             if note.probability and np.any(-score > 1 - 1e-6):
-                text = f"{loss.name}: the softmax or sigmoid is saturated (a probability above 1 - 1e-6), so that its "
-                warn(text + "gradient is rounding error; leave logits=True")
+                warn(
+                    "saturated",
+                    f"{loss.name}: the softmax or sigmoid is saturated (a probability above 1 - 1e-6), so that its "
+                    "gradient is rounding error",
+                    "Leave logits=True",
+                )
         return Differentiated(
             function.taps, scores, _grouped(function.taps, values), _grouped(function.taps, gradients)
         )

@@ -29,20 +29,25 @@ def _unreached(model, run, total):
         return
     names = graphs.unreached_activations(total)
     if not run.reached:
-        yield f"{rule.name} changed nothing: the model '{run.model.name}' has no activation that it could reach"
+        problem = f"{rule.name} changed nothing: the model '{run.model.name}' has no activation that it could reach"
+        yield "nothing_modified", problem
     if names:
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         yield (
+            "unmodified_activation",
             f"{rule.name} did not reach {len(names)} activation{'s' if len(names) > 1 else ''} called as a bare "
-            f"operation, where the gradient passes as usual: {shown}; use a layer such as keras.layers.ReLU there"
+            f"operation, where the gradient passes as usual: {shown}",
+            "Use a layer such as keras.layers.ReLU there",
         )
 
 
 def _assigned(run):
     if graphs.assigns(run.outputs[0].graph):
         yield (
+            "assigned_variable",
             f"the model '{run.model.name}' assigns to a tf.Variable when it is called, so that each call changes it "
-            "and the next result: a keras.Variable (by add_weight) would be left as it is"
+            "and the next result",
+            "Create it with add_weight: vis leaves a keras.Variable unchanged",
         )
 
 
@@ -52,6 +57,8 @@ def _not_the_end(run, losses):
         operations = addressing.behind_last_layer(run.model)
         if operations:
             yield (
+                "not_the_output",
                 f"layer_idx=-1 is the layer {run.model.layers[-1].name!r}, but the model's output is made of it by "
-                f"further operations ({', '.join(operations)}), which may turn its sign: layer_idx=None is the output"
+                f"further operations ({', '.join(operations)}), which may turn its sign",
+                "Give layer_idx=None for the output",
             )

@@ -272,7 +272,8 @@ def _slopes(tape, total, sources, groups, losses, argument):
                 if reached[i]
                 else "the target does not depend on it"
             )
-            texts.append(f"the gradient with respect to {names[i]!r} is disconnected and given as zeros: {why}")
+            problem = f"the gradient with respect to {names[i]!r} is disconnected and given as zeros: {why}"
+            texts.append(("disconnected", problem))
     cut = {name for name, slope in zip(names, given, strict=True) if slope is None}
     return slopes, cut, texts
 

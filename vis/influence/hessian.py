@@ -175,8 +175,10 @@ def _conjugate_gradient(product: Callable, b: list, iterations: int, tolerance: 
             curvature = _dot(direction, product_of)
             if curvature <= 0:
                 warn(
+                    "negative_curvature",
                     "the Hessian has a negative eigenvalue beyond the damping, so that the model is at no minimum: the "
-                    "solution found so far is taken. Raise damping, or use sgd_influence."
+                    "solution found so far is taken",
+                    "Raise damping, or use sgd_influence",
                 )
                 return s if any(value.any() for value in s) else b
             length = square / curvature
@@ -187,8 +189,10 @@ def _conjugate_gradient(product: Callable, b: list, iterations: int, tolerance: 
             bar.update()
     if square > tolerance**2 * first:
         warn(
+            "not_converged",
             f"conjugate gradient left a residual of {np.sqrt(square / first):.1e} after {iterations} iterations, above "
-            f"tolerance={tolerance}. Raise iterations or damping, or use sgd_influence."
+            f"tolerance={tolerance}",
+            "Raise iterations or damping, or use sgd_influence",
         )
     return s
 

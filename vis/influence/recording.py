@@ -186,8 +186,9 @@ def _begin(storage: Storage, settings: dict, initial: State) -> None:
     recorded = storage.read_state(0)
     if not all(np.array_equal(ours, theirs) for ours, theirs in zip(initial.weights, recorded.weights, strict=True)):
         warn(
+            "other_weights",
             f"directory {storage.directory} holds a run that began with other weights than the model has now: it "
-            "goes on from its own."
+            "continues from its own",
         )
 
 

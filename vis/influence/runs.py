@@ -233,8 +233,10 @@ class TrainingRun:
 def _check_convergence(first: float, last: float) -> None:
     if last > _DIVERGED and last > _DIVERGED * first:
         warn(
+            "diverging_run",
             f"the training loss rose from {first:.3g} at the first step to {last:.3g} in the last epoch: the run "
-            "diverges, and influences along it tell nothing. Lower the learning rate."
+            "diverges, and influences along it say nothing",
+            "Lower the learning rate",
         )
 
 

@@ -36,8 +36,9 @@ class ValidationLoss:
         check_labels(loss, self.examples.labels, outputs_of(step.model), "y_val")
         if same_examples(training, self.examples):
             warn(
+                "training_as_validation",
                 "x_val and y_val are the training examples: the scores tell what lowers the training loss, not what "
-                "helps on new data."
+                "helps on new data",
             )
         self.step = step
         state, *_ = signature(state, training)

@@ -249,8 +249,10 @@ class Optimizer:
             silent = np.flatnonzero(values == 0)
             if type(loss) is ActivationMaximization and silent.size:
                 warn(
+                    "silent_filter",
                     f"{loss.name}: the activation is 0 for image {', '.join(map(str, silent))}, as that of a filter "
-                    "that is never active: try another seed or seed_input, or choose other filter_indices"
+                    "that is never active",
+                    "Try another seed or seed_input, or choose other filter_indices",
                 )
 
 

@@ -81,8 +81,10 @@ def warn_of_values_outside(arrays: list, ranges: list) -> None:
         slack = 1e-3 * (high - low)
         if (array < low - slack).any() or (array > high + slack).any():
             warn(
+                "outside_input_range",
                 f"seed_input has values from {array.min():g} to {array.max():g}, which input_range cuts off at "
-                f"{low.min():g} and {high.max():g}: give the input_range that the model was trained with"
+                f"{low.min():g} and {high.max():g}",
+                "Give the input_range that the model was trained with",
             )
 
 

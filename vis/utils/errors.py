@@ -1,4 +1,8 @@
-"""What the library says of a mistake or of a doubtful result."""
+"""Errors and warnings as data: what is wrong, with which argument, and what would do.
+
+A message is made in one place, here, and never taken apart again. Whoever speaks to other readers than those of Python
+code, such as the `vis` command, takes the parts and words them anew.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,73 @@ import os
 import sys
 import warnings
 
+_FOLDER = os.path.dirname(os.path.dirname(__file__)) + os.sep
+
+
+class ArgumentError(ValueError):
+    """An argument that will not do.
+
+    The message is `<argument> <problem>. <remedy>.`, and the problem reads `must be <what>, not <what came>`.
+
+    Args:
+        argument: The name of the public function's argument.
+        problem: What is wrong, to follow the name: `"must be at least 1, not 0"`.
+        remedy: What to do, as a sentence without its full stop; empty where the problem says it.
+        kind: A short name that tells this error from others of the same argument, such as `"dtype"`: for code that has
+            a remedy of its own.
+
+    Attributes:
+        argument: As given.
+        problem: As given.
+        remedy: As given.
+        kind: As given.
+
+    Example:
+        >>> str(ArgumentError("num_samples", "must be at least 2, not 1", "A single copy has no variance"))
+        'num_samples must be at least 2, not 1. A single copy has no variance.'
+    """
+
+    def __init__(self, argument: str, problem: str, remedy: str = "", *, kind: str = ""):
+        super().__init__(sentence(f"{argument} {problem}", remedy))
+        self.argument = argument
+        self.problem = problem
+        self.remedy = remedy
+        self.kind = kind
+
+    def __reduce__(self):
+        # Keyword-only arguments are not among `args`, by which an exception is pickled for another process.
+        return _remade, (type(self), self.argument, self.problem, self.remedy, self.kind)
+
+    def about(self, argument: str) -> ArgumentError:
+        """Return the same error of another argument, for a caller that calls it by another name."""
+        return type(self)(argument, self.problem, self.remedy, kind=self.kind)
+
+
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument of a wrong type; a `TypeError` as well as a `ValueError`.
+
+    Example:
+        >>> issubclass(ArgumentTypeError, TypeError) and issubclass(ArgumentTypeError, ValueError)
+        True
+    """
+
+
+class UnusableError(ValueError):
+    """A model that is whole but of no use here; the message says why."""
+
 
 class VisWarning(UserWarning):
     """A result that is right but may mislead, such as a class activation map that is negative everywhere.
+
+    Args:
+        code: A short name of the kind of warning, such as `"blank_map"`.
+        problem: What the user should know.
+        remedy: What would help, as a sentence without its full stop, or nothing.
+
+    Attributes:
+        code: As given.
+        problem: As given.
+        remedy: As given.
 
     Example:
         >>> import warnings
@@ -17,28 +85,46 @@ class VisWarning(UserWarning):
         ...     warnings.simplefilter("ignore", vis.VisWarning)  # silence these, and only these
     """
 
+    def __init__(self, code: str, problem: str, remedy: str = ""):
+        super().__init__(sentence(problem, remedy))
+        self.code = code
+        self.problem = problem
+        self.remedy = remedy
 
-def warn(text: str) -> None:
-    """Warns with a `VisWarning` at the line that called the library, however deep inside it this is called.
+    def __reduce__(self):
+        return type(self), (self.code, self.problem, self.remedy)
+
+
+def warn(code: str, problem: str, remedy: str = "") -> None:
+    """Warn with a `VisWarning` at the line that called the library, however deep inside it this is called.
 
     Args:
-        text: What the user should know.
+        code: A short name of the kind of warning; each is raised in one place, with one text.
+        problem: What the user should know.
+        remedy: What would help, as a sentence without its full stop, or nothing.
 
     Example:
         >>> with warnings.catch_warnings(record=True) as caught:
         ...     warnings.simplefilter("always")
-        ...     warn("the map is blank")
-        >>> caught[0].category.__name__
-        'VisWarning'
+        ...     warn("blank_map", "the map is blank", "Choose an earlier layer")
+        >>> caught[0].message.code, str(caught[0].message)
+        ('blank_map', 'the map is blank. Choose an earlier layer.')
     """
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_FOLDER):
         level, frame = level + 1, frame.f_back
-    warnings.warn(text, VisWarning, stacklevel=level)
+    warnings.warn(VisWarning(code, problem, remedy), stacklevel=level)
 
 
-_FOLDER = os.path.dirname(os.path.dirname(__file__)) + os.sep
+def sentence(problem: str, remedy: str = "") -> str:
+    """Return a problem and a remedy as one text with its full stops.
+
+    Example:
+        >>> sentence("the map is blank", "Choose an earlier layer")
+        'the map is blank. Choose an earlier layer.'
+    """
+    return " ".join(f"{part}." for part in (problem, remedy) if part)
 
 
-class UnusableError(ValueError):
-    """A model that is whole but of no use here; the message says why."""
+def _remade(kind, argument, problem, remedy, code):
+    return kind(argument, problem, remedy, kind=code)

@@ -116,8 +116,9 @@ def _warn_of_zeros(tap, gradients):
     dead = sum(not any(slope[row].any() for slope in gradients) for row in range(len(gradients[0])))
     if dead:
         warn(
+            "zero_gradient",
             f"the gradient with respect to {tap.name!r} is zero everywhere for {dead} of {len(gradients[0])} samples: "
-            "the target does not change with it here (a dead ReLU, or a saturated activation, on every way)"
+            "the target does not change with it here (a dead ReLU, or a saturated activation, on every way)",
         )
 
 

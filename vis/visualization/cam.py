@@ -156,8 +156,9 @@ def visualize_cam_with_losses(
         size = target_size(model, samples, address, shape, data_format)
         if size is None:
             warn(
+                "unknown_axes",
                 f"the feature map of {name!r} has positions of shape {shape}, and it cannot be told which axes of the "
-                "input they belong to: its map is given as it is, not brought to the input's size"
+                "input they belong to: its map is given as it is, not brought to the input's size",
             )
         return size
 
@@ -242,21 +243,28 @@ def _warn_of_blank(tap, activations, gradients, maps, negative_may_help):
     even = np.ptp(flat, axis=1) <= 1e-6 * np.abs(flat).max(axis=1)
     negative = flat[(flat.max(axis=1) <= 0) & flat.any(axis=1)]
     if np.prod(activations.shape[1:-1]) == 1:
-        text = f"the feature map of {tap.name!r} has a single position, so its map is flat: choose an earlier layer"
+        caution = (
+            "single_position",
+            f"the feature map of {tap.name!r} has a single position, so its map is flat",
+            "Choose an earlier layer by penultimate_layer_idx",
+        )
     elif (np.ptp(activations[even], axis=positions) == 0).all(axis=-1).any():
-        text = f"the feature map of {tap.name!r} is the same at every position, so its map is flat"
+        caution = "flat_features", f"the feature map of {tap.name!r} is the same at every position, so its map is flat"
     elif activations.ndim == 3 and maps.ndim == 3 and not gradients[:, 1:].any():
-        text = (
+        caution = (
+            "class_token_only",
             f"the target reads only the class token of {tap.name!r}: the gradient is zero at every patch, and the map "
-            "need not mean anything; choose a layer in front of the last attention by penultimate_layer_idx"
+            "need not mean anything",
+            "Choose a layer before the last attention by penultimate_layer_idx",
         )
     elif len(negative):
-        text = (
+        caution = (
+            "negative_map",
             f"the class activation map of {tap.name!r} is negative everywhere (from {negative.min():.3g} to "
             f"{negative.max():.3g}) for {len(negative)} of {len(maps)} samples, so the map shown is blank: nothing "
-            "there speaks for the target"
-            + ("; grad_modifier='negate' shows what speaks against it" if negative_may_help else "")
+            "there speaks for the target",
+            "grad_modifier='negate' shows what speaks against it" if negative_may_help else "",
         )
     else:
         return
-    warn(text)
+    warn(*caution)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from vis.engine import addressing
+from vis.engine.keys import key_of
 from vis.utils import checks
+from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 
 class Loss:
@@ -60,10 +65,26 @@ class Loss:
     def validate(self, width: int | None) -> None:
         """Called before the computation with the number of filters that this loss found to choose from."""
 
+    def bound(self, model) -> Loss:
+        """Return this loss with the layer that it names found in a model; itself, where it names none."""
+        layer = getattr(self, "layer", None)
+        found = addressing.resolve_target(model, layer)
+        if found is layer or type(self).key is Loss.key:
+            return self
+        bound = copy.copy(self)
+        bound.layer, bound.given = found, layer
+        return bound
+
     @property
     def key(self):
-        """What two losses must have in common for one traced function to serve both; by default the loss itself."""
-        return self
+        """What two losses must have in common for one traced function to serve both.
+
+        By default their class, their attributes and what their methods read, by value.
+        """
+        return key_of(self)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class ActivationMaximization(Loss):
@@ -102,20 +123,26 @@ class ActivationMaximization(Loss):
             return []
         indices = np.atleast_2d(self.filter_indices)
         if len(indices) not in (1, samples):
-            raise ValueError(
-                f"filter_indices has {len(indices)} rows for {samples} samples: give an int, a flat list for all "
-                "samples, or one row a sample"
+            raise ArgumentError(
+                "filter_indices",
+                f"must have one row per sample, not {len(indices)} rows for {samples} samples",
+                "Give an int, a flat list for all samples, or one row per sample",
+                kind="rows",
             )
         return [np.broadcast_to(indices, (samples, indices.shape[1]))]
 
     def validate(self, width: int | None) -> None:
         if self.filter_indices is None or width is None:
             return
-        wrong = self.filter_indices[(self.filter_indices < 0) | (self.filter_indices >= width)]
+        wrong = self.filter_indices[self.filter_indices >= width]
         if wrong.size:
             name = "the model's output" if self.layer is None else f"layer {getattr(self.layer, 'name', self.layer)!r}"
-            raise ValueError(
-                f"filter_indices={wrong.flat[0]} is out of range: {name} has {width} filters (0 to {width - 1})"
+            has = f"{width} filters (0 to {width - 1})" if width > 1 else "one filter (0)"
+            raise ArgumentError(
+                "filter_indices",
+                f"must be a filter that there is, not {wrong.flat[0]}: {name} has {has}",
+                "grad_modifier='negate' shows what decreases a single output" if width == 1 else "",
+                kind="range",
             )
 
     def __call__(self, run, indices=None):
@@ -125,13 +152,108 @@ class ActivationMaximization(Loss):
         if output.shape.rank == 1:
             output = output[:, None]
         if output.shape.rank > 2:
-            axis = 1 if run.data_format(self.layer) == "channels_first" else output.shape.rank - 1
-            output = tf.reduce_mean(output, axis=[i for i in range(1, output.shape.rank) if i != axis])
+            channel = run.channel(run(self.layer))
+            output = tf.reduce_mean(output, axis=[i for i in range(1, output.shape.rank) if i != channel])
+            output = output[:, None] if channel is None else output
         if indices is None:
             return -tf.reduce_sum(output, axis=-1)
         run.notes.width = output.shape[-1]
         chosen = tf.reduce_sum(tf.one_hot(indices, tf.shape(output)[-1], dtype=output.dtype), axis=1)
         return -tf.reduce_sum(tf.math.multiply_no_nan(output, chosen), axis=-1)
+
+
+class LabelScore(ActivationMaximization):
+    """Minus the score of each sample's own label; a single output speaks for label 1 and, negated, for label 0.
+
+    So for label 0 of a binary classifier what decreases the output is explained. A single output with labels that are
+    no classes is a regressor's, of which what increases it is.
+
+    Args:
+        labels: One label per sample, shape (samples,) or (samples, 1), or rows of marks (one-hot or multi-hot), of
+            integers or of floats that are whole.
+        width: How many outputs the layer has, or None where that is not known.
+        layer: The layer, as in `ActivationMaximization`; None for the model's own output.
+        logits: Whether a class score is read before the softmax or sigmoid that ends the model.
+
+    Raises:
+        ArgumentError: A label is no class of the model.
+
+    Example:
+        >>> from vis.visualization import visualize_saliency_with_losses
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
+        >>> model.layers[-1].set_weights([np.array([[1.0], [2.0]]), np.zeros(1)])
+        >>> losses = [(LabelScore(np.array([1, 0]), width=1), -1)]
+        >>> visualize_saliency_with_losses(model, losses, np.zeros((2, 2)), grad_modifier=None, normalize=False)
+        array([[ 1.,  2.],
+               [-1., -2.]], dtype=float32)
+    """
+
+    def __init__(self, labels: np.ndarray, width: int | None = None, layer=None, *, logits: bool = True):
+        labels = np.asarray(labels)
+        self.signs = None
+        if width == 1:
+            flat = labels.reshape(len(labels), -1)[:, 0]
+            if not np.isin(flat, (0, 1)).all():
+                if labels.dtype.kind in "iu":
+                    wrong = flat[~np.isin(flat, (0, 1))][0]
+                    raise ArgumentError("y", f"must be 0 or 1 for a model of one output, not {wrong}", kind="range")
+                flat = np.ones(len(labels))
+            self.signs = np.where(flat == 0, -1, 1).astype(np.float32)[:, None]
+            indices = np.zeros((len(labels), 1), np.int64)
+        else:
+            indices = marks(labels, width)
+            if indices is None:
+                labels = labels[:, None] if labels.ndim == 1 else labels
+                whole = labels.dtype.kind in "biu" or (labels.dtype.kind == "f" and (labels == np.round(labels)).all())
+                if not whole or labels.ndim != 2:
+                    raise ArgumentTypeError(
+                        "y",
+                        f"must be classes or rows of 0 and 1, not {labels.dtype} of shape {labels.shape}",
+                        "Give filter_indices to choose what is explained",
+                        kind="dtype",
+                    )
+                indices = labels.astype(np.int64)
+        super().__init__(layer, indices, logits=logits)
+
+    @property
+    def key(self):
+        return LabelScore, self.signs is None, *super().key
+
+    def arguments(self, samples: int) -> list[np.ndarray]:
+        return super().arguments(samples) + ([] if self.signs is None else [self.signs])
+
+    def __call__(self, run, indices=None, signs=None):
+        score = super().__call__(run, indices)
+        return score if signs is None else score * signs[:, 0]
+
+
+class Prediction(ActivationMaximization):
+    """The number of the highest output of each sample; of a single output 1 or 0, whether it speaks for the class.
+
+    That is whether a final sigmoid is at least a half, or a logit at least zero. It has no gradient.
+
+    Args:
+        layer: The layer, as in `ActivationMaximization`.
+    """
+
+    name = "Prediction"
+
+    def __init__(self, layer):
+        super().__init__(layer)
+
+    @property
+    def key(self):
+        return Prediction, self.layer
+
+    def __call__(self, run, indices=None):
+        scores = run.logits(self.layer)
+        scores = tf.cast(scores[:, None] if scores.shape.rank == 1 else scores, tf.float32)
+        if scores.shape.rank > 2:
+            channel = run.channel(run(self.layer))
+            scores = tf.reduce_mean(scores, axis=[i for i in range(1, scores.shape.rank) if i != channel])
+        if scores.shape[-1] == 1:
+            return tf.cast(scores[:, 0] >= 0, tf.float32)
+        return tf.cast(tf.argmax(scores, axis=-1), tf.float32)
 
 
 class LogProbability(ActivationMaximization):
@@ -159,16 +281,16 @@ class LogProbability(ActivationMaximization):
         return LogProbability, self.layer
 
     def __call__(self, run, indices=None):
-        logits = run.logits(self.layer, ("Softmax",))
+        logits = run.logits(self.layer, ("Softmax", "LogSoftmax"))
         if logits is run(self.layer):
             return tf.zeros(tf.shape(logits)[:1])
         logits = tf.cast(logits, tf.float32)
-        if run.data_format(self.layer) == "channels_first":
+        if logits.shape.rank > 2 and run.channel(run(self.layer)) == 1:
             logits = tf.transpose(logits, [0, *range(2, logits.shape.rank), 1])
         run.notes.width = logits.shape[-1]
         chosen = tf.reduce_max(tf.one_hot(indices, tf.shape(logits)[-1]), axis=1)
         chosen = tf.reshape(chosen, [-1, *[1] * (logits.shape.rank - 2), logits.shape[-1]])
-        wanted = tf.reduce_logsumexp(tf.where(chosen > 0, logits, -np.inf), axis=-1)
+        wanted = tf.reduce_logsumexp(tf.where(chosen > 0, logits, logits.dtype.min), axis=-1)
         values = tf.reduce_logsumexp(logits, axis=-1) - wanted
         return tf.reduce_mean(tf.reshape(values, [tf.shape(values)[0], -1]), axis=1)
 
@@ -182,7 +304,8 @@ class Target(Loss):
     Args:
         function: `function(output) -> values` of TensorFlow or `keras.ops` operations. The result is one value a
             sample (shape (samples,), or more axes, which are summed), or a scalar, for which samples run one by one.
-            For a model with several outputs, `output` is a list.
+            Of a model with several outputs, `output` has the model's own structure: a
+            list, or a dict.
         layer: The layer whose output is taken, as in `ActivationMaximization`; None for the model's output.
         logits: Whether that output is read before the softmax or sigmoid that ends the model.
 
@@ -200,9 +323,12 @@ class Target(Loss):
 
     @property
     def key(self):
-        return Target, self.function, self.layer, self.logits
+        return Target, key_of(self.function), self.layer, self.logits
 
     def __call__(self, run, *arguments):
+        if self.layer is None:
+            read = [run.logits_of(tensor) for tensor in run.outputs] if self.logits else run.outputs
+            return self.function(keras.tree.pack_sequence_as(run.structure, read))
         if self.logits:
             return self.function(run.logits(self.layer))
         found = run.tensors(self.layer)
@@ -241,16 +367,71 @@ def weighted(losses) -> list[tuple[Loss, float]]:
     return pairs
 
 
+def marks(filter_indices, width: int | None):
+    """Return the filters of rows of marks, 0 or 1 for each of `width` filters, or None for anything else.
+
+    Example:
+        >>> marks([[0, 0, 1], [1, 1, 0]], 3)
+        [[2], [0, 1]]
+    """
+    rows = np.asarray(filter_indices) if not _is_ragged(filter_indices) else np.empty(0)
+    if rows.ndim != 2 or rows.shape[1] != width or width < 2 or rows.dtype.kind not in "biuf":
+        return None
+    if not np.isin(rows, (0, 1)).all() or not rows.any(axis=1).all():
+        return None
+    return [np.flatnonzero(row).tolist() for row in rows]
+
+
+def _is_ragged(rows) -> bool:
+    """Whether something is a list of lists of different lengths."""
+    if not isinstance(rows, (list, tuple)) or not all(isinstance(row, (list, tuple, np.ndarray)) for row in rows):
+        return False
+    return len({len(row) for row in rows if np.ndim(row) == 1}) > 1
+
+
 def _indices(filter_indices) -> np.ndarray:
-    try:
-        indices = np.asarray(filter_indices)
-    except ValueError:  # of lists of different lengths
-        indices = np.array([])
+    """Return filters as an array: of shape (), (k,) or (samples, k); -1 fills up rows that are shorter."""
+    if _is_ragged(filter_indices):
+        rows = [_indices(row) for row in filter_indices]
+        longest = max(len(row) for row in rows)
+        return np.array([[*row, *[-1] * (longest - len(row))] for row in rows], np.int64)
+    indices = np.asarray(filter_indices)
     if indices.dtype.kind not in "iu" or indices.ndim > 2 or indices.size == 0:
-        raise TypeError(
-            "filter_indices must be an int, a list of ints, or one list of ints a sample (all of one length), "
-            f"not {filter_indices!r}"
+        raise ArgumentTypeError(
+            "filter_indices",
+            f"must be an int, a list of ints, or one list of ints per sample, not {filter_indices!r}",
+            "Labels of other kinds are taken as the y of a stream of batches (x, y)"
+            if indices.dtype.kind in "fb"
+            else "",
+            kind="dtype",
         )
     if indices.min() < 0:
-        raise ValueError(f"filter_indices={indices.min()} is negative: filters are counted from 0")
+        raise ArgumentError("filter_indices", f"must be counted from 0, not {indices.min()}", kind="negative")
     return indices.astype(np.int64)
+
+
+def get_num_filters(layer) -> int:
+    """The number of filters of a layer: its output's size along the channel axis; for a dense layer, its units.
+
+    Args:
+        layer: A Keras layer that has been built or knows its number of filters.
+
+    Returns:
+        The number of filters.
+
+    Raises:
+        ValueError: It cannot be told before the layer is called.
+
+    Example:
+        >>> import keras
+        >>> get_num_filters(keras.layers.Conv2D(8, 3)), get_num_filters(keras.layers.Dense(10))
+        (8, 10)
+    """
+    for attribute in ("filters", "units"):
+        if isinstance(getattr(layer, attribute, None), int):
+            return getattr(layer, attribute)
+    try:
+        shape = layer.output.shape
+    except (AttributeError, ValueError) as error:
+        raise ValueError(f"layer '{layer.name}' has no symbolic output that tells its number of filters") from error
+    return shape[1 if getattr(layer, "data_format", None) == "channels_first" else -1]

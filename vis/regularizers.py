@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from vis.engine import taps
 from vis.engine.inputs import symbolic_inputs
 from vis.engine.rules import ModifiedModel
 from vis.losses import Loss
@@ -40,7 +39,7 @@ class _Regularizer(Loss, abc.ABC):
         # For the model itself, or the input of a model that a backprop modifier made this one of: all inputs.
         meant = [any(symbol is mine for mine in self._symbols) for symbol in own]
         tensors = [tensor for i, tensor in enumerate(run.inputs) if not any(meant) or meant[i]]
-        data_format = run.data_format(taps.INPUT)
+        data_format = run.data_format()
         return sum(self.of(tensor, data_format) for tensor in tensors if tensor.dtype.is_floating)
 
     @abc.abstractmethod

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from vis.engine import taps
-from vis.losses import ActivationMaximization
+from vis.losses import LabelScore as LabelScore
 
 
 class Prediction(NamedTuple):
@@ -138,43 +138,6 @@ def check_label(label: int, width: int) -> None:
     if width == 1:
         raise ValueError(f"the label {label} is neither 0 nor 1, which is what a model of one output tells apart")
     raise ValueError(f"the label {label} is out of range: the model has {width} outputs, 0 to {width - 1}")
-
-
-class LabelScore(ActivationMaximization):
-    """Minus the score of each sample's own label; a single output speaks for label 1 and, negated, for label 0.
-
-    So for label 0 of a binary classifier what decreases the output is explained.
-
-    Args:
-        labels: (N,), one label a sample.
-        width: how many outputs the model has.
-        logits: whether a class score is read before the softmax or sigmoid that ends the model.
-
-    Example:
-        >>> from vis.visualization import visualize_saliency_with_losses
-        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
-        >>> model.layers[-1].set_weights([np.array([[1.0], [2.0]]), np.zeros(1)])
-        >>> losses = [(LabelScore(np.array([1, 0]), width=1), -1)]
-        >>> visualize_saliency_with_losses(model, losses, np.zeros((2, 2)), grad_modifier=None, normalize=False)
-        array([[ 1.,  2.],
-               [-1., -2.]], dtype=float32)
-    """
-
-    def __init__(self, labels: np.ndarray, width: int, *, logits: bool = True):
-        labels = np.asarray(labels)[:, None]
-        super().__init__(None, np.zeros_like(labels) if width == 1 else labels, logits=logits)
-        self.signs = np.where(labels == 0, -1, 1).astype(np.float32) if width == 1 else None
-
-    @property
-    def key(self):
-        return LabelScore, self.signs is None, *super().key
-
-    def arguments(self, samples: int) -> list[np.ndarray]:
-        return super().arguments(samples) + ([] if self.signs is None else [self.signs])
-
-    def __call__(self, run, indices=None, signs=None):
-        score = super().__call__(run, indices)
-        return score if signs is None else score * signs[:, 0]
 
 
 def _as_taken(model, x):

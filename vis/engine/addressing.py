@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import keras
 
@@ -141,7 +142,7 @@ def _find_by_name(model, name, argument):
     raise ValueError(f"{argument}: the model '{model.name}' has no layer {name!r}; {hint}")
 
 
-def behind_last_layer(model) -> list[str]:
+def operations_after_last_layer(model) -> list[str]:
     """The graph operations that make other scores of those of a functional model's last layer.
 
     Args:
@@ -153,7 +154,7 @@ def behind_last_layer(model) -> list[str]:
     Example:
         >>> import keras
         >>> x = keras.Input((4,))
-        >>> behind_last_layer(keras.Model(x, keras.ops.softmax(-keras.layers.Dense(2)(x))))
+        >>> operations_after_last_layer(keras.Model(x, keras.ops.softmax(-keras.layers.Dense(2)(x))))
         ['Negative']
     """
     if not isinstance(model, keras.Function) or len(model.outputs) != 1:
@@ -211,3 +212,107 @@ def _ends(symbols) -> list:
             if new:
                 waiting.append(node.operation)
     return [tensor for key, tensor in reachable.items() if key not in used]
+
+
+class Address(NamedTuple):
+    """What an address names, found once: the key of a trace, and where the trace reads.
+
+    Attributes:
+        kind: `"inputs"` (all), `"input"`, `"layer"`, `"symbol"`, `"output"` or `"nearest"`.
+        where: The position of the input or output, the layer, or the Keras tensor; None where the kind says it all.
+        name: What to call it in a message.
+    """
+
+    kind: str
+    where: object = None
+    name: str = ""
+
+
+# The nearest feature map before the target, as something to differentiate with respect to.
+NEAREST = Address("nearest", name="the nearest feature map before the target")
+
+
+def resolve(model, address, argument: str = "layer_idx", keys=None) -> Address:
+    """Find what an address names, in any of its forms.
+
+    Args:
+        model: A Keras model of any kind.
+        address: What `find_layer` takes; a Keras tensor; None for all inputs; an input's key or name; an `Address`.
+        argument: The name of the caller's argument, for the error message.
+        keys: The user's keys of the model's inputs, if they came in a dict.
+
+    Returns:
+        The `Address`; equal for all forms of one address.
+
+    Raises:
+        ArgumentError: There is no such layer, or a name fits several.
+        ArgumentTypeError: The address is of another type.
+    """
+    model = underlying(model)
+    if isinstance(address, Address):
+        return address
+    if address is None or underlying(address) is model:
+        return Address("inputs", name="the inputs")
+    if isinstance(address, str) and keys and address in keys:
+        return Address("input", keys.index(address), address)
+    symbols = symbolic_inputs(model)
+    if isinstance(address, keras.KerasTensor):
+        position = next((i for i, symbol in enumerate(symbols) if symbol is address), None)
+        return (
+            Address("symbol", address, address.name) if position is None else Address("input", position, address.name)
+        )
+    layer = find_layer(model, address, argument)
+    position = next((i for i, symbol in enumerate(symbols) if symbol._keras_history.operation is layer), None)
+    return (
+        Address("layer", layer, path_of(model, layer)) if position is None else Address("input", position, layer.name)
+    )
+
+
+def resolve_target(model, address, argument: str = "layer_idx"):
+    """Find the layer whose output is explained.
+
+    Args:
+        model: A Keras model of any kind.
+        address: What `find_layer` takes; a Keras tensor; None for the model's output; the key or name of one of its
+            outputs, where no layer bears it.
+        argument: The name of the caller's argument, for the error message.
+
+    Returns:
+        None, a Keras tensor, a layer, or an `Address` of kind `"output"`.
+    """
+    model = underlying(model)
+    if address is None or address is model or isinstance(address, (keras.KerasTensor, Address)):
+        return None if address is model else address
+    if isinstance(address, str):
+        names = output_names(model)
+        if address in names and not any(path == address for path, _ in paths(model)):
+            return Address("output", names.index(address), address)
+    return find_layer(model, address, argument)
+
+
+def operation_of(symbol):
+    """Return the layer or graph operation that gives a Keras tensor."""
+    return symbol._keras_history.operation
+
+
+def output_names(model) -> list[str]:
+    """Return the names of a functional model's outputs, in their flat order: its keys, where they are a dict.
+
+    Example:
+        >>> import keras
+        >>> x = keras.Input((4,))
+        >>> output_names(keras.Model(x, {"b": keras.layers.Dense(1)(x), "a": x}))
+        ['a', 'b']
+    """
+    structure = getattr(underlying(model), "_outputs_struct", None)
+    if isinstance(structure, dict):
+        return [str(key) for key in sorted(structure)]
+    return [str(name) for name in getattr(underlying(model), "output_names", None) or []]
+
+
+def symbolic_inputs(model) -> list:
+    """Return the flat list of a model's symbolic inputs; empty for a subclassed model or an unbuilt `Sequential`."""
+    try:
+        return keras.tree.flatten(model.inputs or [])
+    except AttributeError:
+        return []

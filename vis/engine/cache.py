@@ -1,4 +1,4 @@
-"""Remembers what was traced for a model, for as long as the model lives."""
+"""Remembers what was traced for a model, for as long as the model lives and is what it was."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 
+import keras
 import numpy as np
 
 from vis.engine import addressing
@@ -17,14 +18,17 @@ from vis.engine.rules import rule_of, underlying
 _traced: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _tracing = threading.RLock()
 _MOST_TRACED = 64  # a model; the least recently used one goes
+_PLAIN = frozenset((bool, int, float, str, bytes, type(None)))
+# Attributes of Keras's own, some of which change when a layer is called.
+_OF_EVERY_LAYER = frozenset(vars(keras.layers.Layer())) | {"_parent_path", "_saved_model_arg_spec", "_called"}
 
 
 def remember(model, key: tuple, trace: Callable):
-    """What was traced for a model under a key, traced now if it is not there.
+    """Return what was traced for a model under a key, traced now if it is not there.
 
     Args:
         model: A Keras model, or one seen through a backprop modifier.
-        key: What tells one traced thing from another, beside the model's layers, activations and backprop rule. It is
+        key: What tells one traced thing from another, beside the backprop rule and the state of the model. It is
             compared, but layers and functions in it are not kept alive.
         trace: A function of no arguments that traces it. What it returns must not lead to the model or its layers.
 
@@ -32,7 +36,8 @@ def remember(model, key: tuple, trace: Callable):
         What `trace` returned, now or earlier.
     """
     keras_model = underlying(model)
-    key = _weakly(key, rule_of(model), _state(keras_model))
+    rule = rule_of(model)
+    key = _weakly(key, None if rule is None else rule.key, state_of(keras_model))
     known = _traced.setdefault(keras_model, OrderedDict())
     with _tracing:  # a thread that asks the same waits for the answer
         if key not in known:
@@ -44,27 +49,74 @@ def remember(model, key: tuple, trace: Callable):
 
 
 def traced(model) -> int:
-    """How many functions have been traced for a model and are kept."""
+    """Return how many functions have been traced for a model and are kept."""
     return len(_traced.get(underlying(model), ()))
 
 
+def forget(model) -> None:
+    """Drop what was traced for a model, so that the next call traces anew.
+
+    A change of a model is noticed in its layers, their variables, their configuration and their plain attributes. Call
+    this after another change: a dictionary or an object that a layer of your own reads, or a method replaced by hand.
+
+    Args:
+        model: A Keras model.
+
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> import vis
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> _ = vis.visualization.visualize_saliency(model, -1, 0, np.ones(4))
+        >>> vis.forget(model)
+    """
+    _traced.pop(underlying(model), None)
+
+
+def state_of(model) -> tuple:
+    """Return what a trace takes in of a model beside the values of its weights.
+
+    That is which layers and variables it has, and the plain attributes of the layers: numbers, texts, flags, tuples of
+    these, and functions such as an activation.
+    """
+    state: list = []
+    for layer in addressing.flatten(model):
+        # A weak reference, for a new layer may stand where one that is gone stood.
+        state.append(weakref.ref(layer))
+        own = not type(layer).__module__.startswith("keras.")
+        for name, value in vars(layer).items():
+            kind = type(value)
+            if kind in _PLAIN:
+                if name[0] != "_" or (own and name not in _OF_EVERY_LAYER):
+                    state.append(value)
+            elif kind is tuple:
+                state.append(_plain_tuple(value))
+            elif kind is types.FunctionType:
+                state.append(id(value))
+            elif name in ("_trainable_variables", "_non_trainable_variables"):
+                state.extend(map(id, value))
+    return tuple(state)
+
+
+def _plain_tuple(value: tuple) -> tuple:
+    return tuple(each if type(each) in _PLAIN else id(each) for each in value)
+
+
 def _weakly(*parts) -> tuple:
-    """A key that compares as its parts do but keeps no layer, tensor or function alive, and so no model."""
+    """Return a key that compares as its parts do but keeps no layer, tensor or function alive, and so no model."""
 
     def weak(part):
-        if isinstance(part, tuple):
+        if isinstance(part, tuple) and type(part) is not types.CodeType:
             return tuple(map(weak, part))
         if isinstance(part, types.MethodType):
             return weakref.WeakMethod(part)
+        if isinstance(part, (keras.Operation, keras.KerasTensor)):
+            return weakref.ref(part)
         if part is None or isinstance(part, (str, int, float, np.number)):
             return part
-        return weakref.ref(part)
+        try:
+            return weakref.ref(part)
+        except TypeError:
+            return part
 
     return weak(parts)
-
-
-def _state(model) -> tuple:
-    """What a trace takes in of a model beside its weights: which layers, and with which activations."""
-    layers = addressing.flatten(model)
-    activations = (vars(layer).get("activation") for layer in layers)
-    return " ".join(layer.name for layer in layers), tuple(each for each in activations if each is not None)

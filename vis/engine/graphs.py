@@ -8,6 +8,8 @@ import tensorflow as tf
 
 # What makes probabilities of logits.
 PROBABILITIES = ("Softmax", "Sigmoid")
+# What a class score is read before, where one ends the model.
+ENDS = (*PROBABILITIES, "LogSoftmax")
 
 _ASSIGNMENTS = ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
@@ -15,6 +17,15 @@ _SHAPES = ("Shape", "ShapeN", "Size", "Rank")
 
 # In the names of operations that a backprop rule was applied to.
 REACHED = "vis_reached"
+# In the names of operations of an intervention, such as SmoothGrad's noise.
+CHANGED = "vis_changed"
+
+_RANDOM = frozenset(
+    "RandomUniform RandomStandardNormal TruncatedNormal RandomUniformInt Multinomial RandomShuffle "
+    "StatelessRandomUniform StatelessRandomUniformV2 StatelessRandomNormal StatelessRandomNormalV2 "
+    "StatelessTruncatedNormal StatelessTruncatedNormalV2 StatelessRandomUniformInt StatelessRandomUniformIntV2 "
+    "StatelessMultinomial".split()
+)
 
 _RECTIFYING_OP_TYPES = frozenset("Relu Relu6 LeakyRelu Elu Selu Softplus Erf Erfc".split())
 # Operations that only carry values along: a softmax or sigmoid before them is still the end of the model.
@@ -29,8 +40,8 @@ _CARRIERS: dict[str, Callable] = {
 }
 
 
-def before_probability(output, target, kinds=PROBABILITIES):
-    """The values from which a final softmax or sigmoid makes a tensor.
+def logits_of(output, target, kinds=ENDS):
+    """Return the values from which a final softmax, log-softmax or sigmoid makes a tensor.
 
     Args:
         output: A tensor that a model puts out.
@@ -55,7 +66,7 @@ def before_probability(output, target, kinds=PROBABILITIES):
     return value
 
 
-def calls_a_probability(tensor) -> bool:
+def ends_in_probability_call(tensor) -> bool:
     """Whether a tensor is what a function returns, such as a SavedModel's, that ends in a softmax or sigmoid."""
     while tensor.op.type in _CARRIERS:
         tensor = tensor.op.inputs[0]
@@ -73,22 +84,41 @@ def calls_a_probability(tensor) -> bool:
         name, output = node.attr["f"].func.name, int(source.rpartition(":")[2])
 
 
-def behind(tensor, past=None) -> set:
-    """The names of all operations of the traced graph that a tensor was computed from, its own included.
+def ancestors(tensor, past=()) -> set:
+    """Return the names of all operations of the graph that a tensor was computed from, its own included.
 
     Args:
         tensor: A tensor of the graph.
-        past: Another one. If given, only what the first is also computed from by ways that do not pass this one; ways
-            that tell no more than a shape do not count.
+        past: Other tensors. If there are any, only what the first is also computed from by ways that do not pass
+            these; ways that tell no more than a shape do not count.
     """
     found, stack = set(), [tensor.op]
+    ends = {each.op.name for each in past}
     while stack:
         op = stack.pop()
-        if op.name in found or (past is not None and (op is past.op or op.type in _SHAPES)):
+        if op.name in found or (ends and (op.name in ends or op.type in _SHAPES)):
             continue
         found.add(op.name)
         stack.extend(source.op for source in op.inputs)
     return found
+
+
+def reads_directly(tensor, inputs) -> bool:
+    """Whether a tensor was computed from inputs of the model by the operations of one lookup, and nothing between."""
+    names, stack = {each.op.name for each in inputs}, [(tensor.op, 0)]
+    while stack:
+        op, depth = stack.pop()
+        if op.name in names:
+            return True
+        stack += [(source.op, depth + 1) for source in op.inputs if depth < 6 and op.type not in ("MatMul", "Einsum")]
+    return False
+
+
+def draws_numbers(graph, tensor) -> bool:
+    """Whether a tensor is computed from random numbers that the model draws."""
+    names = ancestors(tensor)
+    random = (op.name for op in graph.get_operations() if op.type in _RANDOM and CHANGED not in op.name)
+    return any(name in names for name in random)
 
 
 def assigns(graph) -> bool:
@@ -98,7 +128,7 @@ def assigns(graph) -> bool:
 
 def unreached_activations(tensor) -> list[str]:
     """The rectifying operations behind a tensor that no backprop rule was applied to, by their names in the graph."""
-    operations = (tensor.graph.get_operation_by_name(name) for name in behind(tensor) if REACHED not in name)
+    operations = (tensor.graph.get_operation_by_name(name) for name in ancestors(tensor) if REACHED not in name)
     return sorted(op.name for op in operations if op.type in _RECTIFYING_OP_TYPES or _gates_itself(op))
 
 

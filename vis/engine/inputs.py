@@ -9,21 +9,24 @@ import numpy as np
 from PIL import Image
 
 from vis.engine import addressing
+from vis.engine.addressing import symbolic_inputs as symbolic_inputs
 from vis.engine.rules import underlying
 
 
-class Samples:
-    """A batch of samples for a model.
+class ModelInputs:
+    """The inputs of a model for a batch of samples.
 
     Attributes:
         arrays: The flat list of the model's inputs, NumPy arrays of shape (samples, ...).
         keys: The user's keys of these inputs where they came in a dict, else None.
         structure: The structure in which the model takes its inputs, its leaves being of no account.
+        names: What to call each input: the user's key, the model's name for it, or its number.
         shapes: For each input the shape that the model takes, None where any size will do.
     """
 
-    def __init__(self, arrays, keys, structure, shapes):
+    def __init__(self, arrays, keys, structure, shapes, names):
         self.arrays = arrays
+        self.names = names
         self.keys = keys
         self.structure = structure
         self.shapes = shapes
@@ -33,17 +36,20 @@ class Samples:
         """The number of samples."""
         return len(self.arrays[0])
 
-    @property
-    def batch_size(self) -> int | None:
-        """The batch size that is part of the model's input shape, if it has one."""
-        return self.shapes[0][0]
+    def with_arrays(self, arrays: list) -> ModelInputs:
+        """Return inputs of the same structure with other values."""
+        return ModelInputs(arrays, self.keys, self.structure, self.shapes, self.names)
 
-    def part(self, start: int, stop: int) -> list[np.ndarray]:
-        """The inputs of some of the samples."""
-        return [array[start:stop] for array in self.arrays]
+    def repeat(self, count: int) -> ModelInputs:
+        """Return the inputs with each sample `count` times in a row."""
+        return self.with_arrays([array.repeat(count, axis=0) for array in self.arrays])
+
+    def slice(self, start: int, stop: int) -> ModelInputs:
+        """Return the inputs of the samples from `start` to before `stop`."""
+        return self.with_arrays([array[start:stop] for array in self.arrays])
 
 
-def prepare(model, seed_input) -> Samples:
+def prepare(model, seed_input) -> ModelInputs:
     """Checks a seed input, gives it a sample axis and the model's dtype, and builds the model if need be.
 
     Args:
@@ -52,7 +58,7 @@ def prepare(model, seed_input) -> Samples:
             list, tuple or dict of them.
 
     Returns:
-        The `Samples`.
+        The `ModelInputs`.
 
     Raises:
         ValueError: A wrong rank, size or channel count, no samples, or a value that is not finite.
@@ -74,20 +80,12 @@ def prepare(model, seed_input) -> Samples:
     if not symbols:
         structure = dict(zip(keys, arrays, strict=True)) if keys else arrays if len(arrays) > 1 else arrays[0]
         _build(model, keras.tree.map_structure(lambda array: array[:1], structure))
-    return Samples(arrays, keys, structure, _shapes(model, arrays))
+    return ModelInputs(arrays, keys, structure, _shapes(model, arrays), keys or names)
 
 
 def is_real(array: np.ndarray) -> bool:
     """Whether an array is of floating-point numbers; NumPy does not count bfloat16 among them."""
     return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
-
-
-def symbolic_inputs(model) -> list:
-    """The flat list of a model's symbolic inputs; empty for a subclassed model or an unbuilt `Sequential`."""
-    try:
-        return keras.tree.flatten(model.inputs or [])
-    except AttributeError:
-        return []
 
 
 def _inputs(model, declared, seed_input):

@@ -1,26 +1,36 @@
-"""What the user should know of every result of a traced question."""
+"""What the user should know of every result of a traced objective."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Integral
 
 from vis.engine import addressing, graphs
-from vis.engine.rules import rule_of
+from vis.engine.rules import rule_of, underlying
 
 
-def cautions(model, run, losses, total) -> list[str]:
-    """What is to be said of a question, whatever the samples.
+def result_warnings(model, run, total, is_random: bool) -> list[tuple]:
+    """Return what the user should know of an objective's results, whatever the samples.
 
     Args:
         model: A Keras model, or one seen through a backprop modifier.
         run: The `vis.engine.taps.Run` of it.
-        losses: A list of `(loss, weight)`.
         total: The tensor that was differentiated.
+        is_random: Whether the model draws random numbers.
 
     Returns:
-        A text for each warning.
+        A tuple `(code, problem)` or `(code, problem, remedy)` for each warning.
     """
-    return [*_unreached(model, run, total), *_assigned(run), *_not_the_end(run, losses)]
+    found = [*_unreached(model, run, total), *_assigned(run)]
+    return [*found, *(_random(run) if is_random else ())]
+
+
+def _random(run) -> Iterator[tuple]:
+    yield (
+        "random_model",
+        f"the model '{run.model.name}' draws random numbers when it is called, so that the map is that of one draw",
+        "smoothgrad(..., noise_level=0) averages over draws",
+    )
 
 
 def _unreached(model, run, total):
@@ -51,14 +61,16 @@ def _assigned(run):
         )
 
 
-def _not_the_end(run, losses):
-    layers = [getattr(loss, "layer", None) for loss, _ in losses]
+def not_the_output(model, losses) -> Iterator[tuple]:
+    """Yield a warning where the last layer was asked for by -1, and the model's output is made of it by operations."""
+    layers = [getattr(loss, "given", getattr(loss, "layer", None)) for loss, _ in losses]
     if any(isinstance(layer, Integral) and layer == -1 for layer in layers):
-        operations = addressing.behind_last_layer(run.model)
+        model = underlying(model)
+        operations = addressing.operations_after_last_layer(model)
         if operations:
             yield (
                 "not_the_output",
-                f"layer_idx=-1 is the layer {run.model.layers[-1].name!r}, but the model's output is made of it by "
+                f"layer_idx=-1 is the layer {model.layers[-1].name!r}, but the model's output is made of it by "
                 f"further operations ({', '.join(operations)}), which may turn its sign",
                 "Give layer_idx=None for the output",
             )

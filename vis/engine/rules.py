@@ -7,6 +7,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from vis.engine.keys import key_of
+
 
 class ModifiedModel:
     """A model seen through a backprop rule; give it to any `visualize_` function in place of the model.
@@ -45,11 +47,17 @@ class Rule:
         self.through_activation = through_activation
         self._gates = {}
 
+    @property
+    def key(self) -> tuple:
+        """What two rules have in common if they do the same."""
+        return "rule", self.name, key_of(self.gradient), self.through_activation
+
     def apply(self, x, y):
-        """The activation's output `y`, with the rule in force for a gradient that comes back to it."""
-        if y.dtype not in self._gates:
-            self._gates[y.dtype] = self._gate(y.dtype)
-        passed = self._gates[y.dtype](x, y)
+        """Return the activation's output `y`, with the rule in force for a gradient that comes back to it."""
+        key = (y.dtype, self.key)
+        if key not in self._gates:
+            self._gates = {key: self._gate(y.dtype), **{k: gate for k, gate in self._gates.items() if k[1] == key[1]}}
+        passed = self._gates[key](x, y)
         passed.set_shape(y.shape)
         return passed
 
@@ -72,23 +80,25 @@ class Rule:
 def from_rule(name: str, *, through_activation: bool = True) -> Callable:
     """Makes a backprop modifier from a rule; a decorator.
 
-    Args:
-        name: The modifier's name, for messages.
-        through_activation: True if the rule's result then passes the activation's own derivative, as in guided
-            backpropagation; False if it takes the place of it, as in a deconvolution network.
+        Args:
+            name: The modifier's name, for messages.
+            through_activation: True if the rule's result then passes the activation's own derivative, as in guided
+                backpropagation; False if it takes the place of it, as in a deconvolution network.
 
-    Returns:
-        A decorator that turns `rule(gradient, output) -> gradient` (two tensors of the activation's shape: what
-        arrives from above and what the activation put out; the result has that shape too) into a modifier
-        `model -> model`.
+        Returns:
+            A decorator that turns `rule(gradient, output) -> gradient` (two tensors of the activation's shape: what
+            arrives from above and what the activation put out; the result has that shape too) into a modifier
+            `model -> model`.
 
-    Example:
-        >>> import tensorflow as tf
-        >>> @from_rule("clipped")
-        ... def clipped(gradient, output):
-        ...     return tf.clip_by_value(gradient, -1.0, 1.0)
+        Example:
+            >>> import tensorflow as tf
 
-        Now `visualize_saliency(model, -1, 3, image, backprop_modifier=clipped)` uses it.
+    from vis.engine.keys import key_of
+            >>> @from_rule("clipped")
+            ... def clipped(gradient, output):
+            ...     return tf.clip_by_value(gradient, -1.0, 1.0)
+
+            Now `visualize_saliency(model, -1, 3, image, backprop_modifier=clipped)` uses it.
     """
 
     def decorate(function):

@@ -18,12 +18,13 @@ import keras
 import tensorflow as tf
 
 from vis.engine import addressing, fused_batch_norm, graphs
+from vis.engine.layout import Axes, Layout
 from vis.engine.rules import Rule, rule_of, underlying
 
 # Layers are wrapped in place for the time of one trace; two threads must not do so at once.
 _lock = threading.RLock()
 
-INPUT = object()  # the address of the model's input
+_STRIDE = 1_000_003  # between the states of two seed generators
 _RECTIFYING_LAYERS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.PReLU)
 _RECTIFYING_OPERATIONS = frozenset(
     "Relu ReLU Relu6 LeakyRelu Elu Selu Celu Silu Gelu Softplus Squareplus HardSilu Mish".split()
@@ -49,11 +50,13 @@ class Notes:
     Attributes:
         width: The number of filters that it chose from, or None.
         probability: Whether it took the output of a softmax or a sigmoid that ends the model.
+        layout: The `Layout` of its target, if it asked for it.
         scalar: Whether it gives one number for a whole batch.
     """
 
     width: int | None = None
     probability: bool = False
+    layout: Layout | None = None
     scalar: bool = False
 
 
@@ -67,6 +70,8 @@ class Run:
         model: The Keras model.
         inputs: The flat list of input tensors.
         outputs: The flat list of output tensors.
+        structure: The outputs in the structure that the model gives them.
+        called_with: For each tensor that a layer returned, by name, the first tensor that the layer was called with.
         calls: A list of `Call`, in the order in which the layers finished.
         notes: What the loss that is being evaluated notes of its target.
         reached: How many activations a backprop rule was applied to.
@@ -76,6 +81,9 @@ class Run:
         self.model = model
         self.inputs = inputs
         self.outputs: list = []
+        self.structure = None
+        self.called_with: dict[str, tf.Tensor] = {}
+        self._axes: Axes | None = None
         self.calls: list[Call] = []
         self.notes = Notes()
         self.reached = 0
@@ -96,6 +104,10 @@ class Run:
         """All the tensors at an address: one a call of a shared layer, one an output of a layer with several."""
         if address is None:
             return self.outputs
+        if isinstance(address, addressing.Address):
+            if address.kind == "output":
+                return [self.outputs[address.where]]
+            address = address.where
         if isinstance(address, keras.KerasTensor):
             return [self._evaluate(address)]
         layer = addressing.find_layer(self.model, address, argument)
@@ -156,64 +168,79 @@ class Run:
         node = operation._inbound_nodes[node_index]
         return calls[order.index(node)].outputs[tensor_index] if node in order else None
 
-    def logits(self, address=None, kinds=graphs.PROBABILITIES):
+    def logits(self, address=None, kinds=graphs.ENDS):
         """The tensor at an address, read before the softmax or sigmoid that ends the model, if it is that end.
 
         The softmax is looked for among the traced operations, so its spelling does not matter: an `activation=`, a
         layer, an operation of a graph or of a subclassed `call`, followed by casts and reshapes or not.
         """
-        target = self(address)
-        found = (graphs.before_probability(output, target, kinds) for output in self.outputs)
+        return self.logits_of(self(address), kinds)
+
+    def logits_of(self, target, kinds=graphs.ENDS):
+        """Return the values before the softmax or sigmoid that ends the model, where a tensor is that end."""
+        found = (graphs.logits_of(output, target, kinds) for output in self.outputs)
         return next((logits for logits in found if logits is not None), target)
 
     def ends_in_probability(self, address=None) -> bool:
         """Whether the tensor at an address is the output of a softmax or a sigmoid that ends the model."""
-        return self.logits(address) is not self(address) or graphs.calls_a_probability(self(address))
+        found = self(address)
+        return self.logits(address, graphs.PROBABILITIES) is not found or graphs.ends_in_probability_call(found)
 
-    def data_format(self, address=INPUT) -> str:
-        """`'channels_first'` or `'channels_last'`: that of a layer, or of the nearest one that has any.
+    @property
+    def axes(self) -> Axes:
+        """The axes of the tensors of the graph, as far as it has been traced."""
+        if self._axes is None:
+            self._axes = Axes(self.outputs[0].graph, self.inputs, self.called_with)
+        return self._axes
 
-        Args:
-            address: The address of a layer of this run; None for the model's output, `INPUT` for its input.
-        """
-        layers = [call.layer for call in self.calls]
-        if isinstance(address, keras.KerasTensor):
-            address = address._keras_history.operation
-        elif address is None:
-            address = layers[-1]
-        elif address is not INPUT:
-            address = addressing.find_layer(self.model, address)
-        at = next((i for i, layer in enumerate(layers) if layer is address), 0)
-        for candidate in [*reversed(layers[: at + 1]), *layers[at + 1 :]]:
-            found = getattr(candidate, "data_format", None)
-            if found in ("channels_first", "channels_last"):
-                return found
-        return "channels_last"
+    def layout(self, tensor) -> Layout:
+        """Return which axis of a tensor of this run is which."""
+        if self._axes is not None and self._axes.of(tensor) is None:
+            self._axes = None  # made after the model had run
+        return self.axes.layout(tensor)
+
+    def channel(self, tensor) -> int | None:
+        """Return the channel axis of a tensor of this run, the sample axis being 0, or None if it has none."""
+        channel = self.layout(tensor).channel
+        return None if channel is None else channel + 1
+
+    def data_format(self) -> str:
+        """Return `'channels_first'` or `'channels_last'`: that of the first input."""
+        first = self.layout(self.inputs[0]).channel == 0 and (self.inputs[0].shape.rank or 0) > 2
+        return "channels_first" if first else "channels_last"
 
 
 def run(
-    model, inputs, tap: Callable = lambda layer, tensor: tensor, differentiated: Callable[[], bool] = lambda: True
+    model,
+    inputs,
+    on_output: Callable = lambda layer, tensor: tensor,
+    differentiated: Callable[[], bool] = lambda: True,
+    state=None,
 ) -> Run:
     """Calls a model in inference mode and notes what each of its layers returned. To be called while tracing.
 
     Args:
         model: A Keras model, or one seen through a backprop modifier.
         inputs: The model's input tensors, in the structure the model takes.
-        tap: A function `(layer, tensor) -> tensor` that is shown each tensor that a layer returns, and gives the one
-            that the rest of the model is to go on with.
+        on_output: A function `(layer, tensor) -> tensor` that is shown each tensor that a layer returns, and gives the
+            one that the rest of the model is to go on with.
         differentiated: Whether a gradient will pass through the layer that is about to be called.
+        state: The state of the model's seed generators in this run, a tensor of shape (2,), or None for their own.
 
     Returns:
         The `Run`.
     """
     record = Run(underlying(model), keras.tree.flatten(inputs))
     rule = rule_of(model)
+    mine = threading.get_ident()
 
     def wrapped(layer, call):
         rectifies = rule is not None and _rectifies(layer)
         fast = fused_batch_norm.fast(layer, call)
 
         def noted_call(*args, **kwargs):
+            if threading.get_ident() != mine:  # a server's prediction, or a `fit`, while this thread traces
+                return call(*args, **kwargs)
             if rectifies:
                 with tf.name_scope(graphs.REACHED):
                     outputs = call(*args, **kwargs)
@@ -222,9 +249,13 @@ def run(
             else:
                 outputs = (call if differentiated() else fast)(*args, **kwargs)
             outputs = keras.tree.map_structure(
-                lambda value: tap(layer, value) if tf.is_tensor(value) else value, outputs
+                lambda value: on_output(layer, value) if tf.is_tensor(value) else value, outputs
             )
             record.calls.append(Call(layer, [value for value in keras.tree.flatten(outputs) if tf.is_tensor(value)]))
+            given = next((value for value in keras.tree.flatten((args, kwargs)) if tf.is_symbolic_tensor(value)), None)
+            if given is not None:
+                for value in record.calls[-1].outputs:
+                    record.called_with.setdefault(value.name, given)
             return outputs
 
         return noted_call
@@ -234,15 +265,22 @@ def run(
             if rule is not None and _has_rectifying_activation(layer):
                 activation = vars(layer)["activation"]
                 restore.callback(_set, layer, "activation", activation)
-                _set(layer, "activation", _ruled(activation, rule, record))
+                _set(layer, "activation", _ruled(activation, rule, record, mine))
             restore.callback(_put_back, layer, vars(layer).get("call"))
             _set(layer, "call", wrapped(layer, layer.call))
         # What the model assigns to its variables, as a stateful layer does, holds for this one run: no later one, and
         # nothing of the caller's, sees it.
-        with keras.StatelessScope():
-            outputs = record.model(inputs, training=False)
-    record.outputs = keras.tree.flatten(outputs)
+        states = [] if state is None else seed_states(record.model)
+        mapping = [(each, tf.cast(state + i * _STRIDE, each.dtype)) for i, each in enumerate(states)]
+        with keras.StatelessScope(state_mapping=mapping):
+            record.structure = record.model(inputs, training=False)
+    record.outputs = keras.tree.flatten(record.structure)
     return record
+
+
+def seed_states(model) -> list:
+    """Return the states of a model's seed generators, as dropout has one."""
+    return [each for each in model.variables if each.path.endswith("seed_generator_state")]
 
 
 def _set(layer, name, value):
@@ -257,8 +295,10 @@ def _put_back(layer, call):
         _set(layer, "call", call)
 
 
-def _ruled(activation, rule: Rule, record: Run):
+def _ruled(activation, rule: Rule, record: Run, mine: int):
     def ruled_activation(x, *args, **kwargs):
+        if threading.get_ident() != mine:
+            return activation(x, *args, **kwargs)
         record.reached += 1
         with tf.name_scope(graphs.REACHED):
             y = activation(x, *args, **kwargs)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from vis.engine.cache import remember
-from vis.engine.gradients import Question, batch_trace, concrete, even
+from vis.engine.evaluate import Question, batch_trace, compile_for, even
 from vis.input_modifiers import Transform
 from vis.optimizer.host_calls import PythonSteps, in_python
 from vis.optimizer.updates import Rms
@@ -89,7 +89,7 @@ class Descent:
 
     def start(self, parameters: list, images: list) -> State:
         """The state before the first step; to be called while `rule.lock` is held, as `advance` is."""
-        count = self.question.samples.count
+        count = self.question.inputs.count
         infinite = tf.fill([count], np.float32(np.inf))
         return State(
             tf.constant(0), parameters, self.rule.initial(parameters), images, infinite, infinite, tf.constant(0),
@@ -123,7 +123,7 @@ class Descent:
         arrays = self.question.arrays
         inputs = [tf.TensorSpec(arrays[i].shape, tf.float32) for i in self.moved]
         rule.initial([tf.zeros(spec.shape) for spec in inputs])
-        count, losses = self.question.samples.count, len(self.question.losses)
+        count, losses = self.question.inputs.count, len(self.question.losses)
         number, per_image = tf.TensorSpec([], tf.int32), tf.TensorSpec([count], tf.float32)
         slots = [tf.TensorSpec(spec.shape, tf.float32) for spec in inputs] if isinstance(rule, Rms) else []
         state = State(
@@ -151,7 +151,7 @@ class Descent:
 
         specs = [number, number, tf.TensorSpec([], tf.float32), tf.TensorSpec([2], tf.int32)]
         specs += [tf.TensorSpec([], tf.int64), tf.TensorSpec([losses], tf.float32), *ends, *fixed]
-        return concrete(loop, *specs, *tf.nest.flatten(state)), rule
+        return compile_for(loop, *specs, *tf.nest.flatten(state)), rule
 
     def _step(self, rule, now: State, weights, arrays, ranges, seed, token, min_delta) -> State:
         parameters = now.parameters
@@ -210,16 +210,18 @@ class Descent:
         """The losses and their gradients, by batches that bound the memory."""
         for position, images in zip(self.moved, shown, strict=True):
             arrays[position] = tf.cast(images, arrays[position].dtype)
-        count = self.question.samples.count
-        size = self.function.batch_size or even(count, self.question.rows_at_once(1_200_000))
+        count = self.question.inputs.count
+        size = self.function.batch_size or even(count, self.question.rows_at_once())
         if size == count:
-            losses, _, gradients = self.function.call(weights, *arrays)
+            losses, _, gradients = self.function.call(weights, self.question.scales[0], *arrays)
             return losses, list(gradients)
 
         def batch(start):
             # The last batch is filled up with images from the beginning.
             rows = (start + tf.range(size)) % count
-            losses, _, gradients = self.function.call(weights, *(tf.gather(array, rows) for array in arrays))
+            losses, _, gradients = self.function.call(
+                weights, self.question.scales[0], *(tf.gather(array, rows) for array in arrays)
+            )
             return losses, list(gradients)
 
         signature = (

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from vis import grad_modifiers
 from vis.engine import addressing
-from vis.engine.gradients import Question, differentiate
-from vis.engine.inputs import Samples, symbolic_inputs
+from vis.engine.evaluate import Objective, Question, evaluate
+from vis.engine.inputs import ModelInputs, symbolic_inputs
 from vis.engine.rules import underlying
 from vis.input_modifiers import in_graph
 from vis.losses import ActivationMaximization, weighted
@@ -70,6 +70,7 @@ class Optimizer:
     def __init__(self, input_tensor, losses, input_range=(0, 255), wrt_tensor=None, norm_grads: bool = True):
         self.model = addressing.model_of(input_tensor)
         self.losses = weighted(losses)
+        self.objective = Objective(self.model, self.losses)
         self.input_tensor = input_tensor
         self.input_range = Range(input_range)
         self.wrt_tensor = input_tensor if wrt_tensor is None else wrt_tensor
@@ -149,7 +150,7 @@ class Optimizer:
 
         samples = samples_of(self.model, seed_input, self._count(), self.input_range)
         moved = moved_inputs(self.model, samples, self.wrt_tensor) if self.wrt_tensor_is_input_tensor else []
-        question = Question(self.model, self.losses, samples, self._wrt(moved), batch_size)
+        question = Question(self.objective, samples, self._wrt(moved), batch_size)
         if not self.wrt_tensor_is_input_tensor:
             return self._gradients_only(question, modify, watchers, squeeze)
         images = [samples.arrays[i] for i in moved]
@@ -193,21 +194,21 @@ class Optimizer:
     def _wrt(self, moved: list[int]):
         symbols = symbolic_inputs(underlying(self.model))
         if not self.wrt_tensor_is_input_tensor:
-            return self.wrt_tensor
-        return [symbols[i] for i in moved] if symbols else None
+            return self.wrt_tensor if isinstance(self.wrt_tensor, list) else [self.wrt_tensor]
+        return [symbols[i] for i in moved] if symbols else [None]
 
     def _gradients_only(self, question: Question, modify, watchers, squeeze):
         """Nothing to move: the gradients where `wrt_tensor` is, and its value."""
-        losses, gradients, values = self._evaluated(question, question.samples, modify)
+        losses, gradients, values = self._evaluated(question, question.inputs, modify)
         with _watched(watchers, 1):
             self._tell(watchers, 0, losses, gradients, values)
-        return _alone(question.samples.arrays, squeeze), _alone(gradients), _alone(values)
+        return _alone(question.inputs.arrays, squeeze), _alone(gradients), _alone(values)
 
-    def _evaluated(self, question: Question, samples: Samples, modify):
+    def _evaluated(self, question: Question, samples: ModelInputs, modify):
         """The losses, (losses, images), the gradients as they are reported, and what they are taken with respect to."""
-        question = Question(self.model, self.losses, samples, question.wrt, question.batch_size)
-        parts = list(differentiate(question, values=not self.wrt_tensor_is_input_tensor))
-        losses = np.concatenate([part.losses for part in parts], axis=1)
+        read, size = not self.wrt_tensor_is_input_tensor, question.batch_size
+        parts = list(evaluate(self.objective, samples, wrt=question.wrt, read=read, batch_size=size))
+        losses = np.concatenate([part.scores for part in parts], axis=1)
         gradients = _joined([part.gradients for part in parts])
         if not all(np.isfinite(array).all() for array in [losses, *gradients]):
             raise self._not_finite(samples, question)
@@ -230,13 +231,13 @@ class Optimizer:
         for watcher in watchers:
             watcher.callback(*arguments)
 
-    def _not_finite(self, samples: Samples, question: Question, step: int | None = None) -> ValueError:
+    def _not_finite(self, samples: ModelInputs, question: Question, step: int | None = None) -> ValueError:
         """The error that names the loss to blame."""
         when = "at the end" if step is None else f"at step {step}"
         for loss, weight in self.losses:
-            alone = Question(self.model, [(loss, weight)], samples, question.wrt, question.batch_size)
-            for part in differentiate(alone):
-                wrong = part.losses[~np.isfinite(part.losses)]
+            alone = Objective(self.model, [(loss, weight)])
+            for part in evaluate(alone, samples, wrt=question.wrt, batch_size=question.batch_size):
+                wrong = part.scores[~np.isfinite(part.scores)]
                 if wrong.size:
                     return ValueError(f"the loss {loss.name!r} became {wrong[0]} {when}: {_REMEDY}")
                 if not all(np.isfinite(slope).all() for slopes in part.gradients for slope in slopes):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from vis.engine import addressing
-from vis.engine.inputs import Samples, is_real, prepare, symbolic_inputs
+from vis.engine.inputs import ModelInputs, is_real, prepare, symbolic_inputs
 from vis.engine.rules import underlying
 from vis.utils.errors import warn
 
@@ -51,7 +51,7 @@ def data_format_of(model) -> str:
     return next((found for found in formats if found in ("channels_first", "channels_last")), "channels_last")
 
 
-def samples_of(model, seed_input, count: int, value_range: Range) -> Samples:
+def samples_of(model, seed_input, count: int, value_range: Range) -> ModelInputs:
     """The samples of the first step.
 
     Args:
@@ -61,7 +61,7 @@ def samples_of(model, seed_input, count: int, value_range: Range) -> Samples:
         value_range: The `Range`.
 
     Returns:
-        The `Samples`; one seed serves for all images.
+        The `ModelInputs`; one seed serves for all images.
 
     Raises:
         ValueError: What is wrong with `seed_input`, or the model does not say which shape its input has.
@@ -70,8 +70,7 @@ def samples_of(model, seed_input, count: int, value_range: Range) -> Samples:
         seed_input = _middle(model, value_range)
     samples = prepare(model, seed_input)
     if samples.count == 1 < count:
-        arrays = [array.repeat(count, axis=0) for array in samples.arrays]
-        samples = Samples(arrays, samples.keys, samples.structure, samples.shapes)
+        samples = samples.repeat(count)
     return samples
 
 
@@ -102,7 +101,7 @@ def are_inputs(model, wrt_tensor) -> bool:
     return True
 
 
-def moved_inputs(model, samples: Samples, wrt_tensor) -> list[int]:
+def moved_inputs(model, samples: ModelInputs, wrt_tensor) -> list[int]:
     """The positions of the inputs that a descent moves: those that are named and hold real numbers."""
     symbols = symbolic_inputs(underlying(model))
     named = []
@@ -118,12 +117,12 @@ def moved_inputs(model, samples: Samples, wrt_tensor) -> list[int]:
     return moved or list(dict.fromkeys(named))
 
 
-def with_images(samples: Samples, moved: list[int], images: list) -> Samples:
-    """Samples with other images."""
+def with_images(samples: ModelInputs, moved: list[int], images: list) -> ModelInputs:
+    """ModelInputs with other images."""
     arrays = list(samples.arrays)
     for i, array in zip(moved, images, strict=True):
         arrays[i] = np.asarray(array).astype(arrays[i].dtype)
-    return Samples(arrays, samples.keys, samples.structure, samples.shapes)
+    return samples.with_arrays(arrays)
 
 
 def _middle(model, value_range: Range):

@@ -1,5 +1,7 @@
 """Arrays: their range, and their axes whatever the image data format."""
 
+import functools
+
 import numpy as np
 
 
@@ -163,3 +165,63 @@ def _data_format(data_format):
     if data_format not in ("channels_last", "channels_first"):
         raise ValueError(f"data_format must be 'channels_last', 'channels_first' or None, got {data_format!r}.")
     return data_format
+
+
+def resize(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Interpolates maps linearly, along any number of axes; pixels are areas, as in `tf.image.resize`.
+
+    Args:
+        maps: Shape (samples, *positions).
+        size: The positions wanted, one number an axis.
+
+    Returns:
+        An array of shape (samples, *size).
+
+    Example:
+        >>> resize(np.array([[0.0, 1.0]]), (4,))
+        array([[0.  , 0.25, 0.75, 1.  ]])
+    """
+    for axis, wanted in enumerate(size, start=1):
+        given = maps.shape[axis]
+        if given != wanted:
+            maps = np.moveaxis(np.moveaxis(maps, axis, -1) @ _interpolation(given, wanted).T, -1, axis)
+    return maps
+
+
+@functools.lru_cache
+def _interpolation(given: int, wanted: int) -> np.ndarray:
+    """The matrix, (wanted, given), that interpolates along an axis."""
+    at = np.clip((np.arange(wanted) + 0.5) * given / wanted - 0.5, 0, given - 1)
+    left = np.floor(at).astype(int)
+    matrix, rows = np.zeros((wanted, given)), np.arange(wanted)
+    matrix[rows, left] = 1 - (at - left)
+    matrix[rows, np.minimum(left + 1, given - 1)] += at - left
+    return matrix
+
+
+def blur(array: np.ndarray, axes, share: float = 0.05) -> np.ndarray:
+    """Blur an array by a Gaussian along some of its axes, with the edges repeated beyond themselves.
+
+    Args:
+        array: Of any shape.
+        axes: The axes.
+        share: The standard deviation as a share of each axis's size.
+
+    Returns:
+        A float32 array of the same shape.
+
+    Example:
+        >>> blur(np.array([0.0, 0.0, 1.0, 0.0, 0.0]), [0], 0.2).round(2)
+        array([0.06, 0.24, 0.4 , 0.24, 0.06], dtype=float32)
+    """
+    for axis in axes:
+        size = array.shape[axis]
+        places = np.arange(size)
+        reach = max(int(np.ceil(4 * share * size)), 1)
+        offsets = np.arange(-reach, reach + 1)
+        kernel = np.exp(-0.5 * (offsets / max(share * size, 1e-6)) ** 2)
+        matrix = np.zeros((size, size))
+        for offset, weight in zip(offsets, kernel / kernel.sum(), strict=True):
+            np.add.at(matrix, (places, np.clip(places + offset, 0, size - 1)), weight)
+        array = np.moveaxis(np.moveaxis(array, axis, -1) @ matrix.T, -1, axis)
+    return array.astype(np.float32)

@@ -7,6 +7,8 @@ from numbers import Real
 
 import numpy as np
 
+from vis.utils.errors import ArgumentError
+
 
 def whole(name: str, value, least: int = 1, *, or_none: bool = False) -> int | None:
     """An argument that must be a whole number.
@@ -86,3 +88,28 @@ def modified(gradients: np.ndarray, modify: Callable) -> np.ndarray:
             f"{gradients.shape}: it must return an array of that shape"
         )
     return np.asarray(result)
+
+
+def axis(name: str, value, rank: int) -> int | None:
+    """An argument that must be an axis of an array, or None.
+
+    Args:
+        name: The argument's name.
+        value: What came.
+        rank: How many axes the array has.
+
+    Returns:
+        The axis, counted from the front, or None.
+
+    Raises:
+        ArgumentError: It is something else.
+
+    Example:
+        >>> axis("channel_axis", -1, 3)
+        2
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not -rank <= value < rank:
+        raise ArgumentError(name, f"must be an axis of a sample ({-rank} to {rank - 1}), None or 'auto', not {value!r}")
+    return value % rank

@@ -166,3 +166,29 @@ def _load_font(font, font_size):
         except OSError:
             warnings.warn(f"Font {font!r} was not found; DejaVu Sans is taken instead.", stacklevel=3)
     return ImageFont.truetype(own, font_size) if os.path.exists(own) else ImageFont.load_default(font_size)
+
+
+def overlay(array1, array2, alpha: float = 0.5) -> np.ndarray:
+    """Lays one picture over another.
+
+    Args:
+        array1: The upper picture, an array of any shape.
+        array2: The lower one, of the same shape.
+        alpha: The weight of `array1`, from 0 to 1; `array2` has the rest.
+
+    Returns:
+        `array1 * alpha + array2 * (1 - alpha)`, of `array1`'s dtype.
+
+    Raises:
+        ValueError: `alpha` is out of range, or the shapes differ.
+
+    Example:
+        >>> overlay([0, 100], [200, 200], alpha=0.25)
+        array([150, 175])
+    """
+    array1, array2 = np.asarray(array1), np.asarray(array2)
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must be from 0 to 1, not {alpha}")
+    if array1.shape != array2.shape:
+        raise ValueError(f"overlay needs two arrays of one shape, not {array1.shape} and {array2.shape}")
+    return (array1 * alpha + array2 * (1.0 - alpha)).astype(array1.dtype)

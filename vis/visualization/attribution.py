@@ -1,24 +1,135 @@
-"""What all maps have in common: what is explained, how a map is finished, and laying one over a picture."""
+"""The one driver of every attribution method: what is explained, and how raw maps become what a caller gets.
+
+A method gives raw maps of batches of samples. Streams of batches, labels, the checks that all maps need, several
+inputs or calls, normalization and the sample axis are dealt with here and nowhere else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
+from PIL import Image
 
 from vis import backprop_modifiers
 from vis.engine import addressing
+from vis.engine.addressing import NEAREST, symbolic_inputs
 from vis.engine.addressing import model_of as model_of
-from vis.engine.gradients import Differentiated
-from vis.engine.inputs import Samples, symbolic_inputs
+from vis.engine.evaluate import Objective, evaluate
+from vis.engine.inputs import ModelInputs, prepare
 from vis.engine.rules import underlying
-from vis.utils.errors import warn
+from vis.engine.types import Evaluated, Source
+from vis.losses import ActivationMaximization, LabelScore, Prediction, Target, marks, weighted
+from vis.utils.errors import ArgumentError, warn
 from vis.utils.utils import normalize as normalize_to_unit
 
 
+class NotFiniteError(ArgumentError):
+    """What is explained, or its gradient, is NaN or infinite."""
+
+
+class Losses:
+    """Explains losses.
+
+    Args:
+        model: A Keras model, or one seen through a backprop modifier.
+        losses: A list of `(loss, weight)`; None takes them from the y of a stream.
+    """
+
+    def __init__(self, model, losses):
+        self.model = model
+        self.losses = losses
+
+    def objective(self, inputs: ModelInputs, y=None) -> Objective:
+        """Return what is differentiated for some samples, which came with `y` if they are of a stream."""
+        return Objective(self.model, weighted(y if self.losses is None and y is not None else self.losses))
+
+
+class Filter:
+    """Explains a filter of a layer, or a function of its output.
+
+    Args:
+        model: A Keras model, or one seen through a backprop modifier.
+        layer_idx: The layer's address.
+        filter_indices: As in `visualize_saliency`; None takes the labels from the y of a stream.
+        logits: Whether a class score is read before the softmax or sigmoid that ends the model.
+    """
+
+    def __init__(self, model, layer_idx, filter_indices, logits: bool):
+        self.model = model
+        self.given = layer_idx
+        self.layer = addressing.resolve_target(model, layer_idx)
+        self.filter_indices = filter_indices
+        self.logits = logits
+
+    def objective(self, inputs: ModelInputs, y=None) -> Objective:
+        """Return what is differentiated for some samples, whose labels are `y` if they came with any."""
+        wanted = self.filter_indices
+        if callable(wanted):
+            return self._objective(Target(wanted, self.layer, logits=self.logits), 1.0)
+        if isinstance(wanted, str):
+            if wanted != "predicted":
+                raise ArgumentError(
+                    "filter_indices", f"must be filters, a function or 'predicted', not {wanted!r}", kind="unknown"
+                )
+            labels = predicted(Objective(self.model, [(Prediction(self.layer), 1.0)]), inputs)
+            return self._of_labels(labels)
+        if wanted is None and y is not None:
+            return self._of_labels(np.asarray(y))
+        _warn_of_flat_classes(wanted, inputs.count)
+        width = width_of(self.model, self.layer)
+        marked = marks(wanted, width)
+        if marked is not None:
+            warn(
+                "marks",
+                f"filter_indices has rows of 0 and 1 as wide as the output ({width}), which are taken for marks: 1 "
+                "where a class is meant",
+                "Give the classes' numbers, such as [[2], [0]]",
+            )
+            wanted = marked
+        return self._objective(ActivationMaximization(self.layer, wanted, logits=self.logits), -1.0)
+
+    def _of_labels(self, labels: np.ndarray) -> Objective:
+        width = width_of(self.model, self.layer)
+        return self._objective(LabelScore(labels, width, self.layer, logits=self.logits), -1.0)
+
+    def _objective(self, loss, weight: float) -> Objective:
+        loss.given = self.given
+        return Objective(self.model, [(loss, weight)])
+
+
+class Attribution(NamedTuple):
+    """Raw maps as data.
+
+    Attributes:
+        sources: What the maps are of, a `Source` each.
+        maps: For each source an array of shape (samples, ...) per call of its layer.
+        scores: What was explained: each loss unweighted, (losses, samples).
+        inputs: The samples.
+    """
+
+    sources: list[Source]
+    maps: list[list[np.ndarray]]
+    scores: np.ndarray
+    inputs: ModelInputs
+
+
+def of_filter(model, layer_idx, filter_indices, logits, backprop_modifier, *addresses) -> tuple:
+    """Return what explains a filter, and addresses in the model as addresses in what the modifier made of it."""
+    seen, layer_idx, *addresses = modified(model, backprop_modifier, layer_idx, *addresses)
+    return Filter(seen, layer_idx, filter_indices, logits), *addresses
+
+
+def of_losses(input_tensor, losses) -> Losses:
+    """Return what explains losses."""
+    return Losses(model_of(input_tensor), losses)
+
+
 def modified(model, backprop_modifier, *addresses):
-    """A model seen through a backprop modifier, and addresses in the original as addresses in what came out.
+    """Return a model seen through a backprop modifier, and addresses in the original as addresses in what came out.
 
     Args:
         model: A Keras model.
@@ -41,7 +152,7 @@ def modified(model, backprop_modifier, *addresses):
             at = next((i for i, symbol in enumerate(symbols) if symbol is address), None)
             if at is not None:
                 return symbolic_inputs(result)[at]
-            return addressing.path_of(original, address._keras_history.operation)
+            return addressing.path_of(original, addressing.operation_of(address))
         if isinstance(address, keras.layers.Layer):
             return addressing.path_of(original, address)
         return address
@@ -49,136 +160,183 @@ def modified(model, backprop_modifier, *addresses):
     return seen, *(translate(address) for address in addresses)
 
 
-class NotFiniteError(ValueError):
-    """What is explained, or its gradient, is NaN or infinite."""
-
-
-def gather(parts: Iterable[Differentiated], to_map: Callable, *, normalize: bool, squeeze: bool) -> list:
-    """The maps of all samples.
+def attribute(
+    explained: Filter | Losses,
+    seed_input,
+    method: Callable,
+    *,
+    wrt=None,
+    argument: str = "wrt_tensor",
+    signed: bool = False,
+    normalize: bool = True,
+    squeeze: bool = True,
+    also: Callable | None = None,
+):
+    """Explain samples, or a stream of batches of them, by a method.
 
     Args:
-        parts: Differentiated batches.
-        to_map: A function `(tap, values, gradient) -> maps` for one batch and one call of one tapped layer.
-        normalize: Whether to bring each sample's map to [0, 1].
+        explained: What is explained.
+        seed_input: One sample, a batch, or an iterable of batches `x` or `(x, y)`.
+        method: A function `(objective, inputs, wrt) -> iterator of (Evaluated, maps)`; `maps` has for each source a
+            list of raw maps, one per call of its layer.
+        wrt: An address, a list of them, or None for all inputs.
+        argument: What the caller calls it.
+        signed: Whether maps have both signs: each is then divided by its largest magnitude rather than brought to
+            [0, 1].
+        normalize: Whether to do that.
         squeeze: Whether a single sample's map loses its sample axis.
+        also: A function of the `Attribution` whose result is returned beside the maps, as a pair.
 
     Returns:
-        For each tap an array of shape (samples, ...); for a layer that is called several times (samples, calls, ...),
-        or a list of arrays where their shapes differ.
+        What the public functions return: an array; a list or dict of them; for a stream a generator of these.
     """
-    batches = []
-    for part in parts:
+    finish = _signed_unit if signed else normalize_to_unit
+
+    def one(x, y=None, squeeze=squeeze):
+        found = explain(explained, x, method, wrt=wrt, argument=argument, y=y)
+        maps = arrays(found, wrt, finish=finish if normalize else None, squeeze=squeeze)
+        return maps if also is None else (maps, also(found))
+
+    if is_stream(seed_input):
+        return (one(x, y, squeeze=False) for x, y in _batches(seed_input))
+    return one(seed_input)
+
+
+def explain(explained: Filter | Losses, x, method: Callable, *, wrt=None, argument="wrt_tensor", y=None) -> Attribution:
+    """Return the raw maps of some samples, after the checks that all methods need."""
+    inputs = prepare(explained.model, x)
+    objective = explained.objective(inputs, y)
+    parts = []
+    for part, maps in method(objective, inputs, list(wrt) if isinstance(wrt, list) else [wrt]):
         _check_finite(part)
-        maps = []
-        for i, (tap, gradients) in enumerate(zip(part.taps, part.gradients, strict=True)):
-            values = part.values[i] if part.values else [None] * len(gradients)
-            if tap.connected:
-                _warn_of_zeros(tap, gradients)
-            maps.append([to_map(tap, value, slope) for value, slope in zip(values, gradients, strict=True)])
-        batches.append(maps)
+        for source, gradients in zip(part.sources, part.gradients, strict=True):
+            if source.connected:
+                _warn_of_zeros(source, gradients, sum(len(each.scores[0]) for each, _ in parts), argument)
+        parts.append((part, maps))
+    maps = [
+        [np.concatenate(batches).astype(np.float32, copy=False) for batches in zip(*calls, strict=True)]
+        for calls in zip(*(maps for _, maps in parts), strict=True)
+    ]
+    scores = np.concatenate([part.scores for part, _ in parts], axis=1)
+    sources = parts[0][0].sources
+    return Attribution(sources if len(sources) == len(maps) else sources[: len(maps)], maps, scores, inputs)
+
+
+def arrays(found: Attribution, wrt, *, finish: Callable | None, squeeze: bool):
+    """Return raw maps as the caller gets them: finished, with several calls along axis 1, in the inputs' structure."""
+    alone = squeeze and found.inputs.count == 1
     results = []
-    for calls_by_batch in zip(*batches, strict=True):
-        calls = [_finish(np.concatenate(arrays), normalize, squeeze) for arrays in zip(*calls_by_batch, strict=True)]
+    for calls in found.maps:
+        if finish is not None:
+            calls = [np.stack([finish(each) for each in call]).astype(np.float32, copy=False) for call in calls]
+        calls = [call[0] if alone else call for call in calls]
         if len(calls) == 1:
             results.append(calls[0])
         elif len({call.shape for call in calls}) == 1:
-            alone = squeeze and sum(len(maps[0][0]) for maps in batches) == 1
             results.append(np.stack(calls, axis=0 if alone else 1))
         else:
             results.append(calls)
-    return results
-
-
-def _finish(maps: np.ndarray, normalize: bool, squeeze: bool) -> np.ndarray:
-    maps = maps.astype(np.float32, copy=False)
-    if normalize:
-        maps = np.stack([normalize_to_unit(each) for each in maps]).astype(np.float32, copy=False)
-    return maps[0] if squeeze and len(maps) == 1 else maps
-
-
-def _check_finite(part: Differentiated):
-    for values in part.losses:
-        wrong = np.flatnonzero(~np.isfinite(values))
-        if len(wrong):
-            raise NotFiniteError(
-                f"the target is {values[wrong[0]]:g} for {len(wrong)} of {len(values)} samples: a weight of the model "
-                "is NaN or infinite, or its output overflows"
-            )
-    for tap, gradients in zip(part.taps, part.gradients, strict=True):
-        if not all(np.isfinite(slopes).all() for slopes in gradients):
-            raise NotFiniteError(
-                f"the gradient with respect to {tap.name!r} is not finite, though the target is: an operation on the "
-                "way has no finite slope there, such as a square root or a logarithm at 0"
-            )
-
-
-def _warn_of_zeros(tap, gradients):
-    dead = sum(not any(slope[row].any() for slope in gradients) for row in range(len(gradients[0])))
-    if dead:
-        warn(
-            "zero_gradient",
-            f"the gradient with respect to {tap.name!r} is zero everywhere for {dead} of {len(gradients[0])} samples: "
-            "the target does not change with it here (a dead ReLU, or a saturated activation, on every way)",
-        )
-
-
-def arranged(results: list, samples: Samples, wrt_tensor):
-    """One result alone; several as the user gave the inputs: a dict, or a list."""
-    if isinstance(wrt_tensor, list) or (len(results) > 1 and not samples.keys):
+    keys = found.inputs.keys
+    if wrt is NEAREST and len(results) > 1:
+        names = [source.name if source.input is None else found.inputs.names[source.input] for source in found.sources]
+        return dict(zip(names, results, strict=True))
+    if isinstance(wrt, list) or (len(results) > 1 and not keys):
         return results
     if len(results) > 1:
-        return dict(zip(samples.keys, results, strict=True))
+        return dict(zip(keys, results, strict=True))
     return results[0]
 
 
-def overlay(array1, array2, alpha: float = 0.5) -> np.ndarray:
-    """Lays one picture over another.
-
-    Args:
-        array1: The upper picture, an array of any shape.
-        array2: The lower one, of the same shape.
-        alpha: The weight of `array1`, from 0 to 1; `array2` has the rest.
-
-    Returns:
-        `array1 * alpha + array2 * (1 - alpha)`, of `array1`'s dtype.
-
-    Raises:
-        ValueError: `alpha` is out of range, or the shapes differ.
-
-    Example:
-        >>> overlay([0, 100], [200, 200], alpha=0.25)
-        array([150, 175])
-    """
-    array1, array2 = np.asarray(array1), np.asarray(array2)
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be from 0 to 1, not {alpha}")
-    if array1.shape != array2.shape:
-        raise ValueError(f"overlay needs two arrays of one shape, not {array1.shape} and {array2.shape}")
-    return (array1 * alpha + array2 * (1.0 - alpha)).astype(array1.dtype)
+def predicted(objective: Objective, inputs: ModelInputs) -> np.ndarray:
+    """Return the predicted class of each sample, int64; of a single output 1 or 0."""
+    parts = evaluate(objective, inputs, wrt=())
+    return np.concatenate([part.scores[0] for part in parts]).astype(np.int64)
 
 
-def get_num_filters(layer) -> int:
-    """The number of filters of a layer: its output's size along the channel axis; for a dense layer, its units.
-
-    Args:
-        layer: A Keras layer that has been built or knows its number of filters.
-
-    Returns:
-        The number of filters.
-
-    Raises:
-        ValueError: It cannot be told before the layer is called.
-
-    Example:
-        >>> import keras
-        >>> get_num_filters(keras.layers.Conv2D(8, 3)), get_num_filters(keras.layers.Dense(10))
-        (8, 10)
-    """
-    for attribute in ("filters", "units"):
-        if isinstance(getattr(layer, attribute, None), int):
-            return getattr(layer, attribute)
+def width_of(model, layer) -> int | None:
+    """Return the number of filters to choose from, or None where it is known in a trace only."""
+    model = underlying(model)
     try:
-        shape = layer.output.shape
-    except (AttributeError, ValueError) as error:
-        raise ValueError(f"layer '{layer.name}' has no symbolic output that tells its number of filters") from error
-    return shape[1 if getattr(layer, "data_format", None) == "channels_first" else -1]
+        if isinstance(layer, addressing.Address):
+            tensors = [model.outputs[layer.where]]
+        elif isinstance(layer, keras.KerasTensor):
+            tensors = [layer]
+        else:
+            tensors = model.outputs if layer is None else keras.tree.flatten(layer.output)
+    except (AttributeError, ValueError, TypeError):
+        return None
+    return tensors[0].shape[-1] if len(tensors or ()) == 1 and len(tensors[0].shape) > 1 else None
+
+
+def is_stream(seed_input) -> bool:
+    """Whether a seed input is an iterable of batches rather than samples.
+
+    Example:
+        >>> is_stream(iter([np.ones((2, 4))])), is_stream(np.ones((2, 4))), is_stream([np.ones((2, 4))])
+        (True, False, False)
+    """
+    if isinstance(seed_input, (list, tuple, dict, str, bytes, Image.Image)):
+        return False
+    if tf.is_tensor(seed_input) or hasattr(seed_input, "__array__"):
+        return False
+    return isinstance(seed_input, Iterable)
+
+
+def _batches(stream) -> Iterator[tuple]:
+    """Yield `(x, y)` of each batch, y being None where there is none; what `fit` takes beside is left out."""
+    for batch in stream:
+        yield (*batch, None)[:2] if isinstance(batch, tuple) else (batch, None)
+
+
+def _signed_unit(map_: np.ndarray) -> np.ndarray:
+    largest = np.abs(map_).max(initial=0)
+    return map_ / largest if largest else map_
+
+
+def _warn_of_flat_classes(wanted, samples: int) -> None:
+    if wanted is None or samples < 2 or np.ndim(wanted) != 1 or len(wanted) != samples:
+        return
+    if len(set(np.asarray(wanted).tolist())) == 1:
+        return
+    warn(
+        "flat_classes",
+        f"filter_indices is a flat list of {samples} filters for {samples} samples: every map explains the sum of all",
+        f"For one filter per sample give an array of shape ({samples}, 1), such as np.reshape(classes, (-1, 1))",
+    )
+
+
+def _check_finite(part: Evaluated):
+    for values in part.scores:
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            raise NotFiniteError(
+                "model",
+                f"must give finite numbers, but the target is {values[wrong[0]]:g} for {len(wrong)} of {len(values)} "
+                "samples: a weight of the model is NaN or infinite, or its output overflows",
+                kind="not_finite",
+            )
+    for source, gradients in zip(part.sources, part.gradients, strict=True):
+        if not all(np.isfinite(gradient).all() for gradient in gradients):
+            raise NotFiniteError(
+                "model",
+                f"must have a finite gradient, but that with respect to {source.name!r} is not, though the target is: "
+                "an operation on the way has no finite slope there, such as a square root or a logarithm at 0, or the "
+                "numbers of half precision overflow",
+                kind="not_finite",
+            )
+
+
+def _warn_of_zeros(source: Source, gradients, first: int, argument: str):
+    if not gradients or not gradients[0].size:
+        return
+    count = len(gradients[0])
+    dead = [first + row for row in range(count) if not any(gradient[row].any() for gradient in gradients)]
+    if dead:
+        shown = ", ".join(map(str, dead[:5])) + (", ..." if len(dead) > 5 else "")
+        which = "" if len(dead) == count else f" (numbers {shown})"
+        warn(
+            "zero_gradient",
+            f"the gradient with respect to {source.name!r} is zero everywhere for {len(dead)} of {count} "
+            f"samples{which}: the target does not change with it here (a dead ReLU, or a saturated activation, on "
+            "every way)",
+        )

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 
 import numpy as np
 
 from vis import grad_modifiers
-from vis.engine.gradients import Question, differentiate
-from vis.engine.inputs import prepare
-from vis.engine.tracing import NEAREST_FEATURE_MAP
-from vis.losses import ActivationMaximization, weighted
+from vis.engine.addressing import NEAREST
+from vis.engine.evaluate import evaluate
 from vis.utils import checks
-from vis.utils.errors import warn
-from vis.visualization.attribution import arranged, gather, model_of, modified
-from vis.visualization.axes import positions, target_size
-from vis.visualization.streams import over_batches
+from vis.utils.arrays import resize as resize
+from vis.utils.errors import ArgumentError, ArgumentTypeError, warn
+from vis.visualization import positions
+from vis.visualization.attribution import attribute, of_filter, of_losses
 
 
-@over_batches
 def visualize_cam(
     model,
     layer_idx,
@@ -28,7 +25,9 @@ def visualize_cam(
     backprop_modifier=None,
     grad_modifier=None,
     *,
-    method: str = "gradcam",
+    method: str | Callable = "gradcam",
+    token_grid: tuple | None = None,
+    extra_tokens: tuple | None = None,
     logits: bool = True,
     normalize: bool = True,
     squeeze: bool = True,
@@ -85,22 +84,13 @@ def visualize_cam(
         >>> visualize_cam(model, -1, 0, image)[[0, 7], [0, 0]]
         array([0., 1.], dtype=float32)
     """
-    model, layer, penultimate = modified(model, backprop_modifier, layer_idx, penultimate_layer_idx)
-    loss = ActivationMaximization(layer, filter_indices, logits=logits)
-    return visualize_cam_with_losses(
-        model,
-        [(loss, -1)],
-        seed_input,
-        penultimate,
-        grad_modifier,
-        method=method,
-        normalize=normalize,
-        squeeze=squeeze,
-        batch_size=batch_size,
+    explained, penultimate = of_filter(
+        model, layer_idx, filter_indices, logits, backprop_modifier, penultimate_layer_idx
     )
+    folding = positions.Folding(token_grid, extra_tokens)
+    return _cam(explained, seed_input, penultimate, grad_modifier, get(method), folding, normalize, squeeze, batch_size)
 
 
-@over_batches
 def visualize_cam_with_losses(
     input_tensor,
     losses,
@@ -108,7 +98,9 @@ def visualize_cam_with_losses(
     penultimate_layer,
     grad_modifier=None,
     *,
-    method: str = "gradcam",
+    method: str | Callable = "gradcam",
+    token_grid: tuple | None = None,
+    extra_tokens: tuple | None = None,
     normalize: bool = True,
     squeeze: bool = True,
     batch_size: int | None = None,
@@ -141,130 +133,145 @@ def visualize_cam_with_losses(
         >>> visualize_cam_with_losses(model, [(score, 1)], np.eye(8)[..., None], model.layers[0]).shape
         (8, 8)
     """
-    if method not in _WEIGHTS:
-        raise ValueError(f"method={method!r} is unknown; known ones are {', '.join(map(repr, _WEIGHTS))}")
-    model = model_of(input_tensor)
+    explained = of_losses(input_tensor, losses)
+    folding = positions.Folding(token_grid, extra_tokens)
+    return _cam(
+        explained, seed_input, penultimate_layer, grad_modifier, get(method), folding, normalize, squeeze, batch_size
+    )
+
+
+def _cam(explained, seed_input, penultimate, grad_modifier, weigh, folding, normalize, squeeze, batch_size):
     modify = grad_modifiers.get(grad_modifier)
-    samples = prepare(model, seed_input)
-    wrt = NEAREST_FEATURE_MAP if penultimate_layer is None else penultimate_layer
-    question = Question(model, weighted(losses), samples, wrt, batch_size, "penultimate_layer_idx")
-    parts = differentiate(question, values=True)
+    negative_may_help = modify is not grad_modifiers.negate
+    argument = "penultimate_layer_idx"
 
-    @functools.cache
-    def size_of(name, shape, data_format):
-        address = name if penultimate_layer is None else penultimate_layer
-        size = target_size(model, samples, address, shape, data_format)
-        if size is None:
-            warn(
-                "unknown_axes",
-                f"the feature map of {name!r} has positions of shape {shape}, and it cannot be told which axes of the "
-                "input they belong to: its map is given as it is, not brought to the input's size",
-            )
-        return size
+    def method(objective, inputs, wrt):
+        noted: set = set()
+        for part in evaluate(objective, inputs, wrt=wrt, read=True, batch_size=batch_size, argument=argument):
+            maps = []
+            for source, values, gradients in zip(part.sources, part.values, part.gradients, strict=True):
+                maps.append([])
+                for activations, gradient in zip(values, gradients, strict=True):
+                    features = (
+                        _channels_last(source, activations),
+                        _channels_last(source, checks.modified(gradient, modify)),
+                    )
+                    raw = _checked(weigh, *features)
+                    placed = positions.place(raw, source, inputs, folding, noted)
+                    _warn_of_blank(source, *features, placed.maps, negative_may_help)
+                    maps[-1].append(resize(np.maximum(placed.maps, 0), placed.size))
+                if source.note is not None and source.note not in noted:
+                    noted.add(source.note)
+                    warn(*source.note)
+            yield positions.joined(part, maps)
 
-    def to_map(tap, activations, gradients):
-        # Channels last, whatever the layer's order.
-        axis = 1 if tap.data_format == "channels_first" else -1
-        activations = np.moveaxis(activations, axis, -1)
-        gradients = np.moveaxis(checks.modified(gradients, modify), axis, -1)
-        if activations.ndim < 3:
-            raise ValueError(
-                f"penultimate_layer_idx: layer {tap.name!r} gives {activations.shape[1:]} values without positions; "
-                "choose a layer with a feature map, such as a convolution"
-            )
-        maps = _as_grid(_WEIGHTS[method](activations, gradients), samples.arrays, tap.data_format)
-        _warn_of_blank(tap, activations, gradients, maps, modify is not grad_modifiers.negate)
-        shape = maps.shape[1:]
-        return resize(np.maximum(maps, 0), size_of(tap.name, shape, tap.data_format) or shape)
-
-    return arranged(gather(parts, to_map, normalize=normalize, squeeze=squeeze), samples, penultimate_layer)
+    wrt = NEAREST if penultimate is None else penultimate
+    return attribute(explained, seed_input, method, wrt=wrt, argument=argument, normalize=normalize, squeeze=squeeze)
 
 
 def gradcam(activations, gradients):
-    """Σ_k α_k A_k, with α_k the mean of the gradient over positions."""
+    """Return Σ_k α_k A_k, with α_k the mean of the gradient over positions (Selvaraju et al. 2017, eqs. 1 and 2).
+
+    Args:
+        activations: The feature map A, (samples, *positions, channels).
+        gradients: The gradient of the score with respect to it, of the same shape.
+
+    Returns:
+        The maps, (samples, *positions), before the ReLU.
+
+    Example:
+        >>> gradcam(np.ones((1, 2, 3, 4)), np.full((1, 2, 3, 4), 0.5)).tolist()
+        [[[2.0, 2.0, 2.0], [2.0, 2.0, 2.0]]]
+    """
     # In double precision: a sum of many channels cancels.
     weights = gradients.mean(axis=tuple(range(1, gradients.ndim - 1)), dtype=np.float64)
     return np.einsum("n...c,nc->n...", activations, weights)
 
 
-_WEIGHTS = {"gradcam": gradcam}
+_METHODS = {"gradcam": gradcam}
 
 
-def resize(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Interpolates maps linearly, along any number of axes; pixels are areas, as in `tf.image.resize`.
+def get(identifier: str | Callable) -> Callable:
+    """Return a class activation map's way of weighing.
 
     Args:
-        maps: Shape (samples, *positions).
-        size: The positions wanted, one number an axis.
+        identifier: Its name, or a function `(activations, gradients) -> maps`: both of shape (samples, *positions,
+            channels), the maps (samples, *positions).
 
     Returns:
-        An array of shape (samples, *size).
+        The function.
+
+    Raises:
+        ArgumentError: No method has that name.
+        ArgumentTypeError: It is neither a name nor a function.
 
     Example:
-        >>> resize(np.array([[0.0, 1.0]]), (4,))
-        array([[0.  , 0.25, 0.75, 1.  ]])
+        >>> get("gradcam") is gradcam
+        True
     """
-    for axis, wanted in enumerate(size, start=1):
-        given = maps.shape[axis]
-        if given != wanted:
-            maps = np.moveaxis(np.moveaxis(maps, axis, -1) @ _interpolation(given, wanted).T, -1, axis)
+    if callable(identifier):
+        return identifier
+    known = ", ".join(map(repr, _METHODS))
+    if not isinstance(identifier, str):
+        raise ArgumentTypeError("method", f"must be one of {known} or a function, not {type(identifier).__name__}")
+    if identifier not in _METHODS:
+        raise ArgumentError("method", f"must be one of {known} or a function, not {identifier!r}", kind="unknown")
+    return _METHODS[identifier]
+
+
+def _channels_last(source, array: np.ndarray) -> np.ndarray:
+    channel = source.layout.channel
+    if array.ndim < 3 or channel is None:
+        raise ArgumentError(
+            "penultimate_layer_idx",
+            f"must be a layer with a feature map, not {source.name!r}, which gives {array.shape[1:]} values without "
+            "positions or without channels",
+            "Choose a layer such as a convolution",
+            kind="no_feature_map",
+        )
+    return np.moveaxis(array, channel + 1, -1)
+
+
+def _checked(weigh: Callable, activations, gradients) -> np.ndarray:
+    maps = np.asarray(weigh(activations, gradients))
+    if maps.shape != activations.shape[:-1]:
+        raise ArgumentError(
+            "method",
+            f"must return maps of shape {activations.shape[:-1]} (samples, *positions) for activations of shape "
+            f"{activations.shape}, not {maps.shape}",
+            kind="shape",
+        )
     return maps
 
 
-@functools.lru_cache
-def _interpolation(given: int, wanted: int) -> np.ndarray:
-    """The matrix, (wanted, given), that interpolates along an axis."""
-    at = np.clip((np.arange(wanted) + 0.5) * given / wanted - 0.5, 0, given - 1)
-    left = np.floor(at).astype(int)
-    matrix, rows = np.zeros((wanted, given)), np.arange(wanted)
-    matrix[rows, left] = 1 - (at - left)
-    matrix[rows, np.minimum(left + 1, given - 1)] += at - left
-    return matrix
-
-
-def _as_grid(maps, inputs, data_format):
-    """Folds the tokens of an image model, with or without a class token in front, into its grid of patches."""
-    images = [array for array in inputs if array.ndim == 4]
-    if maps.ndim != 2 or not images or any(array.ndim == 3 for array in inputs):
-        return maps
-    height, width = positions(images[0], data_format)
-    for extra in (0, 1):
-        patches = maps.shape[1] - extra
-        rows = round(np.sqrt(patches * height / width))
-        if rows and rows * round(patches / rows) == patches:
-            return maps[:, extra:].reshape(len(maps), rows, -1)
-    return maps
-
-
-def _warn_of_blank(tap, activations, gradients, maps, negative_may_help):
-    positions = tuple(range(1, activations.ndim - 1))
+def _warn_of_blank(source, activations, gradients, maps, negative_may_help):
+    places = tuple(range(1, activations.ndim - 1))
     flat = maps.reshape(len(maps), -1)
     # Features that are the same everywhere have a sum that is: only then are they looked at.
     even = np.ptp(flat, axis=1) <= 1e-6 * np.abs(flat).max(axis=1)
     negative = flat[(flat.max(axis=1) <= 0) & flat.any(axis=1)]
+    before, behind = source.layout.extra
+    patches = gradients[:, before : gradients.shape[1] - behind]
     if np.prod(activations.shape[1:-1]) == 1:
-        caution = (
+        warn(
             "single_position",
-            f"the feature map of {tap.name!r} has a single position, so its map is flat",
+            f"the feature map of {source.name!r} has a single position, so its map is flat",
             "Choose an earlier layer by penultimate_layer_idx",
         )
-    elif (np.ptp(activations[even], axis=positions) == 0).all(axis=-1).any():
-        caution = "flat_features", f"the feature map of {tap.name!r} is the same at every position, so its map is flat"
-    elif activations.ndim == 3 and maps.ndim == 3 and not gradients[:, 1:].any():
-        caution = (
+    elif (np.ptp(activations[even], axis=places) == 0).all(axis=-1).any():
+        warn("flat_features", f"the feature map of {source.name!r} is the same at every position, so its map is flat")
+    elif (before or behind) and not patches.any() and gradients.any():
+        warn(
             "class_token_only",
-            f"the target reads only the class token of {tap.name!r}: the gradient is zero at every patch, and the map "
-            "need not mean anything",
+            f"the target reads only the class token of {source.name!r}: the gradient is zero at every patch, and the "
+            "map need not mean anything",
             "Choose a layer before the last attention by penultimate_layer_idx",
         )
     elif len(negative):
-        caution = (
+        warn(
             "negative_map",
-            f"the class activation map of {tap.name!r} is negative everywhere (from {negative.min():.3g} to "
+            f"the class activation map of {source.name!r} is negative everywhere (from {negative.min():.3g} to "
             f"{negative.max():.3g}) for {len(negative)} of {len(maps)} samples, so the map shown is blank: nothing "
             "there speaks for the target",
             "grad_modifier='negate' shows what speaks against it" if negative_may_help else "",
         )
-    else:
-        return
-    warn(*caution)

@@ -1,0 +1,421 @@
+"""The one primitive: run a model on samples, intervene, read, differentiate, and reduce over copies of each sample.
+
+One compiled function serves all samples of one question. Class indices, loss weights, samples and whatever a change
+takes are arguments of it, so that only a new question is traced. Copies are made, changed, differentiated and summed in
+one loop, whose memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from vis.engine import addressing, graphs, taps
+from vis.engine.cache import remember
+from vis.engine.inputs import ModelInputs
+from vis.engine.result_warnings import not_the_output
+from vis.engine.tracing import Answer, trace
+from vis.engine.types import Change, Evaluated, Reduce, Source
+from vis.utils import checks
+from vis.utils.errors import ArgumentError, warn
+
+# How many input values to compute at once: of samples, and of copies, which go through a smaller loop.
+_VALUES_OF_SAMPLES, _VALUES_OF_COPIES = 1_200_000, 750_000
+
+# Half-precision gradients below 6e-8 vanish and those above 65504 overflow: the score is scaled, and the gradient back
+# in float32; by the next factor where a gradient is not finite.
+_HALF_SCALES = (1024.0, 1.0, 2.0**-10, 2.0**-20)
+
+
+class Objective:
+    """What is explained: a model, seen through a backprop rule or not, and the losses that are differentiated.
+
+    Args:
+        model: A Keras model, or one seen through a backprop modifier.
+        losses: A list of `(loss, weight)`, as `vis.losses.weighted` makes it. A layer that a loss names is found here,
+            once.
+    """
+
+    def __init__(self, model, losses):
+        self.model = model
+        self.losses = [(loss.bound(model), weight) for loss, weight in losses]
+
+    def total(self, scores: np.ndarray) -> np.ndarray:
+        """Return the weighted sum of the losses, from an array (losses, ...) of them."""
+        return np.tensordot([weight for _, weight in self.losses], scores, 1)
+
+
+class Function(NamedTuple):
+    """A traced question.
+
+    Attributes:
+        call: Its compiled function of the losses' weights, the scale, whatever more it takes, and the arrays.
+        sources: A `Source` for each group of tensors that it differentiates with respect to.
+        notes: What each loss noted about its target during the trace.
+        batch_size: The only number of rows it takes, or None.
+        warnings: What the user should know of every result.
+    """
+
+    call: object
+    sources: list[Source]
+    notes: list[taps.Notes]
+    batch_size: int | None
+    warnings: list[tuple]
+
+    def __call__(self, *arguments):
+        """Return what the compiled function gives."""
+        try:
+            return self.call(*arguments)
+        except tf.errors.InvalidArgumentError as error:
+            lines = [line.strip() for line in error.message.splitlines()]
+            reason = next((line for line in reversed(lines) if line and not line.startswith("[[")), error.message)
+            raise ArgumentError(
+                "seed_input", f"must be something that the model can compute: {reason.rstrip('.')}", kind="computation"
+            ) from error
+
+
+class Question:
+    """An objective, samples, and what it is differentiated with respect to.
+
+    Args:
+        objective: The `Objective`.
+        inputs: The model's inputs.
+        wrt: The addresses of what to differentiate with respect to, of any kind that `addressing.resolve` takes;
+            empty for the scores alone.
+        batch_size: The most rows to compute at once; None chooses.
+        argument: What the caller calls `wrt`, for error messages.
+
+    Attributes:
+        arrays: The inputs and the losses' arguments, with one row per sample each.
+        weights: The losses' weights.
+        scales: The factors to try the losses with.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        inputs: ModelInputs,
+        wrt: Sequence = (None,),
+        batch_size: int | None = None,
+        argument: str = "wrt_tensor",
+    ):
+        self.model = objective.model
+        self.losses = objective.losses
+        self.inputs = inputs
+        self.wrt = [addressing.resolve(self.model, address, argument, inputs.keys) for address in wrt]
+        self.batch_size = checks.whole("batch_size", batch_size, or_none=True)
+        self.argument = argument
+        self._arguments = [loss.arguments(inputs.count) for loss, _ in self.losses]
+        self.arrays = [*inputs.arrays, *itertools.chain(*self._arguments)]
+        self.weights = tf.constant([weight for _, weight in self.losses], tf.float32)
+        half = any(getattr(layer, "compute_dtype", None) == "float16" for layer in addressing.flatten(self.model))
+        self.scales = [tf.constant(scale, tf.float32) for scale in (_HALF_SCALES if half else (1.0,))]
+
+    def rows_at_once(self, values_at_once: int = _VALUES_OF_SAMPLES) -> int:
+        """Return how many rows to compute together: as said, or so many input values, and 8 rows to 128."""
+        return self.batch_size or int(np.clip(values_at_once // self.inputs.arrays[0][0].size, 8, 128))
+
+    def trace(self, tensors, weights, scale, change=None, state=None) -> Answer:
+        """Answer the question in the graph, of tensors for `arrays`."""
+        count = len(self.inputs.arrays)
+        remaining = iter(tensors[count:])
+        arguments = [[next(remaining) for _ in arrays] for arrays in self._arguments]
+        answer = trace(
+            self.model, self.losses, self.inputs, self.wrt, tensors[:count], arguments, weights * scale,
+            change, self.argument, state,
+        )  # fmt: skip
+        return answer._replace(gradients=[gradient / scale for gradient in answer.gradients])
+
+    def function(self, kind: tuple, make: Callable[[list[tf.TensorSpec]], Function]) -> Function:
+        """Return the traced function of a kind, and warn of what its trace found.
+
+        Args:
+            kind: What tells it from other functions of the same question.
+            make: Traces it, given what the arrays look like.
+        """
+        key = (
+            *kind,
+            tuple(loss.key for loss, _ in self.losses),
+            tuple(address[:2] for address in self.wrt),
+            tuple(
+                (shape, array.dtype.name) for shape, array in zip(self.inputs.shapes, self.inputs.arrays, strict=True)
+            ),
+        )
+
+        def traced():
+            try:
+                return make(self._specs(self.inputs.shapes))
+            except ArgumentError:
+                raise
+            except Exception:
+                # A model may need sizes that its input shape leaves open, the number of samples among them. If it is
+                # something else, the same error comes again, from the simpler trace.
+                return make(self._specs([(1, *array.shape[1:]) for array in self.inputs.arrays]))
+
+        function = remember(self.model, key, traced)
+        for found in (*not_the_output(self.model, self.losses), *function.warnings):
+            warn(*found)
+        for (loss, _), notes in zip(self.losses, function.notes, strict=True):
+            loss.validate(notes.width)
+        return function
+
+    def _specs(self, shapes) -> list[tf.TensorSpec]:
+        specs = [tf.TensorSpec(shape, array.dtype) for shape, array in zip(shapes, self.inputs.arrays, strict=True)]
+        return specs + [
+            tf.TensorSpec([shapes[0][0], *[None] * (array.ndim - 1)], array.dtype)
+            for array in self.arrays[len(shapes) :]
+        ]
+
+    def result(self, function: Function, scores, values, gradients, rows=slice(None)) -> Evaluated:
+        """Return the result of some samples, and warn where a probability leaves no gradient."""
+        self._warn_of_saturation(function, scores, gradients, rows)
+        return Evaluated(
+            function.sources, scores, _grouped(function.sources, values), _grouped(function.sources, gradients)
+        )
+
+    def _warn_of_saturation(self, function, scores, gradients, rows):
+        saturated = any(
+            note.probability and np.any(-score > 1 - 1e-6) for note, score in zip(function.notes, scores, strict=True)
+        )
+        flat = zip(itertools.chain(*([source] * source.count for source in function.sources)), gradients, strict=True)
+        total = np.abs(self.weights.numpy() @ scores)
+        for source, gradient in flat:
+            if saturated or source.input is None or gradient.ndim != source.rank:
+                continue
+            largest = np.abs(self.inputs.arrays[source.input][rows].astype(np.float32)).max()
+            slopes = np.abs(gradient).reshape(len(gradient), -1).sum(axis=1)
+            # By a change of the whole input the score would change by less than its last digit.
+            saturated = bool(((slopes > 0) & (slopes * max(largest, 1) < 1e-7 * total)).any())
+        if saturated:
+            names = ", ".join(loss.name for loss, _ in self.losses)
+            warn(
+                "saturated",
+                f"{names}: the target is saturated (a softmax or sigmoid near 0 or 1), so that its gradient is "
+                "rounding error",
+                "Leave logits=True, or explain the scores before the softmax or sigmoid",
+            )
+
+
+def evaluate(
+    objective: Objective,
+    inputs: ModelInputs,
+    *,
+    wrt: Sequence = (None,),
+    read: bool = False,
+    change: Change | None = None,
+    copies: int = 1,
+    reduce: Reduce | None = Reduce(),  # noqa: B008 - immutable
+    batch_size: int | None = None,
+    argument: str = "wrt_tensor",
+    seed: int = 0,
+) -> Iterator[Evaluated]:
+    """Run a model on samples, change it, and differentiate the losses, sample by sample.
+
+    Args:
+        objective: What is explained.
+        inputs: The samples.
+        wrt: The addresses of what to differentiate with respect to: None for all inputs, a layer's address, a Keras
+            tensor, `addressing.NEAREST`; empty for the scores alone.
+        read: Whether to return the values of what is differentiated with respect to.
+        change: The intervention on that, one for each copy; without `wrt` on the real inputs.
+        copies: How many copies of each sample there are.
+        reduce: How the gradients of the copies are put together; None returns the score of each copy instead, as an
+            array of shape (losses, copies) for each sample.
+        batch_size: The most rows to compute at once; None chooses. The result does not depend on it.
+        argument: What the caller calls `wrt`, for error messages.
+        seed: Of what a model draws by itself, such as the masks of a dropout that is always on.
+
+    Yields:
+        The `Evaluated` of each internal batch, in the order of the samples; with a change that of each sample.
+
+    Raises:
+        ArgumentError: A target that does not depend on what it is differentiated with respect to, an integer input,
+            a filter out of range, a layer that is not there.
+
+    Warns:
+        VisWarning: Part of the gradient is cut off, the target is saturated, or a backprop modifier could not reach
+            every activation.
+    """
+    question = Question(objective, inputs, wrt, batch_size, argument)
+    if change is None:
+        yield from _batches(question, read)
+    else:
+        yield from _copies(question, change, copies, reduce, seed)
+
+
+def _batches(question: Question, read: bool) -> Iterator[Evaluated]:
+    function = question.function(("batch", read), batch_trace(question, read))
+    count = question.inputs.count
+    size = function.batch_size or even(count, question.rows_at_once())
+    for start in range(0, count, size):
+        rows = range(start, min(start + size, count))
+        # A model for batches of just one size has its last one filled up.
+        taken = np.resize(rows, size) if len(rows) < (function.batch_size or 0) else slice(rows.start, rows.stop)
+        given = [tf.constant(array[taken]) for array in question.arrays]
+        for scale in question.scales:
+            scores, outputs, gradients = function(question.weights, scale, *given)
+            scores, gradients = scores.numpy(), [gradient.numpy()[: len(rows)] for gradient in gradients]
+            if len(question.scales) == 1 or all(np.isfinite(gradient).all() for gradient in gradients):
+                break
+        if scores.shape[1] != len(given[0]):
+            names = ", ".join(repr(loss.name) for loss, _ in question.losses)
+            raise ArgumentError(
+                "losses",
+                f"must give one value per sample, or a scalar, but {names} give {scores.shape[1]} values for "
+                f"{len(given[0])} samples",
+                kind="values",
+            )
+        outputs = [output.numpy()[: len(rows)] for output in outputs]
+        yield question.result(function, scores[:, : len(rows)], outputs, gradients, slice(rows.start, rows.stop))
+
+
+def batch_trace(question: Question, read: bool = False) -> Callable[[list[tf.TensorSpec]], Function]:
+    """Return what traces the function of a batch of rows; for `Question.function`, kind `('batch', read)`.
+
+    Args:
+        question: The question.
+        read: Whether the function gives the values of what is differentiated with respect to.
+
+    Returns:
+        A function that traces. The traced one takes `question.weights`, a scale and a tensor for each of
+        `question.arrays`, and gives the losses, (losses, rows) and unweighted, a list of values, and a list of
+        gradients.
+    """
+
+    def make(specs):
+        answers = []
+
+        def batch(weights, scale, *tensors):
+            answer = question.trace(tensors, weights, scale, state=tf.zeros([2], tf.int64))
+            answers.append(answer)
+            values = [tf.cast(tensor, tf.float32) for tensor in answer.tensors] if read else []
+            return answer.scores, values, answer.gradients
+
+        call = compile_for(batch, *_weights_and_scale(question), *specs)
+        return _described(call, answers[-1], specs)
+
+    return make
+
+
+def _copies(question: Question, change: Change, copies: int, reduce: Reduce | None, seed: int) -> Iterator[Evaluated]:
+    terms = () if reduce is None else reduce.terms
+    shares = None if reduce is None else reduce.weights
+    rowwise = [np.asarray(array) for array in change.rows]
+    fixed = [tf.convert_to_tensor(argument) for argument in change.arguments]
+
+    def make(specs):
+        answers = []
+
+        def run(weights, scale, seed, total, step, shares, *rest):
+            fixed_, rest = rest[: len(fixed)], rest[len(fixed) :]
+            sample, rows_ = rest[: len(specs)], rest[len(specs) :]
+
+            def some(start, sums, losses, _):
+                # A model for batches of just one size has all of them filled; the copies too many count nothing.
+                end = start + specs[0].shape[0] if specs[0].shape[0] else tf.minimum(start + step, total)
+                numbers = tf.range(start, end)
+
+                def changed(tensor, index):
+                    with tf.name_scope(graphs.CHANGED):
+                        value = change.to(tensor, numbers, index, *fixed_, *rows_)
+                    return tf.ensure_shape(tf.cast(value, tensor.dtype), tensor.shape)
+
+                rows = [
+                    tf.ensure_shape(tf.repeat(array, tf.size(numbers), axis=0), spec.shape)
+                    for array, spec in zip(sample, specs, strict=True)
+                ]
+                answer = question.trace(rows, weights, scale, changed, tf.stack([seed, start]))
+                answers.append(answer)
+                share = tf.gather(shares, tf.minimum(numbers, total - 1)) * tf.cast(numbers < total, tf.float64)
+                shapes = tf.zeros([0], tf.int32)
+                if answer.gradients and terms:
+                    flat = tf.concat([tf.reshape(g, [tf.size(numbers), -1]) for g in answer.gradients], axis=1)
+                    parts = [tf.linalg.matvec(tf.cast(f(flat), tf.float64), share, transpose_a=True) for f in terms]
+                    sums += tf.stack(parts, axis=-1)
+                    shapes = tf.concat([tf.shape(gradient)[1:] for gradient in answer.gradients], axis=0)
+                scores = tf.cast(answer.scores, tf.float64)
+                if reduce is None:
+                    losses = tf.concat([losses, scores[:, : total - start]], axis=1)
+                else:
+                    losses += tf.linalg.matvec(scores, share)
+                return end, sums, losses, shapes
+
+            # What a layer's gradient looks like is known in the loop only: it starts from numbers that broadcast.
+            of_each = tf.zeros([*weights.shape, 0], tf.float64)
+            zero = tf.zeros(weights.shape, tf.float64) if reduce is not None else of_each
+            unknown = tf.TensorShape([None] if reduce is not None else [*weights.shape, None])
+            return tf.while_loop(
+                lambda start, *_: start < total,
+                some,
+                [tf.zeros([], tf.int64), tf.zeros([], tf.float64), zero, tf.zeros([0], tf.int32)],
+                shape_invariants=[tf.TensorShape([]), tf.TensorShape(None), unknown, tf.TensorShape([None])],
+            )[1:]
+
+        one = [tf.TensorSpec([1, *spec.shape[1:]], spec.dtype) for spec in specs]
+        numbers = [tf.TensorSpec([], tf.int64)] * 3
+        more = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in fixed]
+        rows = [tf.TensorSpec([1, *[None] * (array.ndim - 1)], array.dtype) for array in rowwise]
+        call = compile_for(
+            run, *_weights_and_scale(question), *numbers, tf.TensorSpec([None], tf.float64), *more, *one, *rows
+        )
+        return _described(call, answers[-1], specs)
+
+    looks = tuple((tuple(each.shape), each.dtype) for each in fixed)
+    looks += tuple((array.ndim, array.dtype.name) for array in rowwise)
+    function = question.function(("copies", change.key, terms, reduce is None, looks), make)
+    step = function.batch_size or even(copies, question.rows_at_once(_VALUES_OF_COPIES))
+    shares = (
+        tf.fill([copies], tf.constant(1 / copies, tf.float64)) if shares is None else tf.constant(shares, tf.float64)
+    )
+    numbers = [tf.constant(number, tf.int64) for number in (seed, copies, step)]
+    for row in range(question.inputs.count):
+        sample = [tf.constant(array[row : row + 1]) for array in (*question.arrays, *rowwise)]
+        for scale in question.scales:
+            given = (question.weights, scale, *numbers, shares, *fixed, *sample)
+            sums, scores, shapes = (value.numpy() for value in function(*given))
+            if len(question.scales) == 1 or np.isfinite(sums).all():
+                break
+        gradients = _split(sums, shapes, function.sources) if terms and sums.ndim else []
+        scores = scores if reduce is None else scores[:, None]
+        yield question.result(function, scores, [], gradients, slice(row, row + 1))
+
+
+def _weights_and_scale(question: Question) -> list[tf.TensorSpec]:
+    return [tf.TensorSpec(question.weights.shape, tf.float32), tf.TensorSpec([], tf.float32)]
+
+
+def compile_for(function: Callable, *specs):
+    """Return a function of tensors, traced for what they look like; it keeps the graph, and not the Python function."""
+    return tf.function(function, autograph=False).get_concrete_function(*specs)
+
+
+def _described(call, answer: Answer, specs) -> Function:
+    """Return a traced function with what its trace found."""
+    # A loss of a whole batch, and a model that draws numbers, take one sample at a time.
+    alone = answer.is_random or any(note.scalar for note in answer.notes)
+    return Function(call, answer.sources, answer.notes, specs[0].shape[0] or (1 if alone else None), answer.warnings)
+
+
+def even(count: int, size: int) -> int:
+    """Return the size of batches of about one size, `size` at most: 25 go as 7, 7, 7, 4 and not as 8, 8, 8, 1."""
+    return -(-count // -(-count // size))
+
+
+def _grouped(sources: list[Source], arrays) -> list[list]:
+    remaining = iter(arrays)
+    return [list(itertools.islice(remaining, source.count)) for source in sources] if len(arrays) else []
+
+
+def _split(sums: np.ndarray, shapes: np.ndarray, sources) -> list[np.ndarray]:
+    """Return the sums of each tensor, from those of all of them in one row, as float32."""
+    arrays = []
+    for rank in (source.rank for source in sources for _ in range(source.count)):
+        shape, shapes = shapes[: rank - 1], shapes[rank - 1 :]
+        size = int(np.prod(shape))
+        arrays.append(sums[:size].reshape(1, *shape, -1).astype(np.float32))
+        sums = sums[size:]
+    return arrays

@@ -1,0 +1,81 @@
+"""What a method and the engine hand to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from vis.engine.layout import Layout
+
+
+class Source(NamedTuple):
+    """Tensors that are read or differentiated with respect to, in one traced function.
+
+    Attributes:
+        name: What to call them in a message: an input's name, or a layer's path.
+        count: How many there are: one per call of a layer that is called several times.
+        rank: Their number of axes, the sample axis included.
+        layout: The `Layout` of the first.
+        input: The position of the input that it is, or None for a layer.
+        connected: Whether the gradient reaches them.
+        note: What the user should know of how they were chosen, a pair (code, problem), or None.
+    """
+
+    name: str
+    count: int
+    rank: int
+    layout: Layout
+    input: int | None = None
+    connected: bool = True
+    note: tuple | None = None
+
+
+class Change(NamedTuple):
+    """An intervention on what is differentiated (or on the inputs, where nothing is): one per copy of a sample.
+
+    Attributes:
+        to: A function `(value, k, index, *arguments) -> value` in the graph: of a tensor whose rows are copies of one
+            sample, of the numbers of these copies (int64, (rows,)), of the tensor's number among those that are
+            changed, and of `arguments`.
+        key: What tells this change from others, beside its arguments.
+        arguments: Arrays that may differ from call to call without a new trace.
+        rows: Arrays with one row per sample, likewise; `to` gets that of its sample, after `arguments`.
+    """
+
+    to: Callable
+    key: tuple
+    arguments: tuple = ()
+    rows: tuple = ()
+
+
+class Reduce(NamedTuple):
+    """How the copies of a sample are put together: weighted sums of functions of the gradient.
+
+    Attributes:
+        terms: Functions of the gradient, elementwise; one sum each, along a new last axis.
+        weights: One weight per copy, or None for the mean.
+    """
+
+    terms: tuple = (tf.identity,)
+    weights: np.ndarray | None = None
+
+
+class Evaluated(NamedTuple):
+    """The result for some samples.
+
+    Attributes:
+        sources: What was read or differentiated with respect to, a `Source` each.
+        scores: An array of shape (losses, samples): each loss, unweighted.
+        values: For each source a list of its values, one float32 array of shape (samples, ...) per call of its layer;
+            empty if not asked for.
+        gradients: The gradients of the weighted sum of the losses in the same lists; of copies their sums, with one
+            entry per term along a new last axis.
+    """
+
+    sources: list[Source]
+    scores: np.ndarray
+    values: list[list[np.ndarray]]
+    gradients: list[list[np.ndarray]]

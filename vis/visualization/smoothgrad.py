@@ -1,0 +1,198 @@
+"""SmoothGrad: saliency averaged over noisy copies of the input (Smilkov et al. 2017)."""
+
+from __future__ import annotations
+
+import secrets
+
+import numpy as np
+import tensorflow as tf
+
+from vis.engine.evaluate import evaluate
+from vis.engine.types import Change, Reduce
+from vis.utils import checks
+from vis.utils.errors import ArgumentError
+from vis.visualization.attribution import attribute, of_filter, of_losses
+from vis.visualization.saliency import sensitivity
+
+
+def smoothgrad(
+    model,
+    layer_idx,
+    filter_indices,
+    seed_input,
+    wrt_tensor=None,
+    backprop_modifier=None,
+    grad_modifier="absolute",
+    keepdims: bool = False,
+    *,
+    noise_level: float = 0.15,
+    num_samples: int = 25,
+    aggregate: str = "mean",
+    seed: int | None = None,
+    channel_axis="auto",
+    logits: bool = True,
+    normalize: bool = True,
+    squeeze: bool = True,
+    batch_size: int | None = None,
+):
+    """SmoothGrad: saliency averaged over noisy copies of the input.
+
+    M = 1/n Σ ∂S/∂x (x + 𝒩(0, σ²)), with σ = `noise_level` · (max x − min x) of each sample (Smilkov et al. 2017,
+    "SmoothGrad: removing noise by adding noise", arXiv 1706.03825, equation 2 and section 3.2).
+
+    Args:
+        model: As in `visualize_saliency`.
+        layer_idx: As in `visualize_saliency`.
+        filter_indices: As in `visualize_saliency`.
+        seed_input: As in `visualize_saliency`.
+        wrt_tensor: As in `visualize_saliency`. The noise is added there, so that a model that takes tokens gets it on
+            its embeddings.
+        backprop_modifier: As in `visualize_saliency`.
+        grad_modifier: As in `visualize_saliency`; it acts on the aggregate.
+        keepdims: As in `visualize_saliency`.
+        noise_level: The noise's standard deviation in units of the sample's range, from 0 to 1. The paper finds 0.1
+            to 0.2 good.
+        num_samples: The number n of noisy copies.
+        aggregate: `'mean'` of the gradients, as in the paper; `'square'`, the mean of their squares, which keeps what
+            the sign would cancel (Hooker et al. 2019, arXiv 1806.10758); or `'var'`, their variance (Adebayo et al.
+            2018, arXiv 1810.03307).
+        seed: An int for the same noise at each call; None for another one.
+        logits: As in `visualize_saliency`.
+        normalize: As in `visualize_saliency`.
+        squeeze: As in `visualize_saliency`.
+        batch_size: The most noisy copies to compute at once; None chooses. The result does not depend on it, nor does
+            the memory depend on `num_samples`.
+
+    Returns:
+        As `visualize_saliency`.
+
+    Raises:
+        ValueError: What is wrong with an argument, and what would do.
+        TypeError: An argument is of a wrong type.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(3)])
+        >>> smoothgrad(model, -1, 2, np.ones(4) * [1, 2, 3, 4], num_samples=10, seed=0).shape
+        (4,)
+    """
+    noise = gaussian(noise_level, num_samples, aggregate, seed)
+    explained, wrt = of_filter(model, layer_idx, filter_indices, logits, backprop_modifier, wrt_tensor)
+    to_map = sensitivity(grad_modifier, keepdims, channel_axis)
+    return _smoothgrad(
+        explained, seed_input, wrt, noise, num_samples, aggregate, to_map, normalize, squeeze, batch_size
+    )
+
+
+def smoothgrad_with_losses(
+    input_tensor,
+    losses,
+    seed_input,
+    wrt_tensor=None,
+    grad_modifier="absolute",
+    keepdims: bool = False,
+    *,
+    noise_level: float = 0.15,
+    num_samples: int = 25,
+    aggregate: str = "mean",
+    seed: int | None = None,
+    channel_axis="auto",
+    normalize: bool = True,
+    squeeze: bool = True,
+    batch_size: int | None = None,
+):
+    """SmoothGrad of any losses: the gradient of their weighted sum, averaged over noisy copies of the input.
+
+    Args:
+        input_tensor: As in `visualize_saliency_with_losses`.
+        losses: As in `visualize_saliency_with_losses`.
+        seed_input: As in `visualize_saliency`.
+        wrt_tensor: As in `smoothgrad`.
+        grad_modifier: As in `smoothgrad`.
+        keepdims: As in `visualize_saliency`.
+        noise_level: As in `smoothgrad`.
+        num_samples: As in `smoothgrad`.
+        aggregate: As in `smoothgrad`.
+        seed: As in `smoothgrad`.
+        normalize: As in `visualize_saliency`.
+        squeeze: As in `visualize_saliency`.
+        batch_size: As in `smoothgrad`.
+
+    Returns:
+        As `visualize_saliency`.
+
+    Raises:
+        ValueError: What is wrong with an argument, and what would do.
+        TypeError: An argument is of a wrong type.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        >>> model.layers[-1].set_weights([np.array([[1.0, 2.0], [3.0, 7.0]]), np.zeros(2)])
+        >>> margin = lambda output: output[:, 1] - output[:, 0]
+        >>> smoothgrad_with_losses(model, [(margin, 1)], np.ones(2), num_samples=4, seed=0, normalize=False)
+        array([1., 4.], dtype=float32)
+    """
+    noise = gaussian(noise_level, num_samples, aggregate, seed)
+    explained = of_losses(input_tensor, losses)
+    to_map = sensitivity(grad_modifier, keepdims, channel_axis)
+    return _smoothgrad(
+        explained, seed_input, wrt_tensor, noise, num_samples, aggregate, to_map, normalize, squeeze, batch_size
+    )
+
+
+def _smoothgrad(explained, seed_input, wrt, noise, num_samples, aggregate, to_map, normalize, squeeze, batch_size):
+    terms, combine = _AGGREGATES[aggregate]
+    seed = int(noise.arguments[1])
+
+    def method(objective, inputs, wrt):
+        options = {"copies": int(num_samples), "reduce": Reduce(terms), "batch_size": batch_size, "seed": seed}
+        for part in evaluate(objective, inputs, wrt=wrt, change=noise, **options):
+            gradients = [[combine(*np.moveaxis(call, -1, 0)) for call in calls] for calls in part.gradients]
+            part = part._replace(gradients=gradients)
+            yield part, to_map(part)
+
+    return attribute(explained, seed_input, method, wrt=wrt, normalize=normalize, squeeze=squeeze)
+
+
+def gaussian(noise_level: float, num_samples: int, aggregate: str, seed: int | None) -> Change:
+    """Return the noise of SmoothGrad, after its options were checked.
+
+    Its standard deviation is `noise_level` in units of each sample's own range, maximum minus minimum. It depends on
+    the seed, the copy's number and the tensor's, and on nothing else.
+    """
+    if not 0 <= checks.number("noise_level", noise_level) <= 1:
+        raise ArgumentError(
+            "noise_level", f"must be from 0 to 1, a share of the input's range, not {noise_level}", kind="range"
+        )
+    num_samples = checks.whole("num_samples", num_samples)
+    seed = checks.whole("seed", seed, 0, or_none=True)
+    if aggregate not in _AGGREGATES:
+        known = ", ".join(map(repr, _AGGREGATES))
+        raise ArgumentError("aggregate", f"must be one of {known}, not {aggregate!r}", kind="unknown")
+    if aggregate == "var" and num_samples < 2:
+        raise ArgumentError(
+            "num_samples", f"must be at least 2 for aggregate='var', not {num_samples}", "One copy has no variance"
+        )
+    seed = secrets.randbits(31) if seed is None else seed & 0x7FFFFFFFFFFFFFFF
+
+    def noisy(value, k, index, level, seed):
+        axes = list(range(1, value.shape.rank))
+        span = tf.reduce_max(value, axes, keepdims=True) - tf.reduce_min(value, axes, keepdims=True)
+
+        def drawn(copy):
+            key = tf.random.experimental.stateless_fold_in(tf.stack([seed, copy]), index + 1)
+            return tf.random.stateless_normal(tf.shape(value)[1:], key)
+
+        noise = tf.map_fn(drawn, k, fn_output_signature=tf.TensorSpec(value.shape[1:], tf.float32))
+        return value + tf.cast(level * noise, value.dtype) * span
+
+    return Change(noisy, ("gaussian",), (np.float32(noise_level), np.int64(seed)))
+
+
+# What of the gradient is averaged, and what is made of the averages.
+_AGGREGATES = {
+    "mean": ((tf.identity,), lambda mean: mean),
+    "square": ((tf.square,), lambda square: square),
+    "var": ((tf.identity, tf.square), lambda mean, square: np.maximum(square - mean**2, 0)),
+}

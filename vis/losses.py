@@ -44,7 +44,12 @@ class Loss:
         Returns:
             A Keras tensor: a scalar, or better one value a sample, which lets a batch be computed at once.
         """
-        raise TypeError(f"the loss {self.name!r} ({type(self).__name__}) must override build_loss() or __call__()")
+        raise ArgumentTypeError(
+            "losses",
+            f"must compute something: {self.name!r} ({type(self).__name__}) overrides neither build_loss() nor "
+            "__call__()",
+            kind="abstract",
+        )
 
     def __call__(self, run, *arguments):
         """The loss in one run of the model. To be overridden where no symbolic expression will do.
@@ -315,7 +320,7 @@ class Target(Loss):
 
     def __init__(self, function: Callable, layer=None, *, logits: bool = False):
         if not callable(function):
-            raise TypeError(f"Target takes a function of the output, not {type(function).__name__}")
+            raise ArgumentTypeError("function", f"must be a function of the output, not {type(function).__name__}")
         self.function = function
         self.layer = layer
         self.logits = logits
@@ -353,18 +358,38 @@ def weighted(losses) -> list[tuple[Loss, float]]:
     for element in losses if isinstance(losses, (list, tuple)) else [losses]:
         pair = element if isinstance(element, (list, tuple)) else (element, 1.0)
         if len(pair) != 2:
-            raise TypeError(f"losses holds a {type(pair).__name__} of {len(pair)}: pairs (loss, weight) are wanted")
+            raise ArgumentTypeError(
+                "losses", f"must hold pairs (loss, weight), not a {type(pair).__name__} of {len(pair)}", kind="pair"
+            )
         loss, weight = pair
         if not isinstance(loss, Loss):
             if not callable(loss):
-                raise TypeError(f"losses holds {type(loss).__name__}: a vis.losses.Loss or a function is wanted")
+                raise ArgumentTypeError(
+                    "losses", f"must hold losses of vis.losses or functions, not {type(loss).__name__}", kind="dtype"
+                )
+            if isinstance(loss, keras.losses.Loss):
+                raise ArgumentTypeError(
+                    "losses",
+                    f"must hold losses of vis.losses or functions of the output, not the Keras loss {loss.name!r}",
+                    "Give a function, such as lambda output: loss(y_true, output)",
+                    kind="keras_loss",
+                )
             loss = Target(loss)
-        weight = 0.0 if weight is None else checks.number(f"losses: the weight of {loss.name!r}", weight)
+        weight = 0.0 if weight is None else _weight(loss, weight)
         if weight:
             pairs.append((loss, weight))
     if not pairs:
-        raise ValueError("losses has no loss with a weight other than 0: nothing to differentiate")
+        raise ArgumentError("losses", "must hold a loss with a weight other than 0", kind="empty")
     return pairs
+
+
+def _weight(loss: Loss, weight) -> float:
+    try:
+        return checks.number("losses", weight)
+    except TypeError:
+        raise ArgumentTypeError(
+            "losses", f"must have weights that are numbers: the weight of {loss.name!r} is {weight!r}", kind="weight"
+        ) from None
 
 
 def marks(filter_indices, width: int | None):

@@ -157,27 +157,27 @@ def test_a_filter_of_a_convolution_is_explained_by_the_map_before_it(plain, refe
 
 def test_no_feature_map():
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
-    with pytest.raises(ValueError, match="has no feature map .* choose a layer by penultimate_layer_idx"):
+    with pytest.raises(ValueError, match="does not have before the target"):
         visualize_cam(model, -1, 0, np.ones((8, 8, 1)))
 
 
 def test_a_layer_without_positions(plain):
-    with pytest.raises(ValueError, match="layer 'flatten' gives .* without positions"):
+    with pytest.raises(ValueError, match="not 'flatten', which gives .* without positions"):
         visualize_cam(plain, -1, 0, zoo.images(1), "flatten")
 
 
 def test_a_layer_behind_the_target(plain):
-    with pytest.raises(ValueError, match=r"the target \(layer 'conv1'\) does not depend on 'conv2'"):
+    with pytest.raises(ValueError, match=r"the target \(layer 'conv1'\) is computed from, not 'conv2'"):
         visualize_cam(plain, "conv1", 0, zoo.images(1), "conv2")
 
 
 @pytest.mark.parametrize(
     ("layer", "error", "message"),
     [
-        ("con2", ValueError, "penultimate_layer_idx: .* has no layer 'con2'; the nearest names are 'conv2'"),
-        (17, ValueError, "penultimate_layer_idx=17 is out of range"),
+        ("con2", ValueError, "penultimate_layer_idx must be .* has no layer 'con2'. The nearest names are 'conv2'"),
+        (17, ValueError, "penultimate_layer_idx must be the index of a layer, not 17"),
         (1.5, TypeError, "penultimate_layer_idx must be a layer's index"),
-        (-1, ValueError, "choose another target, or another penultimate_layer_idx"),
+        (-1, ValueError, "Choose another target, or another penultimate_layer_idx"),
     ],
 )
 def test_a_wrong_layer_is_called_by_its_argument(plain, layer, error, message):
@@ -186,7 +186,7 @@ def test_a_wrong_layer_is_called_by_its_argument(plain, layer, error, message):
 
 
 def test_an_unknown_method(plain):
-    with pytest.raises(ValueError, match="known ones are 'gradcam'"):
+    with pytest.raises(ValueError, match="must be one of 'gradcam' or a function"):
         visualize_cam(plain, -1, 0, zoo.images(1), method="gradcam3")
 
 

@@ -276,7 +276,7 @@ def test_smoothgrad_noise_has_the_stated_standard_deviation():
         ({"num_samples": 0}, "num_samples must be a whole number of at least 1"),
         ({"num_samples": 2.5}, "num_samples must be a whole number of at least 1"),
         ({"num_samples": 1, "aggregate": "var"}, "num_samples must be at least 2 for aggregate='var'"),
-        ({"aggregate": "median"}, "known ones are 'mean', 'square', 'var'"),
+        ({"aggregate": "median"}, "must be one of 'mean', 'square', 'var', not 'median'"),
     ],
 )
 def test_smoothgrad_refuses(plain, arguments, message):
@@ -301,10 +301,10 @@ def test_a_grad_modifier_that_does_not_return_gradients(plain, function, modifie
 @pytest.mark.parametrize(
     ("loss", "error", "message"),
     [
-        ([(lambda output: None, 1)], TypeError, "the loss '<lambda>' returned None: one value a sample"),
+        ([(lambda output: None, 1)], TypeError, "must return numbers, but '<lambda>' returned None"),
         ([(lambda output: output[0], 1)], ValueError, "give 5 values for 2 samples"),
-        ([(lambda output: output[:, 0], "a")], TypeError, "the weight of '<lambda>' must be a number, not 'a'"),
-        ([(lambda output: output[:, 0], 1, 2)], TypeError, r"a tuple of 3: pairs \(loss, weight\) are wanted"),
+        ([(lambda output: output[:, 0], "a")], TypeError, "the weight of '<lambda>' is 'a'"),
+        ([(lambda output: output[:, 0], 1, 2)], TypeError, r"must hold pairs \(loss, weight\), not a tuple of 3"),
     ],
 )
 def test_bad_losses(plain, loss, error, message):
@@ -315,10 +315,10 @@ def test_bad_losses(plain, loss, error, message):
 @pytest.mark.parametrize(
     ("seed_input", "message"),
     [
-        (np.zeros((1, 16, 16, 4)), r"shape \(1, 16, 16, 4\), but the model takes \(None, 16, 16, 3\)"),
-        (np.zeros((8, 16, 3)), r"the model takes \(None, 16, 16, 3\)"),
-        (np.zeros((16, 16)), r"has shape \(16, 16\); the model takes \(None, 16, 16, 3\), or one sample"),
-        (np.zeros((0, 16, 16, 3)), "empty batch"),
+        (np.zeros((1, 16, 16, 4)), r"must have shape \(None, 16, 16, 3\), or that of one sample, not \(1, 16, 16, 4\)"),
+        (np.zeros((8, 16, 3)), r"must have shape \(None, 16, 16, 3\), or that of one sample, not \(8, 16, 3\)"),
+        (np.zeros((16, 16)), r"must have shape \(None, 16, 16, 3\), or that of one sample, not \(16, 16\)"),
+        (np.zeros((0, 16, 16, 3)), "must hold at least one sample"),
         (np.full(zoo.SHAPE, np.nan), "NaN or infinite"),
         (np.full(zoo.SHAPE, np.inf), "NaN or infinite"),
     ],
@@ -346,12 +346,12 @@ def test_a_seed_input_that_is_not_numeric(plain):
 @pytest.mark.parametrize(
     ("filter_indices", "error", "message"),
     [
-        (5, ValueError, r"filter_indices=5 is out of range: layer -1 has 5 filters \(0 to 4\)"),
-        (-1, ValueError, "filter_indices=-1 is negative"),
+        (5, ValueError, r"not 5: layer \'\w+\' has 5 filters \(0 to 4\)"),
+        (-1, ValueError, "must be counted from 0, not -1"),
         (1.5, TypeError, "filter_indices must be an int"),
         ([], TypeError, "filter_indices must be an int"),
-        ([[0, 1], [1]], TypeError, r"one list of ints a sample \(all of one length\), not \[\[0, 1\], \[1\]\]"),
-        ([[0], [1]], ValueError, "has 2 rows for 1 samples"),
+        ([[0, 1], [1]], ValueError, "not 2 rows for 1 samples"),
+        ([[0], [1]], ValueError, "not 2 rows for 1 samples"),
     ],
 )
 def test_bad_filter_indices(plain, filter_indices, error, message):
@@ -361,11 +361,11 @@ def test_bad_filter_indices(plain, filter_indices, error, message):
 
 def test_bad_addresses_and_modifiers(plain):
     x = zoo.images(1)
-    with pytest.raises(ValueError, match="no layer 'con2'; the nearest names are 'conv2'"):
+    with pytest.raises(ValueError, match=r"no layer 'con2'\. The nearest names are 'conv2'"):
         visualize_saliency(plain, "con2", 0, x)
-    with pytest.raises(ValueError, match=r"layer_idx=17 is out of range: .* has 6 layers"):
+    with pytest.raises(ValueError, match=r"layer_idx must be the index of a layer, not 17: .* has 6 layers"):
         visualize_saliency(plain, 17, 0, x)
-    with pytest.raises(ValueError, match="wrt_tensor: .*no layer 'con1'"):
+    with pytest.raises(ValueError, match="wrt_tensor must be .*no layer 'con1'"):
         visualize_saliency(plain, -1, 0, x, wrt_tensor="con1")
     with pytest.raises(ValueError, match=r"known ones are 'guided', 'rectified', 'relu', 'deconv'"):
         visualize_saliency(plain, -1, 0, x, backprop_modifier="guide")
@@ -380,7 +380,7 @@ def test_a_target_that_does_not_depend_on_the_input():
     model = keras.Model(
         [image, other], [keras.layers.Dense(2, name="a")(image), keras.layers.Dense(2, name="b")(other)]
     )
-    with pytest.raises(ValueError, match=r"the target \(layer 'a'\) does not depend on 'other'"):
+    with pytest.raises(ValueError, match=r"that the target \(layer 'a'\) is computed from, not 'other'"):
         visualize_saliency(model, "a", 0, [np.ones(4), np.ones(3)], wrt_tensor="other")
 
 

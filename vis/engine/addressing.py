@@ -9,6 +9,7 @@ from typing import NamedTuple
 import keras
 
 from vis.engine.rules import ModifiedModel, underlying
+from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 _LISTED = 8
 
@@ -101,21 +102,27 @@ def find_layer(model, address, argument: str = "layer_idx"):
     """
     model = underlying(model)
     if isinstance(address, bool) or not (hasattr(address, "__index__") or isinstance(address, (str, keras.Operation))):
-        raise TypeError(
-            f"{argument} must be a layer's index, its name, a path such as 'backbone/conv5' or a layer, "
-            f"not {type(address).__name__}: {address!r}"
+        raise ArgumentTypeError(
+            argument,
+            "must be a layer's index, its name, a path such as 'backbone/conv5' or a layer, "
+            f"not {type(address).__name__}: {address!r}",
+            kind="dtype",
         )
     if isinstance(address, str):
         return _find_by_name(model, address, argument)
     if isinstance(address, keras.Operation):
         if address is model or any(address is layer for layer in flatten(model)):
             return address
-        raise ValueError(f"{argument}: layer '{address.name}' is not part of the model '{model.name}'")
+        raise ArgumentError(
+            argument, f"must be a layer of the model '{model.name}', not '{address.name}', which is not", kind="unknown"
+        )
     index, layers = address.__index__(), model.layers
     if not -len(layers) <= index < len(layers):
-        raise ValueError(
-            f"{argument}={index} is out of range: the model '{model.name}' has {len(layers)} layers "
-            f"(0 to {len(layers) - 1}, or -1 for the last)"
+        raise ArgumentError(
+            argument,
+            f"must be the index of a layer, not {index}: the model '{model.name}' has {len(layers)} layers "
+            f"(0 to {len(layers) - 1}, or -1 for the last)",
+            kind="range",
         )
     return layers[index]
 
@@ -130,16 +137,22 @@ def _find_by_name(model, name, argument):
         return next(iter(found.values()))[1]
     if found:
         choices = ", ".join(repr(path) for path, _ in reversed(found.values()))
-        raise ValueError(f"{argument}={name!r} fits several layers; give the path of one: {choices}")
+        raise ArgumentError(
+            argument,
+            f"must be the name of one layer, not {name!r}, which fits several",
+            f"Give the path of one: {choices}",
+            kind="ambiguous",
+        )
     known = [path for path, _ in everything]
     by_last_name = {path.rsplit("/", 1)[-1]: path for path in reversed(known)}
     near = difflib.get_close_matches(name, known, n=3)
     near += [by_last_name[last] for last in difflib.get_close_matches(name, by_last_name, n=3)]
     if near:
-        hint = f"the nearest names are {', '.join(map(repr, dict.fromkeys(near)))}"
+        hint = f"The nearest names are {', '.join(map(repr, dict.fromkeys(near)))}"
     else:
-        hint = f"the layers are {', '.join(map(repr, known[:_LISTED]))}{', ...' if len(known) > _LISTED else ''}"
-    raise ValueError(f"{argument}: the model '{model.name}' has no layer {name!r}; {hint}")
+        hint = f"The layers are {', '.join(map(repr, known[:_LISTED]))}{', ...' if len(known) > _LISTED else ''}"
+    problem = f"must be a layer of the model '{model.name}', which has no layer {name!r}"
+    raise ArgumentError(argument, problem, hint, kind="unknown")
 
 
 def operations_after_last_layer(model) -> list[str]:
@@ -188,7 +201,16 @@ def model_of(input_tensor):
         return input_tensor
     symbols = keras.tree.flatten(input_tensor)
     if not symbols or not all(isinstance(symbol, keras.KerasTensor) for symbol in symbols):
-        raise TypeError(f"input_tensor must be model.input or a model, not {type(input_tensor).__name__}")
+        if type(input_tensor).__module__.startswith("tf_keras."):
+            raise ArgumentTypeError(
+                "input_tensor",
+                f"must be a model of Keras 3, not of the old Keras ({type(input_tensor).__module__})",
+                "Build or load it with `import keras`",
+                kind="old_keras",
+            )
+        raise ArgumentTypeError(
+            "input_tensor", f"must be model.input or a model, not {type(input_tensor).__name__}", kind="dtype"
+        )
     # Kept beside the tensor, so that it goes when the graph goes and the functions traced for it serve again.
     known = vars(symbols[0]).setdefault("_vis_models", {})
     key = tuple(id(symbol) for symbol in symbols)

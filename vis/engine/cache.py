@@ -110,13 +110,13 @@ def _weakly(*parts) -> tuple:
             return tuple(map(weak, part))
         if isinstance(part, types.MethodType):
             return weakref.WeakMethod(part)
-        if isinstance(part, (keras.Operation, keras.KerasTensor)):
-            return weakref.ref(part)
-        if part is None or isinstance(part, (str, int, float, np.number)):
+        if part is None or isinstance(part, (str, int, float, np.number, weakref.ref)):
             return part
         try:
-            return weakref.ref(part)
+            reference = weakref.ref(part)
+            hash(reference)  # which it remembers when the part is gone
         except TypeError:
             return part
+        return reference
 
     return weak(parts)

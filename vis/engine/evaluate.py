@@ -181,7 +181,8 @@ class Question:
         saturated = any(
             note.probability and np.any(-score > 1 - 1e-6) for note, score in zip(function.notes, scores, strict=True)
         )
-        flat = zip(itertools.chain(*([source] * source.count for source in function.sources)), gradients, strict=True)
+        each = itertools.chain(*([source] * source.count for source in function.sources))
+        flat = zip(each, gradients, strict=True) if gradients else ()
         total = np.abs(self.weights.numpy() @ scores)
         for source, gradient in flat:
             if saturated or source.input is None or gradient.ndim != source.rank:

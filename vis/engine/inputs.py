@@ -11,6 +11,7 @@ from PIL import Image
 from vis.engine import addressing
 from vis.engine.addressing import symbolic_inputs as symbolic_inputs
 from vis.engine.rules import underlying
+from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 
 class ModelInputs:
@@ -71,11 +72,13 @@ def prepare(model, seed_input) -> ModelInputs:
     names = [symbol.name for symbol in symbols] or keys or [f"input {i}" for i in range(len(values))]
     arrays = []
     for position, value in enumerate(values):
-        argument = "seed_input" if len(values) == 1 else f"seed_input for {names[position]!r}"
-        arrays.append(_batch(model, value, symbols[position] if symbols else None, argument))
+        which = "" if len(values) == 1 else f" for {names[position]!r}"
+        arrays.append(_batch(model, value, symbols[position] if symbols else None, which))
     if len({len(array) for array in arrays}) > 1:
         counts = ", ".join(str(len(array)) for array in arrays)
-        raise ValueError(f"seed_input: the inputs hold different numbers of samples ({counts})")
+        raise ArgumentError(
+            "seed_input", f"must hold the same number of samples for every input, not {counts}", kind="samples"
+        )
     structure = declared
     if not symbols:
         structure = dict(zip(keys, arrays, strict=True)) if keys else arrays if len(arrays) > 1 else arrays[0]
@@ -99,23 +102,35 @@ def _inputs(model, declared, seed_input):
         expected = list(seed_input) if isinstance(seed_input, dict) else None
     if isinstance(seed_input, dict):
         if set(seed_input) != set(expected):
-            raise ValueError(f"seed_input has the keys {list(seed_input)}, but the model's inputs are {expected}")
+            raise ArgumentError(
+                "seed_input",
+                f"must have the keys of the model's inputs, {expected}, not {list(seed_input)}",
+                kind="keys",
+            )
         return expected, [seed_input[key] for key in expected]
     several = len(expected) > 1 if expected else not isinstance(model, keras.Sequential)
     if several and isinstance(seed_input, (list, tuple)) and (expected or np.ndim(seed_input[0])):
         if expected and len(seed_input) != len(expected):
-            raise ValueError(
-                f"seed_input holds {len(seed_input)} arrays, but the model has {len(expected)} inputs: {expected}"
+            raise ArgumentError(
+                "seed_input",
+                f"must hold one array per input of the model ({len(expected)}: {expected}), not {len(seed_input)}",
+                kind="inputs",
             )
         return None, list(seed_input)
     if expected and len(expected) > 1:
-        raise ValueError(f"seed_input is one array, but the model has {len(expected)} inputs: {expected}")
+        raise ArgumentError(
+            "seed_input",
+            f"must be a list or dict of the model's {len(expected)} inputs, {expected}, not one array",
+            kind="inputs",
+        )
     if isinstance(seed_input, (list, tuple)) and len(seed_input) == 1 and isinstance(declared, (list, tuple)):
         return None, [seed_input[0]]
     return None, [seed_input]
 
 
-def _batch(model, value, symbol, argument) -> np.ndarray:
+def _batch(model, value, symbol, which: str) -> np.ndarray:
+    if hasattr(value, "columns") and hasattr(value, "dtypes"):
+        _check_columns(value)
     rank = len(symbol.shape) if symbol is not None else _known_rank(model)
     if isinstance(value, (list, tuple)) and any(isinstance(item, Image.Image) for item in value):
         value = np.stack([np.asarray(item) for item in value])
@@ -128,28 +143,58 @@ def _batch(model, value, symbol, argument) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{argument}: its elements are of different shapes ({error})") from error
+        raise ArgumentError("seed_input", f"must hold samples of one shape{which}: {error}", kind="shape") from error
     if not is_real(array) and array.dtype.kind not in "biu":
-        raise TypeError(f"{argument} must be numeric: an array, a tensor or a Pillow image, not {type(value).__name__}")
+        raise ArgumentTypeError(
+            "seed_input",
+            f"must be numeric{which}: an array, a tensor or a Pillow image, not {_described(value)}",
+            "Give a data set by itself, or its batches" if hasattr(value, "element_spec") else "",
+            kind="dtype",
+        )
+    given = array.shape
     if rank is not None and array.ndim == rank - 1:
         array = array[None]
     elif rank is not None and array.ndim == rank + 1 and isinstance(value, (list, tuple)) and len(value) == 1:
         array = array[0]  # a list of inputs, of which there is one
     array = array.astype(_dtype(model, array, symbol), copy=False)
     if rank is not None and array.ndim != rank:
-        raise ValueError(
-            f"{argument} has shape {array.shape}; the model takes {_shape_text(symbol, rank)}, or one sample of that "
-            "without the sample axis"
+        raise ArgumentError(
+            "seed_input",
+            f"must have shape {_shape_text(symbol, rank)}{which}, or that of one sample, not {given}",
+            kind="shape",
         )
     if len(array) == 0:
-        raise ValueError(f"{argument} is an empty batch: its shape is {array.shape}")
+        raise ArgumentError("seed_input", f"must hold at least one sample{which}, not shape {given}", kind="empty")
     if symbol is not None:
         fits = all(want is None or want == got for want, got in zip(symbol.shape[1:], array.shape[1:], strict=True))
         if not fits:
-            raise ValueError(f"{argument} has shape {array.shape}, but the model takes {_shape_text(symbol, rank)}")
+            raise ArgumentError(
+                "seed_input",
+                f"must have shape {_shape_text(symbol, rank)}{which}, or that of one sample, not {given}",
+                kind="shape",
+            )
     if is_real(array) and not np.isfinite(array).all():
-        raise ValueError(f"{argument} holds values that are NaN or infinite")
+        wrong = [] if len(array) == 1 else np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
+        where = f" (in sample {', '.join(map(str, wrong[:5]))})" if len(wrong) else ""
+        raise ArgumentError("seed_input", f"must be finite{which}, not NaN or infinite{where}", kind="not_finite")
     return array
+
+
+def _check_columns(table) -> None:
+    """Refuse a data frame with a column that is not of plain numbers, by the column's name."""
+    for name, kind in zip(table.columns, table.dtypes, strict=True):
+        if not isinstance(kind, np.dtype) or kind.kind not in "biuf":
+            raise ArgumentTypeError(
+                "seed_input",
+                f"must have columns of numbers, but column {name!r} is of {kind}",
+                "Convert it, with .astype('float32')",
+                kind="dtype",
+            )
+
+
+def _described(value) -> str:
+    kind = type(value).__name__
+    return f"a data set inside another structure ({kind})" if hasattr(value, "element_spec") else kind
 
 
 def _shape_text(symbol, rank) -> str:
@@ -188,8 +233,11 @@ def _build(model, sample):
                 model(sample, training=False)
         except Exception as error:
             shapes = keras.tree.map_structure(lambda array: array.shape, sample)
-            raise ValueError(
-                f"the model '{model.name}' cannot be called on seed_input of shape {shapes}: {error}"
+            raise ArgumentError(
+                "seed_input",
+                f"must be something that the model '{model.name}' can be called on, not of shape {shapes}: "
+                f"{str(error).rstrip('.')}",
+                kind="computation",
             ) from error
 
 

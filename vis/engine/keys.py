@@ -6,6 +6,7 @@ reads a loop variable, a global or an attribute that has changed has another.
 
 from __future__ import annotations
 
+import dis
 import functools
 import hashlib
 import os
@@ -92,7 +93,7 @@ def _function_key(function, inside: tuple):
 
 def _globals_key(function, inside: tuple) -> tuple:
     """Return what a function reads of its module, and of other modules of the user's by attribute."""
-    names = _names(function.__code__)
+    names, attributes = _names(function.__code__)
     found = []
     for name in names:
         if name not in function.__globals__:
@@ -100,16 +101,25 @@ def _globals_key(function, inside: tuple) -> tuple:
         value = function.__globals__[name]
         found.append((name, _key(value, inside)))
         if isinstance(value, types.ModuleType) and not _is_library(value):
-            found += [(name, other, _key(getattr(value, other), inside)) for other in names if hasattr(value, other)]
+            found += [
+                (name, other, _key(getattr(value, other), inside)) for other in attributes if hasattr(value, other)
+            ]
     return tuple(found)
 
 
-def _names(code) -> list[str]:
-    names = list(code.co_names)
+@functools.lru_cache(1024)
+def _names(code) -> tuple[tuple, tuple]:
+    """Return the globals that some code reads, and the names of all attributes that it reads of anything."""
+    read, attributes = {}, dict.fromkeys(code.co_names)
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            read[instruction.argval] = None
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            names += _names(constant)
-    return list(dict.fromkeys(names))
+            inner = _names(constant)
+            read.update(dict.fromkeys(inner[0]))
+            attributes.update(dict.fromkeys(inner[1]))
+    return tuple(read), tuple(attributes)
 
 
 def _is_library(module) -> bool:
@@ -165,6 +175,8 @@ def _filled(cell) -> bool:
 
 def _ref(thing):
     try:
-        return weakref.ref(thing)
+        reference = weakref.ref(thing)
+        hash(reference)  # which it remembers when the thing is gone
     except TypeError:
         return id(thing)
+    return reference

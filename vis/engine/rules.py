@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from vis.engine.keys import key_of
+from vis.utils.errors import ArgumentTypeError
 
 
 class ModifiedModel:
@@ -80,25 +81,26 @@ class Rule:
 def from_rule(name: str, *, through_activation: bool = True) -> Callable:
     """Makes a backprop modifier from a rule; a decorator.
 
-        Args:
-            name: The modifier's name, for messages.
-            through_activation: True if the rule's result then passes the activation's own derivative, as in guided
-                backpropagation; False if it takes the place of it, as in a deconvolution network.
+            Args:
+                name: The modifier's name, for messages.
+                through_activation: True if the rule's result then passes the activation's own derivative, as in guided
+                    backpropagation; False if it takes the place of it, as in a deconvolution network.
 
-        Returns:
-            A decorator that turns `rule(gradient, output) -> gradient` (two tensors of the activation's shape: what
-            arrives from above and what the activation put out; the result has that shape too) into a modifier
-            `model -> model`.
+            Returns:
+                A decorator that turns `rule(gradient, output) -> gradient` (two tensors of the activation's shape: what
+                arrives from above and what the activation put out; the result has that shape too) into a modifier
+                `model -> model`.
 
-        Example:
-            >>> import tensorflow as tf
+            Example:
+                >>> import tensorflow as tf
 
-    from vis.engine.keys import key_of
-            >>> @from_rule("clipped")
-            ... def clipped(gradient, output):
-            ...     return tf.clip_by_value(gradient, -1.0, 1.0)
+        from vis.engine.keys import key_of
+    from vis.utils.errors import ArgumentTypeError
+                >>> @from_rule("clipped")
+                ... def clipped(gradient, output):
+                ...     return tf.clip_by_value(gradient, -1.0, 1.0)
 
-            Now `visualize_saliency(model, -1, 3, image, backprop_modifier=clipped)` uses it.
+                Now `visualize_saliency(model, -1, 3, image, backprop_modifier=clipped)` uses it.
     """
 
     def decorate(function):
@@ -106,7 +108,7 @@ def from_rule(name: str, *, through_activation: bool = True) -> Callable:
 
         def modifier(model):
             if not isinstance(model, (keras.layers.Layer, ModifiedModel)):
-                raise TypeError(f"a backprop modifier takes a Keras model, not {type(model).__name__}")
+                raise ArgumentTypeError("model", f"must be a Keras model, not {type(model).__name__}", kind="dtype")
             return ModifiedModel(underlying(model), rule)
 
         modifier.__name__ = modifier.__qualname__ = name

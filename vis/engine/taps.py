@@ -20,6 +20,7 @@ import tensorflow as tf
 from vis.engine import addressing, fused_batch_norm, graphs
 from vis.engine.layout import Axes, Layout
 from vis.engine.rules import Rule, rule_of, underlying
+from vis.utils.errors import ArgumentError
 
 # Layers are wrapped in place for the time of one trace; two threads must not do so at once.
 _lock = threading.RLock()
@@ -93,10 +94,15 @@ class Run:
         found = self.tensors(address)
         if len(found) != 1:
             name = "the model" if address is None else f"layer {name_of(address)!r}"
-            raise ValueError(
-                f"{name} gave {len(found)} outputs "
-                f"({', '.join(str(tuple(t.shape)) for t in found)}), and one is wanted: "
-                "choose the layer that gives it by layer_idx, or one of the graph's tensors"
+            outputs = ", ".join(map(repr, addressing.output_names(self.model))) if address is None else ""
+            raise ArgumentError(
+                "layer_idx",
+                f"must name one output: {name} gave {len(found)} outputs "
+                f"({', '.join(str(tuple(t.shape)) for t in found)})",
+                f"Give the name of one ({outputs}), or the layer that gives it"
+                if outputs
+                else "Give the layer that gives it",
+                kind="outputs",
             )
         return found[0]
 
@@ -115,9 +121,12 @@ class Run:
             return self.outputs
         found = self._of(layer)
         if not found or any(tensor.graph is not tf.compat.v1.get_default_graph() for tensor in found):
-            raise ValueError(
-                f"{argument}: the output of layer '{layer.name}' cannot be read: the layer is not called when the "
-                "model runs, or runs inside a loop or a @tf.function of its own; choose the layer around it"
+            raise ArgumentError(
+                argument,
+                f"must be a layer whose output can be read, not '{layer.name}': it is not called when the model runs, or "
+                "runs inside a loop or a @tf.function of its own",
+                "Choose the layer around it",
+                kind="unreadable",
             )
         return found
 
@@ -144,8 +153,11 @@ class Run:
             operation, node_index, _ = tensor._keras_history
             parents = operation._inbound_nodes[node_index].input_tensors
             if not parents:
-                raise ValueError(
-                    f"the tensor {symbol.name!r} is not part of the graph of the model '{self.model.name}'"
+                raise ArgumentError(
+                    "layer_idx",
+                    f"must be of the model's graph, but the tensor {symbol.name!r} is not part of the graph of the model "
+                    f"'{self.model.name}'",
+                    kind="unknown",
                 )
             stack.extend(parents)
         if id(symbol) in known:

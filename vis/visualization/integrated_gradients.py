@@ -87,7 +87,7 @@ def integrated_gradients(
             parts.append([_attributions(part, values, bases, row) for row, part in enumerate(slopes)])
             if return_gap:
                 scores = evaluate(objective, inputs, change=ends, copies=2, reduce=None, **options)
-                change = [np.diff(objective.total(part.scores))[0, 0] for part in scores]
+                change = [np.diff(objective.total(part.scores))[0] for part in scores]
                 differences.append(np.array(change) / len(start.pairs))
         for part, *maps in zip(slopes, *parts, strict=True):
             means = [[np.mean(each, axis=0) for each in zip(*calls, strict=True)] for calls in zip(*maps, strict=True)]

@@ -7,7 +7,7 @@ import griffe
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from vis.utils.docs import fill  # noqa: E402
+from vis.utils.docs import fill
 
 
 class SharedTexts(griffe.Extension):

@@ -26,6 +26,10 @@ class Row(NamedTuple):
         number: The row's number, from 0 below the header.
         value: What the function returned, or None.
         error: Why there is no value, or None.
+
+    Example:
+        >>> Row(3, error="the label is empty").value is None
+        True
     """
 
     number: int
@@ -218,7 +222,7 @@ def batches(
         label_variable: The name of the labels' column, or columns if they are one-hot; None for samples alone.
         batch_size: The number of rows per batch, at least 1; the last batch may be smaller.
         preprocess: The scale of pixel values: `'unit'` for [0, 1], `'raw'` for [0, 255], `'tf'`, `'caffe'` or `'torch'`
-            as in `keras.applications`.
+            for those of `keras.applications`.
 
     Yields:
         `(x, y)` with x float32, (rows, ...), and y int64, (rows,); or x alone without a label variable.

@@ -37,6 +37,10 @@ class InputLayout(NamedTuple):
         width: The number of pixel columns, or None where the model takes any number.
         channels: 1 (grayscale) or 3 (RGB).
         channel_axis: The axis of the channels in one sample: -1, 0, or None for images without a channel axis.
+
+    Example:
+        >>> InputLayout(height=224, width=224, channels=3, channel_axis=-1).channels
+        3
     """
 
     height: int | None

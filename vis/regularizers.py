@@ -90,6 +90,7 @@ class TotalVariation(_Regularizer):
 
     @property
     def key(self):
+        """Return what two of them must share for one traced function to serve both: the inputs and β."""
         return TotalVariation, *(self._symbols or [self.img]), self.beta
 
     def of(self, images, data_format: str = "channels_last"):
@@ -119,9 +120,9 @@ class TotalVariation(_Regularizer):
 class LPNorm(_Regularizer):
     """The L-p norm, which keeps values from growing without bound.
 
-    Lp = 1/n (Σ |x|^p)^(1/p), where n is the number of values of a sample; max |x| / n for p = inf. Mahendran and
-    Vedaldi 2015, "Understanding Deep Image Representations by Inverting Them", arXiv 1412.0035, section 3.1, use the
-    p-th power with p = 6; keras-vis takes the root, as here.
+    Lp = 1/n (Σ |x|^p)^(1/p), where n is the number of values of a sample; max |x| / n for p = inf. This is keras-vis's
+    norm; Mahendran and Vedaldi 2015, "Understanding Deep Image Representations by Inverting Them", arXiv 1412.0035, use
+    its p-th power, with p = 6.
 
     Args:
         {{img_input}}
@@ -146,6 +147,7 @@ class LPNorm(_Regularizer):
 
     @property
     def key(self):
+        """Return what two of them must share for one traced function to serve both: the inputs and p."""
         return LPNorm, *(self._symbols or [self.img]), self.p
 
     def of(self, images, data_format: str = "channels_last"):

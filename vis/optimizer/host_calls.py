@@ -33,10 +33,13 @@ class PythonSteps:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Let loops find these functions inside a `with` block, and raise an error of theirs as it was raised.
+        """Let loops find these functions inside a `with` block.
 
         Yields:
             Nothing.
+
+        Raises:
+            Exception: What one of the user's functions raised, as it was raised.
         """
         _running[self.number] = self
         try:

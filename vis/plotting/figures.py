@@ -212,7 +212,7 @@ def compare(
 
 
 def color_scale(maps: Iterable[np.ndarray], percentile: float = 99.0) -> Normalize:
-    """One scale for all of some maps: from 0 to the largest value, or as far below 0 as above it.
+    """Return one scale for several maps: from 0 to the largest value, or as far below 0 as above it.
 
     Args:
         maps: Arrays of any shape.

@@ -46,7 +46,7 @@ def test_long_texts_are_wrapped_and_hang_below_the_argument_name(texts):
     assert len(lines) > 1
     assert lines[0].startswith("    long: word")
     assert all(line.startswith("        word") for line in lines[1:])
-    assert max(map(len, lines)) <= 108
+    assert max(map(len, lines)) <= 120
     assert " ".join(" ".join(lines).split()) == texts["long"]
 
 

@@ -123,7 +123,7 @@ class Optimizer:
                 2017, "Feature Visualization", the section on preconditioning).
             callback_every: The number of steps between two calls of the callbacks, at least 1; the loop runs compiled
                 in between.
-            patience: Stops after this many consecutive steps in which no image reached a lower loss; None never does.
+            patience: Stop after this many consecutive steps in which no image reached a lower loss; None for no such limit.
             min_delta: How much lower a loss must be to count as lower for `patience`.
             {{random_seed}}
             squeeze: Whether to drop the samples axis of a single image.
@@ -205,7 +205,7 @@ class Optimizer:
         return _alone(best, squeeze), _alone(gradients), _alone(images)
 
     def _count(self) -> int:
-        """How many images the losses ask for."""
+        """Return how many images the losses ask for."""
         indices = [getattr(loss, "filter_indices", None) for loss, _ in self.losses]
         return max((len(rows) for rows in indices if np.ndim(rows) == 2), default=1)
 
@@ -216,14 +216,14 @@ class Optimizer:
         return [symbols[i] for i in moved] if symbols else None
 
     def _gradients_only(self, question: Question, modify, watchers, squeeze):
-        """Nothing to move: the gradients where `wrt_tensor` is, and its value."""
+        """Return the gradients where `wrt_tensor` is, and its value: nothing moves."""
         losses, gradients, values = self._evaluated(question, question.samples, modify)
         with _watched(watchers, 1):
             self._tell(watchers, 0, losses, gradients, values)
         return _alone(question.samples.arrays, squeeze), _alone(gradients), _alone(values)
 
     def _evaluated(self, question: Question, samples: Samples, modify):
-        """The losses, (losses, images), the gradients as they are reported, and what they are taken with respect to."""
+        """Return the losses, (losses, images), the gradients to report, and the values they belong to."""
         question = Question(self.model, self.losses, samples, question.wrt, question.batch_size)
         parts = list(differentiate(question, values=not self.wrt_tensor_is_input_tensor))
         losses = np.concatenate([part.losses for part in parts], axis=1)
@@ -250,7 +250,7 @@ class Optimizer:
             watcher.callback(*arguments)
 
     def _not_finite(self, samples: Samples, question: Question, step: int | None = None) -> ValueError:
-        """The error that names the loss to blame."""
+        """Return an error that names the loss to blame."""
         when = "at the end" if step is None else f"at step {step}"
         for loss, weight in self.losses:
             alone = Question(self.model, [(loss, weight)], samples, question.wrt, question.batch_size)
@@ -289,7 +289,7 @@ def _parameterization(name: str, data_format: str):
 
 
 def _steps(modify, modifiers, space) -> tuple[list, PythonSteps]:
-    """The transforms, and what is left to NumPy."""
+    """Return the transforms, and the modifiers that are left to NumPy."""
     if not isinstance(modifiers, (list, tuple)):
         raise TypeError(f"input_modifiers must be a list of vis.input_modifiers, not {type(modifiers).__name__}")
     for modifier in modifiers:
@@ -315,7 +315,7 @@ def _watchers(callbacks):
 
 @contextlib.contextmanager
 def _watched(watchers, max_iter: int):
-    """Tells callbacks of the beginning, and of the end whatever happens."""
+    """Call the callbacks' `on_begin`, and their `on_end` whatever happens."""
     for watcher in watchers:
         getattr(watcher, "on_begin", lambda max_iter: None)(max_iter)
     try:
@@ -326,13 +326,13 @@ def _watched(watchers, max_iter: int):
 
 
 def _joined(parts: list) -> list[np.ndarray]:
-    """The arrays of each tap and call, put together over batches."""
+    """Concatenate the arrays of each tap and call over batches."""
     flat = [[array for calls in part for array in calls] for part in parts]
     return [np.concatenate(arrays) for arrays in zip(*flat, strict=True)]
 
 
 def _alone(arrays: list, squeeze: bool = False):
-    """One array itself, several in a list."""
+    """Return a single array itself, several in a list."""
     arrays = [array[0] if squeeze and len(array) == 1 else array for array in arrays]
     return arrays[0] if len(arrays) == 1 else arrays
 

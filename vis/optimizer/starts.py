@@ -117,7 +117,7 @@ def warn_of_values_outside(arrays: list, ranges: list) -> None:
 
 
 def are_inputs(model, wrt_tensor) -> bool:
-    """Return whether an address names inputs of a model, and nothing behind them.
+    """Return whether an address names inputs of a model, and nothing after them.
 
     Args:
         model: A Keras model, or one seen through a backprop modifier.

@@ -23,7 +23,7 @@ import re
 import textwrap
 from typing import TypeVar
 
-_WIDTH = 108
+_WIDTH = 120
 
 #: The texts by their placeholders' names: each an entry of a docstring's section, or a list of other texts' names.
 TEXTS: dict[str, str | list[str]] = {
@@ -176,7 +176,7 @@ TEXTS: dict[str, str | list[str]] = {
     ),
     # Activation maximization.
     "optimized_tensor": (
-        "wrt_tensor: What the gradients are taken with respect to: None for the input. For a layer or a tensor behind "
+        "wrt_tensor: What the gradients are taken with respect to: None for the input. For a layer or a tensor after "
         "the input, gradients are reported but the input is left as it is."
     ),
     "input_range": (

@@ -123,7 +123,7 @@ class Optimizer:
                 2017, "Feature Visualization", the section on preconditioning).
             callback_every: The number of steps between two calls of the callbacks, at least 1; the loop runs compiled
                 in between.
-            patience: Stop after this many consecutive steps in which no image reached a lower loss; None for no such limit.
+            patience: Stop after this many consecutive steps in which no image reached a lower loss; None never does.
             min_delta: How much lower a loss must be to count as lower for `patience`.
             {{random_seed}}
             squeeze: Whether to drop the samples axis of a single image.

@@ -17,30 +17,46 @@ from vis.engine.rules import from_rule
 
 @from_rule("guided")
 def guided(gradient, output):
-    """Guided backpropagation: a gradient passes where both it and the activation's output are positive.
+    """Apply guided backpropagation: a gradient passes where both it and the activation's output are positive.
 
-    Source: Springenberg et al. 2015, "Striving for Simplicity" (arXiv 1412.6806), section 3.4.
+    The source is Springenberg et al. 2015, "Striving for Simplicity" (arXiv 1412.6806), section 3.4.
 
     Args:
         model: A Keras model.
 
     Returns:
         The same model, seen through this rule.
+
+    Raises:
+        TypeError: `model` is not a Keras model.
+
+    Example:
+        >>> import keras
+        >>> guided(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name="net"))
+        <guided(net)>
     """
     return tf.where((gradient > 0) & (output > 0), gradient, tf.zeros_like(gradient))
 
 
 @from_rule("rectified", through_activation=False)
 def rectified(gradient, output):
-    """The deconvolution network's rule: a gradient passes where it is positive, whatever the activation was.
+    """Apply the deconvolution network's rule: a gradient passes where it is positive, whatever the activation was.
 
-    Source: Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks" (arXiv 1311.2901).
+    The source is Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks" (arXiv 1311.2901).
 
     Args:
         model: A Keras model.
 
     Returns:
         The same model, seen through this rule.
+
+    Raises:
+        TypeError: `model` is not a Keras model.
+
+    Example:
+        >>> import keras
+        >>> rectified(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name="net"))
+        <rectified(net)>
     """
     del output
     return tf.nn.relu(gradient)
@@ -52,7 +68,7 @@ _KNOWN = {"guided": guided, "rectified": rectified, "relu": relu, "deconv": deco
 
 
 def get(identifier: str | Callable | None) -> Callable:
-    """The backprop modifier of that name.
+    """Find a backprop modifier.
 
     Args:
         identifier: `'guided'`, `'rectified'` (also called `'relu'` and `'deconv'`), a function `model -> model`, or
@@ -63,7 +79,7 @@ def get(identifier: str | Callable | None) -> Callable:
 
     Raises:
         ValueError: No modifier has that name.
-        TypeError: It is neither a name nor a function.
+        TypeError: `identifier` is neither a name nor a function.
 
     Example:
         >>> get("deconv") is get("rectified")

@@ -14,14 +14,20 @@ from vis.plotting.sheets import pictures, sheet
 
 
 class Progress(OptimizerCallback):
-    """A progress bar, with the loss at its end.
+    """Show a progress bar, with the loss at its end.
 
     Args:
-        **options: What `tqdm.tqdm` takes, such as `desc` or `file`.
+        **options: Options of `tqdm.tqdm`, such as `desc` or `file`.
 
     Example:
-        >>> from vis.visualization import visualize_activation
-        >>> visualize_activation(model, -1, 3, callbacks=[Progress(desc="Class 3")])  # doctest: +SKIP
+        >>> import io
+        >>> file = io.StringIO()
+        >>> progress = Progress(desc="Class 3", file=file)
+        >>> progress.on_begin(max_iter=2)
+        >>> progress.callback(1, [], 0.25, None, None)
+        >>> progress.on_end()
+        >>> "Class 3: 100%" in file.getvalue() and "loss 0.25" in file.getvalue()
+        True
     """
 
     def __init__(self, **options):
@@ -42,18 +48,19 @@ class Progress(OptimizerCallback):
 
 
 class GifGenerator(OptimizerCallback):
-    """Writes an animation of the images, a frame each time it is called; several images are laid out in a grid.
+    """Write an animation of the images, one frame per call; several images are laid out in a grid.
 
     Small images are enlarged, each pixel to a square. The file is written at the end, under a temporary name and then
     renamed.
 
     Args:
-        path: Where to; `.gif` is added where it is missing.
-        input_range: What is black and what is white in the images: (min, max), numbers or one number a channel.
-        seconds: How long a frame is shown; the last one is held for two seconds.
+        path: The file to write; `.gif` is appended where it is missing.
+        input_range: The values that become black and white: (min, max), two numbers or two lists of one number per
+            channel.
+        seconds: How long a frame is shown, in seconds; the last one stays for two.
 
     Raises:
-        ValueError: The folder does not exist, or what comes are no images.
+        ValueError: The folder does not exist, or the values to show are not images of 1 or 3 channels.
 
     Example:
         >>> import tempfile

@@ -20,7 +20,17 @@ from vis.files.tables import Table
 
 
 class Row(NamedTuple):
-    """What became of one row: its number, and a value or the reason why there is none."""
+    """The result of one row: its number, and a value or the reason why there is none.
+
+    Attributes:
+        number: The row's number, from 0 below the header.
+        value: What the function returned, or None.
+        error: Why there is no value, or None.
+
+    Example:
+        >>> Row(3, error="the label is empty").value is None
+        True
+    """
 
     number: int
     value: Any = None
@@ -30,17 +40,21 @@ class Row(NamedTuple):
 def read(
     table: Table, function: Callable[[list[str]], Any], size: int, *, start: int = 0, threads: int | None = None
 ) -> Iterator[list[Row]]:
-    """Call a function on every row, in threads and ahead of the one who takes the results.
+    """Call a function on every row, in threads and ahead of the consumer of the results.
 
     Args:
-        table: the data set.
-        function: takes a row's cells; a ValueError it raises is that row's own, and is noted in its place.
-        size: rows at once; two such pieces more are being read meanwhile, whatever the number of rows.
-        start: rows before this one are not read.
-        threads: as many as there are CPUs unless given.
+        table: The data set.
+        function: A function of a row's cells, a list of strings; if it raises a ValueError, the row's result is that
+            error.
+        size: The number of rows per list, at least 1; two more lists are read ahead, however many rows there are.
+        start: The first row to read, from 0.
+        threads: The number of threads; None for as many as there are CPUs.
 
     Yields:
-        Lists of `size` rows, in order; the last one may be shorter.
+        Lists of `size` `Row`s, in order; the last one may be shorter.
+
+    Raises:
+        ValueError: The table is not, or no longer, a CSV file in UTF-8.
 
     Example:
         >>> import tempfile
@@ -87,10 +101,16 @@ def _joined(parts: list[Future]) -> list[Row]:
 
 
 def label(cell: str) -> int:
-    """A class index from a cell: `3`, `3.0` and `3e0` alike.
+    """Read a class index from a cell: `3`, `3.0` and `3e0` alike.
+
+    Args:
+        cell: The cell's text.
+
+    Returns:
+        The index.
 
     Raises:
-        ValueError: the cell is empty, or not a whole number.
+        ValueError: The cell is empty, or not a whole number.
 
     Example:
         >>> label("3.0")
@@ -108,10 +128,17 @@ def label(cell: str) -> int:
 
 
 def labels(cells: list[str]) -> int:
-    """A class index from a variable's cells: one cell's number, or the largest of a vector (one-hot, probabilities).
+    """Read a class index from a variable's cells: one cell's number, or the place of a vector's largest number.
+
+    Args:
+        cells: The texts of the variable's cells: one, or those of a vector (one-hot or probabilities).
+
+    Returns:
+        The index.
 
     Raises:
-        ValueError: as `label` and `vector`, or several numbers are the largest.
+        ValueError: A cell is empty or not a finite number, a single cell is not a whole number, or two numbers of a
+            vector are the largest.
 
     Example:
         >>> labels(["0", "0", "1"])
@@ -126,10 +153,16 @@ def labels(cells: list[str]) -> int:
 
 
 def vector(cells: list[str]) -> np.ndarray:
-    """The numbers of a variable's cells, float32.
+    """Read the numbers of a variable's cells.
+
+    Args:
+        cells: The texts of the cells.
+
+    Returns:
+        A float32 array of shape (cells,).
 
     Raises:
-        ValueError: a cell is not a finite number.
+        ValueError: A cell is not a finite number.
 
     Example:
         >>> vector(["0.5", "2"])
@@ -147,10 +180,17 @@ def vector(cells: list[str]) -> np.ndarray:
 
 
 def image_path(folder: str | os.PathLike, cell: str) -> Path:
-    """The image that a cell names: relative to the folder, absolute, or with backslashes from Windows.
+    """Return the path of the image that a cell names: relative to a folder, absolute, or with backslashes from Windows.
+
+    Args:
+        folder: The folder that relative paths start from, the CSV file's own.
+        cell: The cell's text.
+
+    Returns:
+        The path; nothing is read.
 
     Raises:
-        ValueError: the cell is empty.
+        ValueError: The cell is empty.
 
     Example:
         >>> image_path("data", "digits\\\\7.png").as_posix()
@@ -172,23 +212,24 @@ def batches(
     batch_size: int = 32,
     preprocess: str = "unit",
 ) -> Iterator[Any]:
-    """The samples of a CSV data set, batch by batch, as `vis.visualization` takes them in place of an array.
+    """Read the samples of a CSV data set, batch by batch, as `vis.visualization` takes them in place of an array.
 
     Args:
-        path: the CSV file.
-        layout: what images the model takes, from `vis.images.input_layout`; every image is brought to one size, so
+        path: The CSV file.
+        layout: The images that the model takes, from `vis.images.input_layout`; every image is brought to one size, so
             its height and width must be given. None for a variable of numbers.
-        input_variable: the name of the images' column, or of the vector's columns.
-        label_variable: the name of the labels' column, or columns if they are one-hot; None for samples alone.
-        batch_size: rows at once.
-        preprocess: the scale of pixel values, as in `vis.images.to_model_input`.
+        input_variable: The name of the images' column, or of the vector's columns.
+        label_variable: The name of the labels' column, or columns if they are one-hot; None for samples alone.
+        batch_size: The number of rows per batch, at least 1; the last batch may be smaller.
+        preprocess: The scale of pixel values: `'unit'` for [0, 1], `'raw'` for [0, 255], `'tf'`, `'caffe'` or `'torch'`
+            for those of `keras.applications`.
 
     Yields:
-        `(x, y)` with x float32, (N, ...), and y int64, (N,); or x alone without a label variable.
+        `(x, y)` with x float32, (rows, ...), and y int64, (rows,); or x alone without a label variable.
 
     Raises:
-        ValueError: there is no such file or column, `batch_size` is below 1, or a row cannot be read; the message has
-            its number.
+        ValueError: There is no such file or column, `layout` has no size or the variable is a vector though a layout is
+            given, `batch_size` is below 1, or a row cannot be read; the message has its number.
 
     Example:
         >>> import tempfile

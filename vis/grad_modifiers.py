@@ -1,4 +1,4 @@
-"""What is done to a gradient before it becomes a map.
+"""Gradient modifiers: what is done to a gradient before it becomes a map.
 
 A modifier takes an array of gradients and returns a new one of the same shape. The functions of
 `vis.visualization` take one as `grad_modifier`, by name or as any function of one array::
@@ -25,10 +25,10 @@ _SMALLEST_DENOMINATOR = EPSILON**2
 
 
 def identity(gradients: np.ndarray) -> np.ndarray:
-    """Returns the gradients as they are; what `get(None)` gives.
+    """Return the gradients as they are; what `get(None)` returns.
 
     Args:
-        gradients: Array of any shape.
+        gradients: An array of any shape.
 
     Returns:
         The same array.
@@ -41,10 +41,10 @@ def identity(gradients: np.ndarray) -> np.ndarray:
 
 
 def negate(gradients: np.ndarray) -> np.ndarray:
-    """Flips the sign: what would decrease the output.
+    """Flip the sign: what would decrease the output.
 
     Args:
-        gradients: Array of any shape.
+        gradients: An array g of any shape.
 
     Returns:
         -g, in the same shape.
@@ -57,10 +57,10 @@ def negate(gradients: np.ndarray) -> np.ndarray:
 
 
 def absolute(gradients: np.ndarray) -> np.ndarray:
-    """Drops the sign: what changes the output, either way.
+    """Drop the sign: what changes the output, either way.
 
     Args:
-        gradients: Array of any shape.
+        gradients: An array g of any shape.
 
     Returns:
         |g|, in the same shape.
@@ -73,10 +73,10 @@ def absolute(gradients: np.ndarray) -> np.ndarray:
 
 
 def relu(gradients: np.ndarray) -> np.ndarray:
-    """Keeps what increases the output; the rest is zero.
+    """Keep what increases the output; set the rest to zero.
 
     Args:
-        gradients: Array of any shape.
+        gradients: An array g of any shape.
 
     Returns:
         max(g, 0), in the same shape.
@@ -89,10 +89,10 @@ def relu(gradients: np.ndarray) -> np.ndarray:
 
 
 def invert(gradients: np.ndarray) -> np.ndarray:
-    """Takes the reciprocal, so that small gradients become large.
+    """Take the reciprocal, so that small gradients become large.
 
     Args:
-        gradients: Array of any shape.
+        gradients: An array g of any shape.
 
     Returns:
         1 / (g + ε) with ε = 1e-7, in the same shape and in float32 at least. Where g + ε is zero the denominator is
@@ -106,13 +106,13 @@ def invert(gradients: np.ndarray) -> np.ndarray:
 
 
 def small_values(gradients: np.ndarray) -> np.ndarray:
-    """Highlights where the gradient is nearly zero: what keeps the output as it is.
+    """Highlight where the gradient is nearly zero: what keeps the output as it is.
 
     Args:
-        gradients: Array of any shape.
+        gradients: An array g of any shape.
 
     Returns:
-        |1 / (g + ε)| with ε = 1e-7, in the same shape; bounded as in `invert`.
+        |1 / (g + ε)| with ε = 1e-7, in the same shape and in float32 at least; finite for finite gradients.
 
     Example:
         >>> small_values(np.array([-2.0, 4.0])).round(6)
@@ -122,17 +122,18 @@ def small_values(gradients: np.ndarray) -> np.ndarray:
 
 
 def get(identifier: str | Callable | None) -> Callable[[np.ndarray], np.ndarray]:
-    """Finds a gradient modifier.
+    """Find a gradient modifier.
 
     Args:
-        identifier: The name of a function of this module, a function of your own, or None to leave gradients alone.
+        identifier: The name of a function of this module, a function of your own, or None to leave gradients as they
+            are.
 
     Returns:
         A function of one array.
 
     Raises:
-        ValueError: For an unknown name; the message lists the known ones.
-        TypeError: If `identifier` is neither a string, nor callable, nor None.
+        ValueError: The name is unknown; the message lists the known ones.
+        TypeError: `identifier` is neither a string, nor callable, nor None.
 
     Example:
         >>> get('negate')(np.array([1.0]))

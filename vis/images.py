@@ -1,4 +1,4 @@
-"""Images in: what a file holds, and what a model takes."""
+"""Reads images from files, and turns them into what a model takes."""
 
 from __future__ import annotations
 
@@ -30,13 +30,17 @@ _TURNS = {
 
 
 class InputLayout(NamedTuple):
-    """What a model takes as its image.
+    """The images that a model takes.
 
     Attributes:
-        height: rows of the image, or None where the model takes any number.
-        width: columns of the image, or None where the model takes any number.
+        height: The number of pixel rows, or None where the model takes any number.
+        width: The number of pixel columns, or None where the model takes any number.
         channels: 1 (grayscale) or 3 (RGB).
-        channel_axis: where the channels are in one sample: -1, 0, or None for images without a channel axis.
+        channel_axis: The axis of the channels in one sample: -1, 0, or None for images without a channel axis.
+
+    Example:
+        >>> InputLayout(height=224, width=224, channels=3, channel_axis=-1).channels
+        3
     """
 
     height: int | None
@@ -46,17 +50,17 @@ class InputLayout(NamedTuple):
 
 
 def read_image(path: str | os.PathLike) -> Image.Image:
-    """Read an image upright and with 8 bits a channel.
+    """Read an image upright and with 8 bits per channel.
 
     Args:
-        path: a file that Pillow can read: PNG, JPEG, BMP, TIFF, WebP, ...
+        path: A file that Pillow can read: PNG, JPEG, BMP, TIFF, WebP, ...
 
     Returns:
         The image in mode 'L' (grayscale) or 'RGB'. An orientation in the EXIF data is applied, 16-bit images are scaled
-        to 8 bits, transparency is dropped as `keras.utils.load_img` does.
+        to 8 bits, transparency is dropped, as by `keras.utils.load_img`.
 
     Raises:
-        ValueError: there is no such file, or it is not an image.
+        ValueError: There is no such file, it is not an image, or it holds 32 bits per pixel.
 
     Example:
         >>> import os, tempfile
@@ -81,16 +85,16 @@ def read_image(path: str | os.PathLike) -> Image.Image:
 
 
 def read_size(path: str | os.PathLike) -> tuple[int, int]:
-    """What size an image file says that it has, without decoding it.
+    """Read the size that an image file declares, without decoding it.
 
     Args:
-        path: as in `read_image`.
+        path: A file that Pillow can read: PNG, JPEG, BMP, TIFF, WebP, ...
 
     Returns:
-        (width, height), before an orientation in the EXIF data is applied.
+        (width, height) in pixels, before an orientation in the EXIF data is applied.
 
     Raises:
-        ValueError: as `read_image`.
+        ValueError: There is no such file, or it is not an image.
 
     Example:
         >>> import os, tempfile
@@ -105,7 +109,7 @@ def read_size(path: str | os.PathLike) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
-    """An image file; whatever goes wrong in decoding it is a ValueError that names it."""
+    """Open an image file; turn whatever goes wrong in decoding it into a ValueError that names it."""
     try:
         with Image.open(path) as image:
             yield image
@@ -123,17 +127,19 @@ def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
 
 
 def input_layout(model: keras.Model) -> InputLayout:
-    """Read off a model what image it takes.
+    """Read off a model which images it takes.
 
     Args:
-        model: a model with one input of shape (height, width), (height, width, channels) or (channels, height, width);
-            where both ends could be the channels, its layers' `data_format` tells. Each may be None.
+        model: A model with one input of shape (height, width), (height, width, channels) or (channels, height, width),
+            in which each size may be None. Where both ends could be the channels, the `data_format` of its layers
+            decides.
 
     Returns:
         The `InputLayout`.
 
     Raises:
-        ValueError: the model has several inputs, or its input is not an image.
+        ValueError: The model has several inputs, does not say which shape its input has, or its input is not an image
+            of 1 or 3 channels.
 
     Example:
         >>> import keras
@@ -165,14 +171,14 @@ def to_model_input(image: Image.Image, layout: InputLayout, preprocess: str = "u
     """Turn an image into what a model takes: its size, its channels and its scale of pixel values.
 
     Args:
-        image: an image in mode 'L' or 'RGB'.
-        layout: what the model takes, from `input_layout`.
-        preprocess: `'unit'` divides by 255, `'raw'` leaves 0 to 255; `'tf'`, `'caffe'` and `'torch'` do what
-            `keras.applications` calls by these names.
+        image: An image in mode 'L' or 'RGB'.
+        layout: What the model takes, from `input_layout`.
+        preprocess: The scale of pixel values: `'unit'` divides by 255, `'raw'` leaves 0 to 255; `'tf'`, `'caffe'` and
+            `'torch'` do what `keras.applications` calls by these names.
 
     Returns:
-        One sample without batch axis, float32, (height, width, channels), or (channels, height, width), or (height,
-        width), as the layout says.
+        One sample without samples axis, float32, (height, width, channels), (channels, height, width) or (height,
+        width), as the layout says. The image is resized bilinearly; a size that the layout leaves open stays.
 
     Raises:
         ValueError: `preprocess` is unknown, or needs colours while the model takes grayscale.
@@ -206,11 +212,11 @@ def to_model_input(image: Image.Image, layout: InputLayout, preprocess: str = "u
 
 
 def check_preprocess(preprocess: str, layout: InputLayout) -> None:
-    """Refuse a scale of pixel values that a model cannot be given, before any image is read.
+    """Refuse a scale of pixel values that a model cannot take, before any image is read.
 
     Args:
-        preprocess: as in `to_model_input`.
-        layout: what the model takes.
+        preprocess: The scale: `'unit'`, `'raw'`, `'tf'`, `'caffe'` or `'torch'`.
+        layout: What the model takes, from `input_layout`.
 
     Raises:
         ValueError: `preprocess` is unknown, or needs colours while the model takes grayscale.
@@ -232,7 +238,7 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _input_shape(model: keras.Model) -> tuple[int | None, ...]:
-    """The shape of one sample; a subclassed model has no symbolic input but remembers what it was built with."""
+    """Return the shape of one sample; a subclassed model has no symbolic input but remembers what it was built with."""
     inputs = getattr(model, "inputs", None)
     if inputs:
         if len(inputs) != 1:
@@ -248,7 +254,7 @@ def _input_shape(model: keras.Model) -> tuple[int | None, ...]:
 
 
 def _is_channels_first(model: keras.Model) -> bool:
-    """Whether the first layer that knows an order of axes has the channels first."""
+    """Return whether the first layer that knows an order of axes has the channels first."""
     return next(_data_formats(model), "channels_last") == "channels_first"
 
 

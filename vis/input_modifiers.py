@@ -1,4 +1,4 @@
-"""Input modifiers: what happens to the input at each step of an optimization, so that the result is robust to it.
+"""Input modifiers: what happens to the input at each step of an optimization, to make the result robust to it.
 
 `Jitter`, `Rotate` and `Scale` are transforms: random, differentiable, and part of the compiled loop. The model sees the
 transformed image and the gradient flows back through the transformation, so the image itself stays where it is (Olah et
@@ -27,10 +27,10 @@ class InputModifier:
     """
 
     def pre(self, img):
-        """Changes the images before a step.
+        """Change the images before a step.
 
         Args:
-            img: An array of shape (images, ...), in the order of axes of the model's input.
+            img: An array of shape (images, ...), in the axis order and units of the model's input.
 
         Returns:
             An array of that shape.
@@ -38,12 +38,19 @@ class InputModifier:
         return img
 
     def post(self, img):
-        """Changes the images after a step; as `pre`. Of several modifiers the last one comes first here."""
+        """Change the images after a step; of several modifiers the last one comes first.
+
+        Args:
+            img: An array of shape (images, ...), in the axis order and units of the model's input.
+
+        Returns:
+            An array of that shape.
+        """
         return img
 
 
 class Transform(InputModifier):
-    """Base class of transforms: override `transform`. The model sees what it returns, the image itself stays.
+    """Base class of transforms: override `transform`. The model sees what it returns; the image itself stays.
 
     Example:
         >>> class Mirror(Transform):
@@ -52,31 +59,35 @@ class Transform(InputModifier):
     """
 
     def transform(self, images, seed, data_format: str):
-        """The transformed images, by TensorFlow operations.
+        """Return the transformed images, by TensorFlow operations.
 
         Args:
             images: A float32 tensor of shape (images, positions..., channels), or (images, channels, positions...).
             seed: An int32 tensor of shape (2,) for `tf.random.stateless_` functions, another one at each step.
-            data_format: `'channels_last'` or `'channels_first'`.
+            data_format: Which of the two, `'channels_last'` or `'channels_first'`.
 
         Returns:
             A tensor of the same shape.
+
+        Raises:
+            TypeError: The subclass does not override this method.
+            ValueError: The transform does not fit images of this rank.
         """
         raise TypeError(f"the transform {type(self).__name__} must override transform()")
 
     @property
     def key(self):
-        """What two transforms must have in common for one traced loop to serve both; by default the object itself."""
+        """Return what two transforms must share for one traced loop to serve both; by default the object itself."""
         return self
 
     def pre(self, img):
-        """The transformed images, for use by itself; another random transformation at each call.
+        """Return transformed images, for use outside an optimization; each call draws a new random transformation.
 
         Args:
-            img: As in `transform`, an array; its axes as `keras.config.image_data_format()` says.
+            img: An array of shape (images, ...), with its axes in the order of `keras.config.image_data_format()`.
 
         Returns:
-            A float32 array.
+            A float32 array of the same shape.
         """
         import keras
 
@@ -85,14 +96,16 @@ class Transform(InputModifier):
 
 
 class Jitter(Transform):
-    """Shifts images by a random number of pixels along each axis; what leaves at one end comes in at the other.
+    """Shift images by a random number of pixels along each axis; what leaves at one end comes in at the other.
+
+    The source is Olah et al. 2017, "Feature Visualization", the section on transformation robustness.
 
     Args:
-        jitter: The largest shift, in either direction: below 1 a share of the image's size, from 1 on pixels. A number
-            for all axes, or a list with one for each.
+        jitter: The largest shift, in either direction: below 1 a fraction of the image's size, from 1 on pixels. A
+            number for all axes, or a list with one for each.
 
     Raises:
-        ValueError: It is negative.
+        ValueError: It is negative, or (when images come) the list has another length than they have axes.
 
     Example:
         >>> image = np.eye(5, dtype="float32").reshape(1, 5, 5, 1)
@@ -137,7 +150,14 @@ class _Affine(Transform, abc.ABC):
 
     @abc.abstractmethod
     def matrix(self, value):
-        """The 2 × 2 matrix that leads from a place in the result to that in the image it is taken from."""
+        """Return the matrix that leads from a place in the result to the place in the image that it is taken from.
+
+        Args:
+            value: A random value, a float32 scalar.
+
+        Returns:
+            A float32 tensor of shape (2, 2).
+        """
 
     def transform(self, images, seed, data_format: str):
         if len(_positions(images, data_format)) != 2:
@@ -149,13 +169,15 @@ class _Affine(Transform, abc.ABC):
 
 
 class Rotate(_Affine):
-    """Turns images about their middle by a random angle.
+    """Turn images about their middle by a random angle, with bilinear interpolation; the border is mirrored.
+
+    The source is Olah et al. 2017, "Feature Visualization", the section on transformation robustness.
 
     Args:
-        degrees: The largest angle in either direction, or a pair (from, to).
+        degrees: The largest angle in either direction, in degrees, or a pair (smallest, largest).
 
     Raises:
-        ValueError: The pair is the wrong way round.
+        ValueError: The pair is the wrong way round or not finite, or (when images come) they do not have two axes.
 
     Example:
         >>> image = np.eye(3, dtype="float32").reshape(1, 3, 3, 1)
@@ -174,13 +196,16 @@ class Rotate(_Affine):
 
 
 class Scale(_Affine):
-    """Enlarges or shrinks images about their middle by a random factor; their size in pixels stays.
+    """Enlarge or shrink images about their middle by a random factor; their size in pixels stays.
+
+    The source is Olah et al. 2017, "Feature Visualization", the section on transformation robustness.
 
     Args:
-        factors: A pair (from, to); above 1 is larger. Or one number s for (1 − s, 1 + s).
+        factors: A pair (smallest, largest) of factors; above 1 is larger. Or one number s for (1 − s, 1 + s).
 
     Raises:
-        ValueError: The pair is the wrong way round, or a factor is not above 0.
+        ValueError: The pair is the wrong way round or not finite, a factor is not above 0, or (when images come) they
+            do not have two axes.
 
     Example:
         >>> image = np.arange(5, dtype="float32").reshape(1, 1, 5, 1)
@@ -198,19 +223,30 @@ class Scale(_Affine):
 
 
 def in_graph(modifier) -> bool:
-    """Whether a modifier is part of the compiled loop: a transform whose `pre` and `post` are not overridden."""
+    """Return whether a modifier is part of the compiled loop: a transform whose `pre` and `post` are not overridden.
+
+    Args:
+        modifier: An input modifier of any class.
+
+    Returns:
+        Whether it is.
+
+    Example:
+        >>> in_graph(Jitter()), in_graph(InputModifier())
+        (True, False)
+    """
     kind = type(modifier)
     return isinstance(modifier, Transform) and kind.pre is Transform.pre and kind.post is InputModifier.post
 
 
 def _positions(images, data_format) -> list[int]:
-    """The axes of an image's positions."""
+    """Return the axes of an image's positions."""
     rank = images.shape.rank
     return list(range(2, rank) if data_format == "channels_first" else range(1, rank - 1))
 
 
 def _sample(images, matrix):
-    """Images of shape (images, height, width, channels), sampled at `matrix` times each place, from the middle."""
+    """Sample images of shape (images, height, width, channels) at `matrix` times each place, from the middle."""
     shape = tf.shape(images)
     height, width = shape[1], shape[2]
     middle = (tf.cast(tf.stack([height, width]), tf.float32) - 1) / 2
@@ -234,7 +270,7 @@ def _sample(images, matrix):
 
 
 def _mirrored(index, size):
-    """An index beyond either end, counted back from that end: 0 1 2 | 1 0 1 2."""
+    """Count an index beyond either end back from that end: 0 1 2 | 1 0 1 2."""
     period = tf.maximum(2 * (size - 1), 1)
     index = index % period
     return tf.minimum(index, period - index) % size

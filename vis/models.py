@@ -1,4 +1,4 @@
-"""Reads trained models from disk, and says in one sentence what is wrong where that fails."""
+"""Loads trained models from disk, and says in one sentence what is wrong where that fails."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 def load_model(
     path: str | os.PathLike, *, custom_objects: Mapping[str, Any] | None = None, unsafe: bool = False
 ) -> keras.Model:
-    """Load a trained model for looking into it.
+    """Load a trained model for explaining it.
 
     The model is not compiled: an explanation needs neither the optimizer nor the training loss, so a file whose loss or
     metric is not at hand can be read all the same.
 
     A SavedModel folder, from `model.export` or Keras 2's `model.save`, holds a graph rather than layers: its output can
-    be explained with respect to its input (saliency, SmoothGrad), but a class activation map, which needs a layer, and
-    guided backpropagation, which needs its activations, cannot be had. Its class scores are those after the softmax.
+    be explained with respect to its input (saliency, SmoothGrad), but class activation maps, which need a layer, and
+    guided backpropagation, which needs its activations, are not available. Its class scores are those after the
+    softmax.
 
     Args:
-        path: a `.keras` file, an `.h5` or `.hdf5` file with the whole model, or a SavedModel folder.
-        custom_objects: the classes and functions of your own that the file names, by name; not needed for those that
-            are registered with `@keras.saving.register_keras_serializable()`.
-        unsafe: whether code inside the file may be run: Python of `Lambda` layers, and operations of a SavedModel that
+        path: A `.keras` file, an `.h5` or `.hdf5` file with the whole model, or a SavedModel folder.
+        custom_objects: Your own classes and functions that the file names, by name; not needed for those registered
+            with `@keras.saving.register_keras_serializable()`.
+        unsafe: Whether code inside the file may run: Python of `Lambda` layers, and operations of a SavedModel that
             read or write files. Only for files from someone you trust.
 
     Returns:
         The model, not compiled; for a SavedModel folder one layer that calls it.
 
     Raises:
-        ValueError: there is no such file, it is cut short, it is not a model, or it needs a custom object that is not
+        ValueError: There is no such file, it is cut short, it is not a model, or it needs a custom object that is not
             given. The message names the file.
         TypeError: `custom_objects` is not a mapping.
 
@@ -73,7 +74,20 @@ def load_model(
 
 
 def check_file(path: Path) -> None:
-    """Refuse what cannot be a model before TensorFlow is imported, which takes seconds."""
+    """Refuse files that cannot be a model, before TensorFlow is imported, which takes seconds.
+
+    Args:
+        path: A file or a SavedModel folder. Only its first bytes are read.
+
+    Raises:
+        ValueError: The file does not exist, cannot be read, is cut short or is not a model, or its extension is that of
+            another format. The message names the file.
+
+    Example:
+        >>> check_file(Path("missing.keras"))
+        Traceback (most recent call last):
+        ValueError: missing.keras does not exist. Give the path of a .keras or .h5 model file.
+    """
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             return
@@ -106,7 +120,7 @@ def check_file(path: Path) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """Say in a sentence what Keras's error means."""
+    """Return a sentence on what Keras's error means."""
     message = str(error)
     missing = re.search(r"Could not locate (?:class|function) '([^']+)'|Unknown \w+: '([^']+)'", message)
     if missing:

@@ -1,7 +1,7 @@
 """Regularizers: losses of the input itself, which keep an optimized input from turning into noise.
 
 They are divided by the size of the input (channels and positions, not samples), as in keras-vis, so that a weight means
-the same for small and large images. Every sample has a value of its own.
+the same for small and large images. Every sample has its own value.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from keras import ops
 from vis.engine.inputs import symbolic_inputs
 from vis.engine.rules import ModifiedModel
 from vis.losses import Loss
+from vis.utils.docs import shared_docs
 
 
 class _Regularizer(Loss, abc.ABC):
-    """A loss of the input, whatever the model makes of it; a subclass gives `of`."""
+    """A loss of the input, whatever the model makes of it; a subclass overrides `of`."""
 
     def __init__(self, img_input):
         symbols = [] if isinstance(img_input, (keras.Model, ModifiedModel)) else keras.tree.flatten(img_input)
@@ -44,23 +45,32 @@ class _Regularizer(Loss, abc.ABC):
 
     @abc.abstractmethod
     def of(self, images, data_format: str = "channels_last"):
-        """The value for each image, (images,)."""
+        """Return the value for each image, (images,).
+
+        Args:
+            images: A float tensor of shape (images, ...).
+            data_format: `'channels_last'` or `'channels_first'`.
+
+        Returns:
+            A tensor of shape (images,).
+        """
 
 
+@shared_docs
 class TotalVariation(_Regularizer):
     """Total variation: how much neighbouring positions differ.
 
-    TV = 1/n Σ (Σ over axes d of (x shifted by one along d − x)²)^(β/2), n being the number of values of a sample
+    TV = 1/n Σ (Σ over axes d of (x shifted by one along d − x)²)^(β/2), where n is the number of values of a sample
     (Mahendran and Vedaldi 2015, "Understanding Deep Image Representations by Inverting Them", arXiv 1412.0035,
     equation 5). The sum is over the positions that have a neighbour along every axis.
 
     Args:
-        img_input: `model.input`, or the model itself, for a model of any kind. Images may have one, two, three or more
-            dimensions; an input without positions (a table) has no variation.
-        beta: The exponent β; below 2 it favours few sharp edges, above it many smooth ones.
+        {{img_input}} Images may have one, two, three or more dimensions; an input without positions (a table) has no
+            variation.
+        beta: The exponent β, above 0; below 2 it favours few sharp edges, above 2 many smooth ones.
 
     Raises:
-        TypeError: `img_input` is neither.
+        TypeError: `img_input` is neither symbolic inputs nor a model.
         ValueError: `beta` is not above 0.
 
     Example:
@@ -79,17 +89,18 @@ class TotalVariation(_Regularizer):
 
     @property
     def key(self):
+        """Return what two of them must share for one traced function to serve both: the inputs and β."""
         return TotalVariation, *(self._symbols or [self.img]), self.beta
 
     def of(self, images, data_format: str = "channels_last"):
-        """The total variation of each image.
+        """Return the total variation of each image.
 
         Args:
-            images: A float tensor of shape (samples, positions..., channels), or (samples, channels, positions...).
+            images: A float tensor of shape (images, positions..., channels), or (images, channels, positions...).
             data_format: Which of the two, `'channels_last'` or `'channels_first'`.
 
         Returns:
-            A tensor of shape (samples,).
+            A tensor of shape (images,).
         """
         rank = len(images.shape)
         axes = range(2, rank) if data_format == "channels_first" else range(1, rank - 1)
@@ -104,17 +115,20 @@ class TotalVariation(_Regularizer):
         return _summed(_power(squares, self.beta / 2)) / _size(images)
 
 
+@shared_docs
 class LPNorm(_Regularizer):
-    """The L-p norm, which keeps values from running away.
+    """The L-p norm, which keeps values from growing without bound.
 
-    Lp = 1/n (Σ |x|^p)^(1/p), n being the number of values of a sample; max |x| / n for p = inf.
+    Lp = 1/n (Σ |x|^p)^(1/p), where n is the number of values of a sample; max |x| / n for p = inf. This is keras-vis's
+    norm; Mahendran and Vedaldi 2015, "Understanding Deep Image Representations by Inverting Them", arXiv 1412.0035, use
+    its p-th power, with p = 6.
 
     Args:
-        img_input: As in `TotalVariation`.
+        {{img_input}}
         p: The order, 1 or more; `np.inf` for the largest value.
 
     Raises:
-        TypeError: `img_input` is neither `model.input` nor a model.
+        TypeError: `img_input` is neither symbolic inputs nor a model.
         ValueError: `p` is below 1.
 
     Example:
@@ -132,17 +146,18 @@ class LPNorm(_Regularizer):
 
     @property
     def key(self):
+        """Return what two of them must share for one traced function to serve both: the inputs and p."""
         return LPNorm, *(self._symbols or [self.img]), self.p
 
     def of(self, images, data_format: str = "channels_last"):
-        """The norm of each image.
+        """Return the norm of each image.
 
         Args:
-            images: A float tensor of shape (samples, ...).
-            data_format: Of no account here.
+            images: A float tensor of shape (images, ...).
+            data_format: Ignored.
 
         Returns:
-            A tensor of shape (samples,).
+            A tensor of shape (images,).
         """
         del data_format
         values = ops.abs(images)
@@ -157,7 +172,7 @@ class LPNorm(_Regularizer):
 
 
 def _part(images, start: list[int], lost: list[int]):
-    """The part of images that begins at `start` and is by `lost` positions smaller along each axis."""
+    """Return the part of images that begins at `start` and is smaller by `lost` positions along each axis."""
     if isinstance(images, keras.KerasTensor):
         ends = (first - short or None for first, short in zip(start, lost, strict=True))
         return images[tuple(slice(first, end) for first, end in zip(start, ends, strict=True))]
@@ -166,7 +181,7 @@ def _part(images, start: list[int], lost: list[int]):
 
 
 def _power(values, exponent: float):
-    """A power of values that are not negative, whose gradient at 0 is 0 and not infinite."""
+    """Return a power of values that are not negative, whose gradient at 0 is 0 and not infinite."""
     if exponent in range(1, 9):  # in a fifth of the time, gradient included
         return functools.reduce(operator.mul, [values] * int(exponent))
     positive = values > 0

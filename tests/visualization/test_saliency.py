@@ -87,7 +87,7 @@ def test_tensors_and_pillow_images_are_taken_as_arrays(plain):
 
 
 def test_a_list_of_filters_is_summed(plain, reference):
-    x = zoo.images(2)
+    x = zoo.images(3)
     gradient = visualize_saliency(plain, -1, [1, 3], x, grad_modifier=None, keepdims=True, normalize=False)
     zoo.assert_close(gradient, reference.input_gradient(x, 1) + reference.input_gradient(x, 3))
 

@@ -101,9 +101,8 @@ def _globals_key(function, inside: tuple) -> tuple:
         value = function.__globals__[name]
         found.append((name, _key(value, inside)))
         if isinstance(value, types.ModuleType) and not _is_library(value):
-            found += [
-                (name, other, _key(getattr(value, other), inside)) for other in attributes if hasattr(value, other)
-            ]
+            read = [other for other in attributes if hasattr(value, other)]
+            found += [(name, other, _key(getattr(value, other), inside)) for other in read]
     return tuple(found)
 
 

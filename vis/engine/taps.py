@@ -123,8 +123,8 @@ class Run:
         if not found or any(tensor.graph is not tf.compat.v1.get_default_graph() for tensor in found):
             raise ArgumentError(
                 argument,
-                f"must be a layer whose output can be read, not '{layer.name}': it is not called when the model runs, or "
-                "runs inside a loop or a @tf.function of its own",
+                f"must be a layer whose output can be read, not '{layer.name}': it is not called when the model runs, "
+                "or runs inside a loop or a @tf.function of its own",
                 "Choose the layer around it",
                 kind="unreadable",
             )
@@ -155,8 +155,8 @@ class Run:
             if not parents:
                 raise ArgumentError(
                     "layer_idx",
-                    f"must be of the model's graph, but the tensor {symbol.name!r} is not part of the graph of the model "
-                    f"'{self.model.name}'",
+                    f"must be of the model's graph, but the tensor {symbol.name!r} is not part of the graph of the "
+                    f"model '{self.model.name}'",
                     kind="unknown",
                 )
             stack.extend(parents)

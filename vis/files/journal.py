@@ -1,4 +1,4 @@
-"""A journal of a long run: a line for each piece of work done, so that a run that was killed can be taken up again."""
+"""A journal of a long run: one line per finished piece of work, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ except ImportError:  # Windows
 
 
 class Journal:
-    """A file of JSON lines: the run's settings, then what came of each piece of work.
+    """A file of JSON lines: the run's settings, then the result of each piece of work.
 
-    A line is in the file whole or is no line: what a killed process left of its last one is dropped. The file is one
-    run's alone as long as that lasts (on Windows that is not watched), and nobody else's until the first piece of work
-    is done: a run that fails before leaves what it found.
+    A line is in the file completely or not at all: what an interrupted run left of its last line is dropped. Only one
+    run can have the file open (on Windows this is not checked), and it writes nothing before its first piece of work is
+    done: a run that fails earlier leaves the file as it was.
 
     Args:
-        path: where it is kept; its folder is made.
-        settings: what the results depend on, for another run not to be mixed in; only what JSON can say.
-        resume: whether to go on where the file ends, if there is one.
-        still_there: whether the results of a piece of work are; from the first on of which they are not, the work is to
-            be done again.
+        path: The file; its folder is created.
+        settings: What the results depend on, so that they are not mixed with those of another run; a dict that JSON can
+            hold.
+        resume: Whether to continue at the file's end, if there is one.
+        still_there: A function of an entry that returns whether its results still exist; from the first entry on for
+            which it returns False, the work is to be done again.
 
     Attributes:
-        done: how many pieces of work are in it.
+        done: How many pieces of work the file holds.
 
     Raises:
-        ValueError: another run is writing it, or the run to be resumed had other settings.
+        ValueError: Another run is writing the file, or the run to be resumed had other settings.
 
     Example:
         >>> import tempfile
@@ -66,7 +67,11 @@ class Journal:
             raise
 
     def append(self, entry: Any) -> None:
-        """Note a piece of work that is done; it stays noted if the process is killed."""
+        """Write down a finished piece of work; it stays if the process is killed.
+
+        Args:
+            entry: Its result, anything that JSON can hold.
+        """
         if not self.done:
             self._file.truncate(0)
             self._write(self._settings)
@@ -95,7 +100,7 @@ class Journal:
         self._file.flush()
 
     def _take_up(self, still_there) -> None:
-        """Goes on from the entries that are whole and whose results are there, and cuts off what comes after them."""
+        """Continue from the complete entries whose results still exist, and cut off what follows them."""
         whole = 0
         with self._path.open("rb") as file:
             for number, line in enumerate(file):
@@ -122,7 +127,7 @@ class Journal:
 
 
 def _locked(path: Path):
-    """The file, opened for appending, and locked until it is closed or the process ends."""
+    """Return the file, opened for appending, and locked until it is closed or the process ends."""
     while True:
         path.parent.mkdir(exist_ok=True)
         file = path.open("ab")

@@ -1,4 +1,4 @@
-"""Files out: refused before the work where they could not be written, and there whole or not at all."""
+"""Writes files: refused before the work if they cannot be written, and written completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike, encoding: str | None = "utf-8") -> Iterator[IO]:
-    """A file written under a temporary name and renamed when all is written: it is there whole, or not at all.
+    """Write a file under a temporary name and rename it at the end, so that it is complete or not there at all.
 
     Args:
-        path: the file.
-        encoding: of its text, or None for bytes.
+        path: The file.
+        encoding: The encoding of its text, or None for bytes.
 
     Yields:
         The open file.
 
     Raises:
-        OSError: the disk is full, for example.
+        OSError: The file cannot be written: the disk is full, for example.
 
     Example:
         >>> import tempfile
@@ -51,17 +51,17 @@ def replacing(path: str | os.PathLike, encoding: str | None = "utf-8") -> Iterat
 
 
 def check_output(path: str | os.PathLike, extensions: tuple[str, ...] = EXTENSIONS) -> Path:
-    """Refuse a place where a file could not be written, before hours of work rather than after.
+    """Refuse a path that cannot be written to, before hours of work rather than after.
 
     Args:
-        path: where a picture is to be written, or another file.
-        extensions: what its name may end in.
+        path: The picture or other file to be written.
+        extensions: The extensions its name may have.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: the extension is not one of these, or the folder does not exist or takes no files.
+        ValueError: The extension is another one, the path is a folder, or its folder does not exist or is not writable.
 
     Example:
         >>> check_output("map.png").name
@@ -81,15 +81,16 @@ def check_output(path: str | os.PathLike, extensions: tuple[str, ...] = EXTENSIO
 
 
 def write_picture(picture: np.ndarray, path: str | os.PathLike) -> None:
-    """Write a picture under a temporary name, then rename it: the file is there whole, or not at all.
+    """Write a picture under a temporary name, then rename it, so that the file is complete or not there at all.
 
     Args:
         picture: uint8, (height, width) for grayscale or (height, width, 3) for RGB.
-        path: where to; the extension says the format.
+        path: The file; its extension decides the format.
 
     Raises:
-        ValueError: as `check_output`.
-        OSError: the disk is full, for example.
+        ValueError: The extension is not that of a picture, the path is a folder, or its folder does not exist or is not
+            writable.
+        OSError: The file cannot be written: the disk is full, for example.
 
     Example:
         >>> import os, tempfile
@@ -107,7 +108,7 @@ def write_picture(picture: np.ndarray, path: str | os.PathLike) -> None:
 
 
 def encode_png(picture: np.ndarray) -> bytes:
-    """A picture as a PNG file, in a third of the time that Pillow takes, which tries five filters on every line.
+    """Encode a picture as PNG, in a third of the time that Pillow takes, which tries five filters on every line.
 
     Args:
         picture: uint8, (height, width) for grayscale or (height, width, 3) for RGB.

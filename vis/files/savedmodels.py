@@ -1,4 +1,4 @@
-"""SavedModel folders as Keras models: one layer that runs the saved graph, through which gradients pass."""
+"""Loads SavedModel folders as Keras models: one layer that runs the saved graph, through which gradients pass."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ def load_saved_model(path: Path, *, unsafe: bool = False) -> keras.Model:
     """Load a SavedModel folder as a functional model of one layer.
 
     Args:
-        path: the folder.
-        unsafe: whether its graph may touch files or run Python.
+        path: The folder.
+        unsafe: Whether its graph may touch files or run Python.
 
     Returns:
         A model with the inputs and the output of the folder's signature `serve` or `serving_default`.
 
     Raises:
-        UnusableError: it has no such signature, several outputs, or would touch files.
+        UnusableError: The folder has no such signature or several outputs, its file is cut short, or its graph would
+            touch files or run Python though `unsafe` is False.
     """
     if not unsafe:
         _refuse_unsafe(path)
@@ -83,6 +84,6 @@ def _unsafe_operations(meta: meta_graph_pb2.MetaGraphDef) -> set[str]:
 
 
 def _called(node) -> set[str]:
-    """The functions that a node calls, as a branch or a loop's body too."""
+    """Return the functions that a node calls, also as a branch or a loop's body."""
     values = node.attr.values()
     return {value.func.name for value in values} | {each.name for value in values for each in value.list.func} - {""}

@@ -1,7 +1,7 @@
-"""CSV files with a header, of which only a piece at a time is in memory.
+"""Reads and writes CSV files with a header, holding only a piece at a time in memory.
 
-Every cell is a string and goes out as it came in, `1.0` and `NA` included: pandas takes none for a number, a date or a
-missing value.
+Every cell is a string and comes out as it went in, `1.0` and `NA` included: pandas converts none to a number, a date or
+a missing value.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Table:
     """A CSV file with a header, of which only the header is kept in memory.
 
     Args:
-        path: the file, UTF-8 with or without a byte order mark.
+        path: The file, in UTF-8 with or without a byte order mark.
 
     Attributes:
-        path: where it is.
-        header: its header cells.
+        path: The file's path.
+        header: Its header cells, a list of strings.
 
     Raises:
-        ValueError: there is no such file, it is empty, or it is not a CSV file in UTF-8.
+        ValueError: There is no such file, it is empty, or it is not a CSV file in UTF-8.
 
     Example:
         >>> import tempfile
@@ -68,15 +68,21 @@ class Table:
 
     @property
     def folder(self) -> Path:
-        """The folder that paths in the cells are relative to."""
+        """Return the folder that paths in the cells are relative to."""
         return self.path.parent
 
     def positions(self, variable: str) -> list[int]:
-        """The columns of a variable: one for `x` or `x:image`, several for the vector `x__0, x__1, ...`, in its order.
+        """Return the columns of a variable: one for `x` or `x:image`, several for a vector `x__0, x__1, ...`.
+
+        Args:
+            variable: The variable's name, such as `x` or `x:image`.
+
+        Returns:
+            The columns' positions, from 0, in the vector's order.
 
         Raises:
-            NoSuchColumnError: there is none.
-            ValueError: there are several of one name, or a vector has gaps.
+            NoSuchColumnError: No column has that name.
+            ValueError: Several columns have one name, a vector has gaps, or the cells are not separated by commas.
         """
         variable = variable.partition(":")[0].strip()
         names = [cell.partition(":")[0].strip() for cell in self.header]
@@ -101,7 +107,18 @@ class Table:
         return [position for _, position in vector]
 
     def rows(self, size: int = _ROWS_AT_ONCE, start: int = 0) -> Iterator[pd.DataFrame]:
-        """The rows in frames of `size`, indexed by their number from 0; the first `start` ones are left out."""
+        """Read the rows.
+
+        Args:
+            size: The number of rows per frame.
+            start: The first row to return, from 0 below the header.
+
+        Yields:
+            Data frames of `size` rows, all strings, indexed by the rows' numbers from 0; the last one may be shorter.
+
+        Raises:
+            ValueError: The file is not a CSV file in UTF-8, or a row has more cells than the header.
+        """
         first = 0
         for frame in self._frames(size, header=False):
             frame.index = pd.RangeIndex(first, first + len(frame))
@@ -110,19 +127,19 @@ class Table:
                 yield frame.loc[start:]
 
     def count(self) -> int:
-        """The number of rows, without the header."""
+        """Return the number of rows, without the header."""
         return sum(len(frame) for frame in self.rows())
 
     def write(self, path: str | os.PathLike, name: str, cells: Iterable[str]) -> None:
-        """Write this table with a column more, under a temporary name that is then renamed.
+        """Write this table with one more column, under a temporary name that is then renamed.
 
         Args:
-            path: where to; may be the table's own.
-            name: the new column's header cell.
-            cells: its cells, one a row.
+            path: The file; it may be the table's own.
+            name: The new column's header cell.
+            cells: Its cells, one per row.
 
         Raises:
-            ValueError: there are more rows than cells, or fewer: the file has changed.
+            ValueError: There are more rows than cells, or fewer: the file has changed.
         """
         path, cells = Path(path), iter(cells)
         with replacing(path, self._encoding) as file:
@@ -158,7 +175,7 @@ class Table:
             raise ValueError(self._long_row() or f"{self.path} is not a CSV file: {str(error).strip()}.") from error
 
     def _long_row(self) -> str | None:
-        """What is wrong with the first row that has more cells than the header, if there is one."""
+        """Return what is wrong with the first row that has more cells than the header, if there is one."""
         with self.path.open(encoding="utf-8-sig", newline="") as file, contextlib.suppress(ValueError, csv.Error):
             rows = (row for row in csv.reader(file) if row)
             header = next(rows)
@@ -175,9 +192,9 @@ def write(path: str | os.PathLike, header: list[str], rows: Iterable[Iterable]) 
     """Write a table, under a temporary name that is then renamed.
 
     Args:
-        path: where to.
-        header: the header cells.
-        rows: the cells of each row.
+        path: The file.
+        header: The header cells.
+        rows: The cells of each row.
 
     Example:
         >>> import tempfile

@@ -1,7 +1,7 @@
-"""Which training examples made a model what it is: helpful ones, and harmful ones.
+"""Scores of training examples: which ones helped a model, and which ones harmed it.
 
-Record a training run with `record_training`, then ask for a score of every training example. A score is the change of
-the validation loss if the example had been left out: negative means that it does harm.
+Record a training run with `record_training`, then ask for a score for every training example. A score is the change of
+the validation loss if the example had been left out: negative scores mean harmful examples.
 """
 
 from vis.influence.counterfactual import counterfactual_influence

@@ -1,9 +1,9 @@
-"""The ground truth: train again without an example, and see what becomes of the validation loss.
+"""The ground truth: train again without an example, and measure the change of the validation loss.
 
 Every run is the same training step with one example's weight set to 0. Many runs go through a step at once, as a batch
 of networks (`tf.vectorized_map`), where TensorFlow can do that: dense networks, for which it is some hundred times
-faster. Otherwise (convolutions, with filters of their own a run) one run goes after the other, each from the first step
-that its example takes part in.
+faster. Otherwise (convolutions, whose filters would differ between runs) the runs follow one another, each from the
+first step that its example takes part in.
 """
 
 from __future__ import annotations
@@ -20,33 +20,38 @@ from tqdm import tqdm
 from vis.influence.runs import TrainingRun, check_run, checked_indices
 from vis.influence.training import State, compiled, signature
 from vis.influence.validation import ValidationLoss
+from vis.utils.docs import shared_docs
 
 # Bytes of weights, of all runs that are vectorized together.
 _BYTES = 2**25
 _MOST_RUNS = 256
 
 
+@shared_docs
 def counterfactual_influence(
     run: TrainingRun, x_val, y_val, indices: Sequence[int] | None = None, *, progress: bool = True
 ) -> np.ndarray:
-    """How the validation loss really changes when an example is left out, by training again without it.
+    """Measure how the validation loss changes when an example is left out, by training again without it.
+
+    score_i = L_val(trained without example i) − L_val(trained with it), by leave-one-out retraining with the same
+    order, dropout masks and divisor of each batch's loss.
 
     Args:
-        run: From `record_training`.
-        x_val: Validation inputs, (examples, ...); for several inputs a list or dict of arrays.
-        y_val: Validation labels, (examples,) or (examples, ...).
-        indices: Which training examples to leave out, one at a time; None for each of them.
-        progress: Whether to show a progress bar.
+        {{run}}
+        {{validation_set}}
+        indices: The training examples to leave out, one at a time; None for each of them.
+        {{progress}}
 
     Returns:
-        (len(indices),), float64: the validation loss without the example less the loss with it. Negative: harmful.
+        A float64 array of shape (len(indices),), in units of the loss. Negative scores mean harmful examples.
 
     Raises:
-        ValueError: An index out of range, a validation set that does not fit the model.
-        TypeError: `run` is no recorded run.
+        ValueError: An index is out of range, the run was loaded without its examples, or the validation set does not
+            fit the model.
+        {{run_error}}
 
     Warns:
-        VisWarning: The validation examples are the training examples.
+        {{validation_warning}}
 
     Example:
         >>> import keras, numpy as np
@@ -85,7 +90,7 @@ def counterfactual_influence(
 
 
 def _together(run: TrainingRun, many, validation: ValidationLoss, left_out: np.ndarray, bar) -> np.ndarray:
-    """The validation losses of runs without one example each, -1 for none."""
+    """Return the validation losses of runs without one example each, -1 for none."""
     step, loss = many
     state = tf.nest.map_structure(
         lambda value: tf.tile(tf.convert_to_tensor(value)[None], [len(left_out)] + [1] * np.ndim(value)), run.state(0)
@@ -105,7 +110,7 @@ def _together(run: TrainingRun, many, validation: ValidationLoss, left_out: np.n
 
 
 def _vectorized(run: TrainingRun, size: int):
-    """The step and the sum of losses for many states at once; None where TensorFlow cannot."""
+    """Return the step and the sum of losses for many states at once; None where TensorFlow cannot."""
     specs = signature(run.state(0), run.examples)
     state = tf.nest.map_structure(lambda spec: tf.TensorSpec([size, *spec.shape], spec.dtype), specs[0])
     weights = tf.TensorSpec([size, None], specs[4].dtype)
@@ -140,10 +145,13 @@ def _vectorized(run: TrainingRun, size: int):
 
 @contextlib.contextmanager
 def unheard(logger: logging.Logger) -> Iterator[None]:
-    """Drops what this thread logs meanwhile; other threads are heard as ever.
+    """Drop what this thread logs inside a `with` block; other threads log as before.
 
     Args:
         logger: The logger.
+
+    Yields:
+        Nothing.
     """
     here = threading.get_ident()
 
@@ -158,7 +166,7 @@ def unheard(logger: logging.Logger) -> Iterator[None]:
 
 
 def _one_by_one(run: TrainingRun, validation, wanted, positions, changes, bar) -> None:
-    """The runs in turn, each from the first step with its example."""
+    """Do the runs in turn, each from the first step with its example."""
     step = run.compiled()
     batches, rates = list(_batches(run)), run.learning_rates()
     first = {}

@@ -1,6 +1,6 @@
 """Training and validation examples: checked, taken by index, and the loss of each.
 
-A loss is kept apart for each example (nothing is averaged over a batch), so that examples can be weighted.
+Losses are kept separate per example, not averaged over a batch, so that examples can be weighted.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from vis.engine import addressing, inputs
+from vis.utils.docs import shared_docs
 
 
 class Batch(NamedTuple):
-    """Some examples.
+    """A batch of examples.
 
     Attributes:
         inputs: The model's inputs in its structure, arrays of shape (examples, ...).
@@ -30,11 +31,11 @@ class Batch(NamedTuple):
 
 
 class UnknownLossError(ValueError):
-    """No loss to go by.
+    """No loss was given, and none can be derived.
 
     Args:
         reason: Why, as a clause.
-        advice: What would do, as a sentence.
+        advice: What to do, as a sentence.
 
     Attributes:
         reason: As given.
@@ -49,16 +50,22 @@ class Examples:
     """A data set for a model.
 
     Args:
-        model: The model that takes the inputs; it is built if need be.
-        x: Its inputs: an array, or for several inputs a list or dict of arrays, (examples, ...).
+        model: The model that takes the inputs; it is built if needed.
+        x: Its inputs: an array of shape (examples, ...), or for several inputs a list or dict of arrays.
         y: The labels: (examples,) or (examples, ...).
         sample_weight: (examples,), or None for ones.
         names: What the caller calls these three, for the error messages.
 
+    Attributes:
+        arrays: The inputs, one array each.
+        structure: The structure that the model takes them in.
+        labels: The labels, an array.
+        sample_weight: The weights, an array in the dtype of the model.
+
     Raises:
-        ValueError: A model of several outputs, lengths that differ, fewer than two examples, values that are not
-            finite, inputs that do not fit the model.
-        TypeError: Labels that are not numbers, or in a dict.
+        ValueError: The model has several outputs, lengths differ, there are fewer than two examples, values are not
+            finite, or the inputs do not fit the model.
+        TypeError: The labels are not numbers, or come in a dict.
     """
 
     def __init__(self, model, x, y, sample_weight=None, names=("x", "y", "sample_weight")):
@@ -94,12 +101,19 @@ class Examples:
         return len(self.labels)
 
     def batch(self, indices) -> Batch:
-        """The examples of some indices (or of a slice), in that order."""
+        """Return some examples, in the given order.
+
+        Args:
+            indices: Indices of examples, or a slice.
+
+        Returns:
+            The `Batch`.
+        """
         inputs = keras.tree.pack_sequence_as(self.structure, [array[indices] for array in self.arrays])
         return Batch(inputs, self.labels[indices], self.sample_weight[indices])
 
     def specification(self) -> Batch:
-        """`tf.TensorSpec`s of a batch of any size."""
+        """Return the `tf.TensorSpec`s of a batch of any size, as a `Batch`."""
 
         def spec(array):
             return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
@@ -108,29 +122,29 @@ class Examples:
         return Batch(inputs, spec(self.labels), spec(self.sample_weight))
 
     def checksum(self) -> int:
-        """A number that tells one data set from another."""
+        """Return a number that differs between data sets, by their bytes (CRC-32)."""
         value = 0
         for array in (*self.arrays, self.labels, self.sample_weight):
             value = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1), value)
         return value
 
 
+@shared_docs
 def example_loss(model, loss, labels: np.ndarray):
-    """The loss of each example, as a function of labels and outputs.
+    """Return the loss of each example as a function of labels and outputs.
 
     Args:
-        model: A model of one output.
-        loss: A Keras loss, its name or a function of `(y_true, y_pred)`; None for the compiled one, else the one that
-            goes with the last layer: cross entropy for a softmax or sigmoid, the mean squared error for linear outputs.
+        model: A model with one output.
+        {{loss}}
         labels: The training labels, to tell classes from numbers.
 
     Returns:
-        The Keras loss or function, and a function of tensors, labels (examples, ...) and outputs (examples, ...), to
+        The Keras loss or function; and a function of tensors, labels (examples, ...) and outputs (examples, ...), to
         losses (examples,).
 
     Raises:
-        UnknownLossError: No loss to go by.
-        ValueError: A model of several outputs, or a loss that averages over the batch.
+        UnknownLossError: No loss is given and none can be derived, or Keras has none of that name.
+        ValueError: The model has several outputs or masks its output, or the loss averages over the batch.
     """
     if loss is None:
         loss = getattr(model, "loss", None) or _loss_of_last_layer(model, labels)
@@ -165,7 +179,7 @@ def example_loss(model, loss, labels: np.ndarray):
 
 
 def check_labels(loss, labels: np.ndarray, outputs: int | None, name: str = "y") -> None:
-    """Refuses labels that a classification loss would take without a word, or with NaN.
+    """Refuse labels that a classification loss would accept silently, or turn into NaN.
 
     Args:
         loss: A Keras loss or loss function.
@@ -174,7 +188,7 @@ def check_labels(loss, labels: np.ndarray, outputs: int | None, name: str = "y")
         name: What the caller calls the labels.
 
     Raises:
-        ValueError: A label that is not a class, or labels of another shape than the loss takes.
+        ValueError: A label is not a class or not from 0 to 1, or the labels' shape is not the one the loss takes.
     """
     kind = getattr(loss, "name", None) or getattr(loss, "__name__", "")
     if kind == "sparse_categorical_crossentropy":
@@ -196,7 +210,7 @@ def check_labels(loss, labels: np.ndarray, outputs: int | None, name: str = "y")
 
 
 def check_one_output(model) -> None:
-    """Refuses a model of several outputs, as far as it says how many it has: a subclassed one does not.
+    """Refuse a model with several outputs, as far as it says how many it has: a subclassed one does not.
 
     Args:
         model: A Keras model.
@@ -213,7 +227,14 @@ def check_one_output(model) -> None:
 
 
 def outputs_of(model) -> int | None:
-    """How many outputs a model has, the size of the last axis, if it says so."""
+    """Return how many outputs a model has, the size of the last axis, if it says so.
+
+    Args:
+        model: A Keras model.
+
+    Returns:
+        The number; None if the model does not say.
+    """
     try:
         shape = model.output_shape
     except (AttributeError, ValueError):  # a subclassed model
@@ -222,7 +243,15 @@ def outputs_of(model) -> int | None:
 
 
 def same_examples(training: Examples, validation: Examples) -> bool:
-    """Whether two data sets hold the same examples."""
+    """Return whether two data sets hold the same examples.
+
+    Args:
+        training: The one.
+        validation: The other.
+
+    Returns:
+        Whether all inputs and labels are equal, in the same order.
+    """
     return training.labels.shape == validation.labels.shape and all(
         ours.shape == theirs.shape and np.array_equal(ours, theirs)
         for ours, theirs in zip(

@@ -1,12 +1,12 @@
-"""Influence functions: what the optimum would be without an example, to first order, from the Hessian there.
+"""Influence functions: where the optimum would be without an example, to first order, from the Hessian there.
 
-Koh & Liang, "Understanding Black-box Predictions via Influence Functions" (2017, arXiv 1703.04730). With H the Hessian
-of the mean training loss at the trained weights, and δ a damping that makes it positive definite,
+Koh & Liang, "Understanding Black-box Predictions via Influence Functions" (2017, arXiv 1703.04730), equation 2. With H
+the Hessian of the mean training loss at the trained weights, and δ a damping that makes it positive definite,
 
     score_i = (1/n) ∇ℓ_iᵀ (H + δI)⁻¹ ∇L_val
 
-is the change of the validation loss if example i is left out: the optimum moves by (1/n) H⁻¹∇ℓ_i. It holds for a model
-at the minimum of its training loss; `sgd_influence` asks for none.
+is the change of the validation loss if example i is left out: the optimum moves by (1/n) H⁻¹∇ℓ_i. This holds for a
+model at the minimum of its training loss; `sgd_influence` does not need one.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from vis.influence.tracin import gradients_along
 from vis.influence.training import State, TrainingStep, compiled, seeded, signature
 from vis.influence.update_rules import update_rule
 from vis.influence.validation import ValidationLoss
+from vis.utils.docs import shared_docs
 from vis.utils.errors import warn
 
 _BATCH = 128
 
 
+@shared_docs
 def influence_functions(
     model,
     x,
@@ -49,40 +51,42 @@ def influence_functions(
     seed: int = 0,
     progress: bool = True,
 ) -> np.ndarray:
-    """Scores every training example by influence functions, from the trained model alone.
+    """Score every training example by influence functions, from the trained model alone.
+
+    score_i = (1/n) ∇ℓ_iᵀ (H + δI)⁻¹ ∇L_val, with H the Hessian of the mean training loss over n examples (Koh & Liang
+    2017, "Understanding Black-box Predictions via Influence Functions", arXiv 1703.04730, equation 2). Dropout is off
+    and batch normalization uses its moving averages.
 
     Args:
-        model: A trained Keras model of one output; it is not changed.
-        x: The training inputs, (examples, ...); for several inputs a list or dict of arrays.
-        y: The training labels, (examples,) or (examples, ...).
-        x_val: Validation inputs, as `x`.
-        y_val: Validation labels, as `y`.
-        loss: A Keras loss or its name; None for the compiled one, else the one that goes with the last layer.
-        damping: δ, added to the Hessian's diagonal.
-        solver: `'cg'`: conjugate gradient on all examples. `'lissa'`: the stochastic Neumann series of Agarwal, Bullins
-            & Hazan (2016, arXiv 1602.03943), a batch an iteration, for data too large for the former.
-        l2: λ; ½λ‖θ‖² is part of each example's loss.
-        sample_weight: (examples,), a factor for each example's loss.
-        iterations: The most iterations; None for 100 (`'cg'`) or 1000 (`'lissa'`).
-        tolerance: `'cg'` ends when the residual is this small, relative to ‖∇L_val‖.
+        model: A trained Keras model with one output; it is not changed.
+        {{training_set}}
+        {{validation_set}}
+        {{loss}}
+        damping: δ, at least 0, which is added to the Hessian's diagonal.
+        solver: `'cg'`: conjugate gradient over all examples. `'lissa'`: the stochastic Neumann series of Agarwal,
+            Bullins & Hazan (2016, arXiv 1602.03943), one batch per iteration, for data too large for the former.
+        {{l2}}
+        {{sample_weight}}
+        iterations: The largest number of iterations; None for 100 (`'cg'`) or 1000 (`'lissa'`).
+        tolerance: `'cg'` ends when the residual is this small relative to ‖∇L_val‖.
         scale: `'lissa'` divides the Hessian by it; it must exceed the largest eigenvalue.
-        batch_size: Examples an iteration of `'lissa'`.
-        samples: How often `'lissa'` is run, the mean being taken.
-        seed: Of the batches of `'lissa'`.
-        progress: Whether to show progress bars.
+        batch_size: The number of examples per iteration of `'lissa'`.
+        samples: How many runs of `'lissa'` are averaged.
+        seed: The seed of the batches of `'lissa'`, an int of at least 0.
+        {{progress}}
 
     Returns:
-        (training examples,), float64. Negative: leaving the example out lowers the validation loss, it is harmful.
-        Dropout is off and batch normalization takes its moving averages.
+        {{scores}}
 
     Raises:
-        ValueError: A model whose second derivatives are wrong in TensorFlow, a solver that does not converge, bad
-            arguments.
-        TypeError: `model` is no Keras model, or `y` not numeric.
+        ValueError: The model has several outputs, or a layer whose second derivatives are wrong in TensorFlow; the
+            lengths of arrays differ or labels are out of range; `solver` or `loss` is unknown, `damping` is negative;
+            or `'lissa'` does not converge.
+        TypeError: `model` is not a Keras model, or the labels are not numeric.
 
     Warns:
-        VisWarning: The validation examples are the training examples; a Hessian with negative eigenvalues beyond the
-            damping, where conjugate gradient stops; too few iterations.
+        VisWarning: The validation examples are the training examples; the Hessian has a negative eigenvalue beyond the
+            damping, where conjugate gradient stops; or there are too few iterations.
 
     Example:
         >>> import keras, numpy as np
@@ -131,7 +135,7 @@ def influence_functions(
 
 
 def _hessian_product(step: TrainingStep, state: State, examples: Examples) -> Callable:
-    """A function of a direction and indices to the product with the Hessian of these examples' mean loss."""
+    """Return a function of a direction and indices to the product with the Hessian of these examples' mean loss."""
 
     def product(batch, direction):
         with tf.GradientTape(watch_accessed_variables=False) as outer:
@@ -163,7 +167,7 @@ def _dot(left, right) -> float:
 
 
 def _conjugate_gradient(product: Callable, b: list, iterations: int, tolerance: float, progress: bool) -> list:
-    """Solves A s = b for a positive definite A (Hestenes & Stiefel, 1952)."""
+    """Solve A s = b for a positive definite A (Hestenes & Stiefel, 1952)."""
     s = [np.zeros_like(value) for value in b]
     residual, direction = b, b
     square = first = _dot(b, b)
@@ -198,7 +202,7 @@ def _conjugate_gradient(product: Callable, b: list, iterations: int, tolerance: 
 
 
 def _lissa(product, b, count, damping, scale, iterations, batch_size, samples, seed, progress) -> list:
-    """H ← b + h - (H_batch + δI) h / scale, whose fixed point is scale (H + δI)⁻¹ b."""
+    """Iterate h ← b + h - (H_batch + δI) h / scale, whose fixed point is scale (H + δI)⁻¹ b."""
     total = [np.zeros_like(value) for value in b]
     rng = np.random.default_rng(seed)
     limit = 1e6 * np.sqrt(_dot(b, b)) * iterations

@@ -1,4 +1,4 @@
-"""A start-up check that second derivatives are right, for TensorFlow has operations where they are not.
+"""Checks at the start that second derivatives are right, as those of some TensorFlow operations are not.
 
 Influence needs the derivative of a gradient. That of bilinear resizing is silently wrong (by 30 to 50 % on TensorFlow
 2.21), and a layer's own custom gradient may be. So, on a few training examples and for a random direction v, what the
@@ -31,7 +31,7 @@ _POINTS = 3
 
 
 def check_second_order(step: TrainingStep, state, batch: Batch) -> None:
-    """Compares second derivatives with finite differences.
+    """Refuse a training step whose second derivatives differ from finite differences.
 
     Args:
         step: A training step.
@@ -82,7 +82,7 @@ def check_second_order(step: TrainingStep, state, batch: Batch) -> None:
 
 
 def _least_error(step: TrainingStep, weights, buffers, batch: Batch, passes) -> float:
-    """0 as soon as a comparison passes, else the least relative error."""
+    """Return 0 as soon as a comparison passes, else the least relative error."""
     errors = []
     for point in range(_POINTS):
         for shift, tolerance in passes:
@@ -93,7 +93,7 @@ def _least_error(step: TrainingStep, weights, buffers, batch: Batch, passes) -> 
 
 
 def _error(step: TrainingStep, weights, buffers, batch: Batch, shift: float, seed: int) -> float:
-    """The relative error of both comparisons, as the norm of a difference of vectors."""
+    """Return the relative error of both comparisons, as the norm of a difference of vectors."""
     rng = np.random.default_rng(seed)
     scale = [max(float(tf.math.reduce_std(weight)), 0.1) for weight in weights]
     v = [
@@ -139,7 +139,7 @@ def _relative(ours, theirs) -> float:
 
 
 def _is_wrong(layer) -> bool:
-    """Whether a layer by itself, of a model in float64, has wrong second derivatives with respect to its input.
+    """Return whether a layer by itself, of a model in float64, has wrong second derivatives with respect to its input.
 
     Half the square of its output is differentiated: bilinear resizing is linear, and has no second derivative alone.
     """

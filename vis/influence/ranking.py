@@ -1,4 +1,4 @@
-"""Scores as a table, the most harmful example first."""
+"""Ranks training examples by influence."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 def rank(scores, table: pd.DataFrame | None = None, *, indices=None) -> pd.DataFrame:
-    """Sorts training examples by influence, harmful first.
+    """Sort training examples by influence, most harmful first.
 
     Args:
         scores: (examples,), from `sgd_influence`, `tracin`, `influence_functions` or `counterfactual_influence`; or
-            (runs, examples), of which the mean over runs is taken.
-        table: What is known of the examples, a row each; its columns come after those of the scores.
-        indices: (examples,), the number of each example in the data source; 0, 1, ... unless given.
+            (runs, examples), which are averaged over runs.
+        table: What is known about the examples, one row each; its columns follow those of the scores.
+        indices: (examples,), the number of each example in the data source; None for 0, 1, ...
 
     Returns:
-        A `pandas.DataFrame` with the columns `influence` and `datasource_index` and those of `table`, ascending; equal
-        scores in the order of the data source.
+        A `pandas.DataFrame` with the columns `influence` and `datasource_index` and those of `table`, in ascending
+        order; equal scores are in the order of the data source.
 
     Raises:
-        ValueError: Lengths that differ, or scores that are not finite.
+        ValueError: Lengths differ, `scores` has another shape, or a score is not finite.
 
     Example:
         >>> rank([0.5, -1.0, 0.0])["datasource_index"].tolist()

@@ -1,4 +1,4 @@
-"""Recording a training run, and reading a record."""
+"""Records a training run, and reads a record."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from vis.influence.runs import TrainingRun, check_model, checked_indices
 from vis.influence.storage import Storage
 from vis.influence.training import State, seeded
 from vis.influence.update_rules import update_rule
+from vis.utils.docs import shared_docs
 from vis.utils.errors import warn
 
 
+@shared_docs
 def record_training(
     model,
     x,
@@ -36,24 +38,23 @@ def record_training(
     directory: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> TrainingRun:
-    """Trains a copy of a model's weights and records the run, so that it can be replayed and its influences computed.
+    """Train with a copy of a model's weights and record the run, for replaying it and for computing influences.
 
     Args:
-        model: A Keras model of one output; it is not changed.
-        x: Its inputs, (examples, ...); for several inputs a list or dict of arrays.
-        y: Labels, (examples,) or (examples, ...).
-        loss: A Keras loss or its name; None for the compiled one, else the one that goes with the last layer.
-        optimizer: A Keras optimizer or its name; None for the compiled one. It starts anew: its momenta and its number
-            of steps are not taken over. SGD (momentum, nesterov), Adam, AdamW and RMSprop, with learning-rate
-            schedules, weight decay and clipping.
+        model: A Keras model with one output; it is not changed.
+        {{training_set}}
+        {{loss}}
+        optimizer: A Keras optimizer or its name; None for the one that the model is compiled with. It starts anew: its
+            momenta and step count are not taken over. SGD (momentum, nesterov), Adam, AdamW and RMSprop are supported,
+            with learning-rate schedules, weight decay and clipping.
         epochs: How often each example is seen.
-        batch_size: Examples a step; the last batch of an epoch may be smaller.
-        seed: Of the order, of dropout and of fresh weights.
-        l2: λ; ½λ‖θ‖² over all trainable weights, biases too, is added to each example's loss.
+        batch_size: The number of examples per step; the last batch of an epoch may be smaller.
+        seed: The seed of the order, of dropout and of fresh weights, an int of at least 0.
+        {{l2}}
         init: `'weights'` starts from the model's weights, `'fresh'` from newly drawn ones (frozen layers keep theirs).
-        batches: A list of arrays of indices, one a step of every epoch, instead of seeded shuffling.
-        sample_weight: (examples,), a factor for each example's loss.
-        directory: A folder for the record; None for a temporary one. A run that was stopped goes on after its last full
+        batches: A list of arrays of indices, one per step, that every epoch uses instead of seeded shuffling.
+        {{sample_weight}}
+        directory: A folder for the record; None for a temporary one. An interrupted run resumes after its last complete
             epoch when this function is called again with the same arguments, or with more epochs.
         progress: Whether to show a progress bar.
 
@@ -61,13 +62,14 @@ def record_training(
         The `TrainingRun`.
 
     Raises:
-        ValueError: A model of several outputs, lengths that differ, labels out of range, an optimizer without update
-            rule, a loss that becomes NaN, a `directory` that holds another run.
-        TypeError: `model` is no Keras model, or `y` not numeric.
+        ValueError: The model has several outputs or nothing to train; lengths differ or labels are out of range; a
+            number or `init` is out of range or unknown; the optimizer has no update rule; neither the arguments nor the
+            model name a loss or an optimizer; the loss becomes NaN; or `directory` holds another run.
+        TypeError: `model` is not a Keras model, or the labels are not numeric.
 
     Warns:
-        VisWarning: `directory` holds a run that began with other weights, which goes on; or the loss is far higher at
-            the end than at the beginning.
+        VisWarning: `directory` holds a run that began with other weights, which is resumed; or the loss is far higher
+            at the end than at the beginning.
 
     Example:
         >>> import keras, numpy as np
@@ -124,13 +126,13 @@ def record_training(
 
 
 def load_training(directory: str | os.PathLike, x=None, y=None, *, sample_weight=None, model=None) -> TrainingRun:
-    """Reads a training run that `TrainingRun.save` or `record_training(directory=...)` wrote.
+    """Read a training run that `TrainingRun.save` or `record_training(directory=...)` wrote.
 
     Args:
         directory: The folder.
-        x: The training inputs, which are not part of the record; None if only the weights are wanted.
-        y: The training labels, as `x`.
-        sample_weight: As given to `record_training`.
+        x: The training inputs, (examples, ...), which are not part of the record; None if only the weights are wanted.
+        y: The training labels, (examples,) or (examples, ...); None if `x` is None.
+        sample_weight: The weights that `record_training` was given, (examples,).
         model: A model of the same architecture; None to make it from the record, which Keras can do for models of its
             own layers and of registered classes.
 
@@ -138,7 +140,8 @@ def load_training(directory: str | os.PathLike, x=None, y=None, *, sample_weight
         The `TrainingRun`, as far as it was recorded.
 
     Raises:
-        ValueError: There is no run, its model cannot be made again, or `x` and `y` are not what it was trained on.
+        ValueError: There is no run in the folder, its model or loss cannot be made again, or `x` and `y` are not what
+            it was trained on.
 
     Example:
         >>> import keras, numpy as np, tempfile
@@ -169,7 +172,7 @@ def load_training(directory: str | os.PathLike, x=None, y=None, *, sample_weight
 
 
 def _begin(storage: Storage, settings: dict, initial: State) -> None:
-    """Starts a record, or checks that the one in the folder is of this very run."""
+    """Start a record, or check that the one in the folder is of this very run."""
     known = storage.read_settings()
     if known is None or storage.epochs() < 0:
         storage.write_settings(settings)

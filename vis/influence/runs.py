@@ -1,4 +1,4 @@
-"""A recorded training run: replayed bit for bit, gone on with, run again without some examples."""
+"""A recorded training run: replayed bit for bit, continued, or repeated without some examples."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from vis.influence.examples import Examples, example_loss
 from vis.influence.storage import Storage
 from vis.influence.training import State, TrainingStep
 from vis.influence.update_rules import update_rule
+from vis.utils.docs import shared_docs
 from vis.utils.errors import warn
 
 # A loss that is above this, and so many times what it was, is not that of a model that learns.
@@ -24,14 +25,36 @@ _DIVERGED = 10
 class TrainingRun:
     """A recorded training run, made by `record_training`, `load_training` or `retrain`.
 
+    Args:
+        model: The Keras model; it is not changed.
+        examples: The training `Examples`, or None.
+        loss: The Keras loss, its name or a function.
+        optimizer: The Keras optimizer, its name or its configuration.
+        storage: The folder with the states.
+        settings: How the run was made, as `Storage.read_settings` returns it.
+        batches: Arrays of indices, one per step of every epoch; None for seeded shuffling.
+
     Attributes:
         epochs: How many epochs are recorded.
-        batch_size: Examples a step.
-        seed: Of the order, of dropout, and of fresh initial weights.
+        batch_size: The number of examples per step.
+        seed: The seed of the order, of dropout and of fresh initial weights.
         l2: As given to `record_training`.
         without: The examples that were left out, a sorted tuple of indices.
         loss: The Keras loss.
         step: The `TrainingStep`.
+
+    Example:
+        >>> from vis.influence import record_training
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+        >>> x = np.array([[1.0], [2.0], [3.0], [4.0]])
+        >>> run = record_training(model, x, 2 * x, optimizer="sgd", epochs=2, batch_size=2, progress=False)
+        >>> run, run.steps_per_epoch, len(run.order(0))
+        (<TrainingRun: 4 examples, 2 epochs, SGD>, 2, 2)
+        >>> *_, last = run.replay(0)
+        >>> np.array_equal(last.weights[0], run.state(1).weights[0])
+        True
+        >>> run.retrain(without=[3])
+        <TrainingRun: 3 examples, 2 epochs, SGD>
     """
 
     def __init__(self, model, examples, loss, optimizer, storage: Storage, settings: dict, batches=None):
@@ -52,7 +75,7 @@ class TrainingRun:
         self.step = TrainingStep(model, each, self._rule, self.l2)
 
     def __len__(self) -> int:
-        """How many training examples there are."""
+        """Return how many training examples there are, those left out included."""
         return self._settings["examples"]
 
     def __repr__(self) -> str:
@@ -62,7 +85,7 @@ class TrainingRun:
 
     @property
     def examples(self) -> Examples:
-        """The training examples.
+        """Return the training examples.
 
         Raises:
             ValueError: The run was loaded without them.
@@ -73,45 +96,72 @@ class TrainingRun:
 
     @property
     def steps_per_epoch(self) -> int:
-        """How many steps an epoch has."""
+        """Return how many steps an epoch has."""
         return len(self._batches) if self._batches is not None else -(-len(self) // self.batch_size)
 
     def order(self, epoch: int) -> list[np.ndarray]:
-        """The examples of each step of an epoch, arrays of indices."""
+        """Return the examples of each step of an epoch.
+
+        Args:
+            epoch: The epoch, from 0.
+
+        Returns:
+            An array of indices for each step.
+        """
         if self._batches is not None:
             return self._batches
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self))
         return [order[start : start + self.batch_size] for start in range(0, len(self), self.batch_size)]
 
     def learning_rates(self) -> list[float]:
-        """The learning rate of each step."""
+        """Return the learning rate of each recorded step, a list of floats."""
         return self._rates_for(self.epochs)
 
     def state(self, epoch: int) -> State:
-        """The recorded state at the start of an epoch, NumPy arrays; that of `epochs` is the final one."""
+        """Read the recorded state at the start of an epoch.
+
+        Args:
+            epoch: The epoch, from 0; `epochs` for the final state.
+
+        Returns:
+            The `State`: weights, buffers and optimizer slots, NumPy arrays.
+
+        Raises:
+            ValueError: No such state is recorded, or its file is damaged.
+        """
         return self._storage.read_state(epoch)
 
     def example_weights(self, indices: np.ndarray) -> np.ndarray:
-        """1 for each of some examples, and 0 for those left out."""
+        """Return the weight of each of some examples in the training loss: 1, or 0 for those left out.
+
+        Args:
+            indices: Indices of examples, an array of any shape.
+
+        Returns:
+            An array of the same shape, in the dtype of the model.
+        """
         return (~np.isin(indices, self.without)).astype(self.examples.sample_weight.dtype)
 
     def replay(self, epoch: int, steps: int | None = None, start: int = 0, state: State | None = None) -> Iterator:
-        """The states after the steps of an epoch, computed again.
+        """Compute the states after the steps of an epoch again.
 
         Args:
-            epoch: 0 for the first.
-            steps: How many steps; None for those that are left of the epoch.
-            start: The first of them.
-            state: The `State` before it; None, with `start=0`, for the recorded one.
+            epoch: The epoch, from 0.
+            steps: The number of steps; None for the rest of the epoch.
+            start: The first of them, from 0.
+            state: The `State` before that step; None, with `start=0`, for the recorded one.
 
         Yields:
             The `State` after each step; the last one of an epoch is, bit for bit, the start of the next.
+
+        Raises:
+            ValueError: The loss is NaN or infinite, or the run was loaded without its examples.
         """
         stop = self.steps_per_epoch if steps is None else start + steps
         yield from self._steps(self.state(epoch) if state is None else state, epoch, start, stop)
 
     def model(self):
-        """A copy of the model with the final weights, not compiled."""
+        """Return a copy of the model with the final weights, not compiled."""
         inputs = self._examples.batch(slice(0, 1)).inputs if self._examples else None
         copy = copy_model(self._model, inputs)
         state = self.state(self.epochs)
@@ -119,22 +169,23 @@ class TrainingRun:
         return copy
 
     def retrain(self, without: Sequence[int] = (), *, directory=None, progress: bool = False) -> TrainingRun:
-        """Runs the same training again without some examples, nothing else being changed.
+        """Repeat the training without some examples, changing nothing else.
 
         An example left out keeps its place in its batches with the weight 0: the order, the dropout masks and the
-        number that a batch's loss is divided by stay. With batch normalization it still counts in the batch's
+        number that a batch's loss is divided by stay the same. With batch normalization it still counts in the batch's
         statistics.
 
         Args:
-            without: Indices of training examples.
-            directory: Where to keep the run; None for a temporary folder.
+            without: Indices of the training examples to leave out, besides those that this run leaves out.
+            directory: A folder to keep the run in; None for a temporary one.
             progress: Whether to show a progress bar.
 
         Returns:
-            The other `TrainingRun`.
+            The new `TrainingRun`.
 
         Raises:
-            ValueError: An index out of range, or no example left.
+            ValueError: An index is out of range, no example is left, `directory` holds a run already, or the loss
+                becomes NaN or infinite.
         """
         left_out = {*self.without, *checked_indices(without, len(self), "without").tolist()}
         if len(left_out) == len(self):
@@ -151,25 +202,25 @@ class TrainingRun:
         return again
 
     def save(self, directory: str | os.PathLike) -> None:
-        """Writes the run into a folder, for `load_training`: a weight set an epoch and a few kilobytes.
+        """Write the run into a folder, for `load_training`: one set of weights per epoch and a few kilobytes.
 
         Args:
-            directory: A folder that holds no run yet; made if need be.
+            directory: A folder that holds no run yet; it is created if needed.
 
         Raises:
-            ValueError: The folder holds a run already, or cannot be made.
+            ValueError: The folder holds a run already, or cannot be created.
         """
         self._storage.copy_to(directory)
 
     def train(self, epochs: int, *, progress: bool = False) -> None:
-        """Goes on from the last recorded epoch until so many are recorded.
+        """Continue from the last recorded epoch until a number of epochs are recorded.
 
         Args:
             epochs: The number of epochs in all.
             progress: Whether to show a progress bar.
 
         Raises:
-            ValueError: The loss is NaN or infinite.
+            ValueError: The loss is NaN or infinite, or the run was loaded without its examples.
 
         Warns:
             VisWarning: The loss is far higher at the end than at the beginning.
@@ -189,11 +240,19 @@ class TrainingRun:
             _check_convergence(losses[0], float(np.mean(losses[-self.steps_per_epoch :])))
 
     def compiled(self):
-        """The training step as a compiled function."""
+        """Return the training step as a compiled function."""
         return self.cached("step", lambda: self.step.compiled(self.state(0), self.examples))
 
     def cached(self, name: str, make):
-        """A compiled function for this run's shapes, made once; shared with the runs that `retrain` makes."""
+        """Return a compiled function for this run's shapes, made once and shared with the runs that `retrain` makes.
+
+        Args:
+            name: A name for the function.
+            make: A function without arguments that makes it.
+
+        Returns:
+            What `make` returned the first time.
+        """
         if name not in self._functions:
             self._functions[name] = make()
         return self._functions[name]
@@ -240,14 +299,15 @@ def _check_convergence(first: float, last: float) -> None:
         )
 
 
+@shared_docs
 def check_run(run) -> None:
-    """Refuses what is no recorded training run.
+    """Refuse anything but a recorded training run.
 
     Args:
-        run: What was given for one.
+        run: The argument's value.
 
     Raises:
-        TypeError: It is something else.
+        {{run_error}}
     """
     if not isinstance(run, TrainingRun):
         other = (
@@ -262,13 +322,13 @@ def check_run(run) -> None:
 
 
 def check_model(model) -> None:
-    """Refuses what is no Keras model.
+    """Refuse anything but a Keras model.
 
     Args:
-        model: What was given for one.
+        model: The argument's value.
 
     Raises:
-        TypeError: It is something else.
+        TypeError: `model` is not a Keras model.
     """
     if not isinstance(model, keras.Model):
         better = (
@@ -280,7 +340,7 @@ def check_model(model) -> None:
 
 
 def checked_indices(values, count: int, name: str) -> np.ndarray:
-    """Indices of examples as an int64 array.
+    """Return indices of examples as an int64 array.
 
     Args:
         values: A list or array of whole numbers.
@@ -288,10 +348,10 @@ def checked_indices(values, count: int, name: str) -> np.ndarray:
         name: What the caller calls `values`, for the error message.
 
     Returns:
-        (len(values),), int64.
+        An int64 array of shape (len(values),).
 
     Raises:
-        ValueError: An index out of range, or not a whole number.
+        ValueError: An index is out of range or not a whole number, or `values` is not a flat list.
     """
     array = np.asarray(values, dtype=np.int64 if np.size(values) == 0 else None)
     if array.ndim != 1 or array.dtype.kind not in "iu":

@@ -27,32 +27,40 @@ from vis.influence.probe import check_second_order
 from vis.influence.runs import TrainingRun, check_run
 from vis.influence.training import State, TrainingStep, compiled, signature
 from vis.influence.validation import ValidationLoss
+from vis.utils.docs import shared_docs
 
 
+@shared_docs
 def sgd_influence(
     run: TrainingRun, x_val, y_val, *, epochs: int | None = None, weights: str = "exact", progress: bool = True
 ) -> np.ndarray:
-    """Scores every training example: the change of the validation loss if it had been left out, to first order.
+    """Score every training example by the change of the validation loss if it had been left out, to first order.
+
+    score_i = −Σ_t u_{t+1}ᵀ ∂f_t/∂w_i, with f_t the training step t, w_i the example's weight in it and u_t the
+    derivative of the validation loss with respect to the state before step t (Hara, Nitanda & Maehara 2019, "Data
+    Cleansing for Models Trained with SGD", arXiv 1906.08473; here through the optimizer's update as well).
+    With `weights='final'`, Suzuki et al. 2021, arXiv 2103.11807.
 
     Args:
-        run: From `record_training`.
-        x_val: Validation inputs, (examples, ...); for several inputs a list or dict of arrays.
-        y_val: Validation labels, (examples,) or (examples, ...).
+        {{run}}
+        {{validation_set}}
         epochs: How many epochs to go back from the end; None for all.
-        weights: Whose weights the steps are differentiated at. `'exact'`: each step's own, computed again from the
+        weights: The weights at which steps are differentiated. `'exact'`: each step's own, computed again from the
             start of its epoch. `'epoch'`: those at the end of the step's epoch. `'final'`: those after training.
-        progress: Whether to show progress bars.
+        {{progress}}
 
     Returns:
-        (training examples,), float64. Negative: leaving the example out lowers the loss, it is harmful. With batch
-        normalization an example left out still counts in its batch's statistics.
+        {{scores}}
+        With batch normalization an example left out still counts in its batch's statistics.
 
     Raises:
-        ValueError: A model whose second derivatives are wrong in TensorFlow (bilinear resizing), bad arguments.
-        TypeError: `run` is no recorded run.
+        ValueError: The model has a layer whose second derivatives are wrong in TensorFlow (bilinear resizing), `epochs`
+            or `weights` is out of range or unknown, the validation set does not fit the model, the run was loaded
+            without its examples, or the scores are not finite.
+        {{run_error}}
 
     Warns:
-        VisWarning: The validation examples are the training examples.
+        {{validation_warning}}
 
     Example:
         >>> import keras, numpy as np
@@ -103,7 +111,7 @@ def sgd_influence(
 
 
 def compiled_backward(step: TrainingStep, state: State, examples):
-    """The vector-Jacobian product of a training step as one compiled function.
+    """Return the vector-Jacobian product of a training step as one compiled function.
 
     Args:
         step: The step.
@@ -133,18 +141,25 @@ def compiled_backward(step: TrainingStep, state: State, examples):
 
 
 def floating(state: State) -> list:
-    """The floating-point tensors of a state, which alone can be differentiated: not dropout's seeds."""
+    """Return the floating-point tensors of a state, the only ones with derivatives: not dropout's seeds.
+
+    Args:
+        state: A `State`.
+
+    Returns:
+        A flat list of tensors.
+    """
     return [value for value in tf.nest.flatten(state) if value.dtype.is_floating]
 
 
 def _at_the_end(state: State, weights, buffers) -> tuple:
-    """u_T: the validation loss depends on the weights and the buffers, not on the optimizer's variables."""
+    """Return u_T: the validation loss depends on the weights and the buffers, not on the optimizer's variables."""
     slots = [tf.zeros_like(value) for value in tf.nest.flatten(state.slots) if value.dtype.is_floating]
     return (*weights, *(buffer for buffer in buffers if buffer is not None), *slots)
 
 
 def _states_backwards(run: TrainingRun, epoch: int, weights: str, final: State) -> Iterator[tuple[int, State]]:
-    """Yields `(step, state before it)` from the last step of an epoch to its first.
+    """Yield `(step, state before it)` from the last step of an epoch to its first.
 
     Every ⌈√T⌉-th state is kept, and between two of them the steps are run again, from the last pair to the first: about
     2√T states are held at once, for two more passes of training.

@@ -19,10 +19,13 @@ _FORMAT = 1
 class Storage:
     """A folder with a training run.
 
-    A file is written beside its place and moved there, so that a killed process leaves no half of one.
+    A file is written under a temporary name and then renamed, so that a killed process leaves no partial file.
 
     Args:
-        directory: The folder, made if need be; None for one that goes when this object does.
+        directory: The folder, created if needed; None for a temporary one that is removed along with this object.
+
+    Raises:
+        ValueError: The folder cannot be created.
     """
 
     def __init__(self, directory: str | os.PathLike | None = None):
@@ -37,21 +40,40 @@ class Storage:
             raise ValueError(f"directory {directory} cannot be made: {error.strerror}.") from error
 
     def epochs(self) -> int:
-        """How many epochs are done: states from 0 on without a gap, less the first."""
+        """Return how many epochs are complete: consecutive states from 0 on, minus the first.
+
+        Returns:
+            The number of epochs; -1 if there is no state.
+        """
         count = 0
         while self._path(count).exists():
             count += 1
         return count - 1
 
     def write_state(self, epoch: int, state: State) -> None:
-        """Keeps the state at the start of an epoch."""
+        """Write the state at the start of an epoch.
+
+        Args:
+            epoch: The epoch, from 0.
+            state: The `State`.
+        """
         arrays = {f"weight_{i}": np.asarray(weight) for i, weight in enumerate(state.weights)}
         arrays |= {f"buffer_{i}": np.asarray(buffer) for i, buffer in enumerate(state.buffers)}
         arrays |= {f"slot_{i}_{k}": np.asarray(slot) for i, own in enumerate(state.slots) for k, slot in enumerate(own)}
         self._write(self._path(epoch), lambda file: np.savez(file, **arrays))
 
     def read_state(self, epoch: int) -> State:
-        """The state at the start of an epoch, NumPy arrays."""
+        """Read the state at the start of an epoch.
+
+        Args:
+            epoch: The epoch, from 0; the number of epochs for the final state.
+
+        Returns:
+            The `State`, of NumPy arrays.
+
+        Raises:
+            ValueError: The file is missing or damaged.
+        """
         path = self._path(epoch)
         try:
             with np.load(path) as file:
@@ -66,15 +88,22 @@ class Storage:
         return State(tuple(weights), tuple(buffers), tuple(slots))
 
     def write_settings(self, settings: dict) -> None:
-        """Keeps how the run was made."""
+        """Write how the run was made.
+
+        Args:
+            settings: A dict that JSON can hold.
+        """
         text = json.dumps({"format": _FORMAT, **settings}, indent=1)
         self._write(self.directory / "run.json", lambda file: file.write(text.encode()))
 
     def read_settings(self) -> dict | None:
-        """How the run was made; None for a folder without one.
+        """Read how the run was made.
+
+        Returns:
+            The settings; None for a folder without a run.
 
         Raises:
-            ValueError: The file is none of ours, or of another version.
+            ValueError: The file does not describe a training run, or another version of vis wrote it.
         """
         path = self.directory / "run.json"
         if not path.exists():
@@ -89,7 +118,14 @@ class Storage:
         return settings
 
     def copy_to(self, directory: str | os.PathLike) -> None:
-        """Copies the run into another folder, which must hold none."""
+        """Copy the run into another folder.
+
+        Args:
+            directory: The folder, created if needed; its own folder is left as it is.
+
+        Raises:
+            ValueError: The folder holds a run already, or cannot be created.
+        """
         target = Storage(directory)
         if target.directory.resolve() == self.directory.resolve():
             return

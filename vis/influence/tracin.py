@@ -1,11 +1,11 @@
-"""TracIn: how much each example's own steps lowered the validation loss, read off the recorded checkpoints.
+"""TracIn: how much each example's own steps lowered the validation loss, from the recorded checkpoints.
 
 Pruthi, Liu, Kale & Sundararajan, "Estimating Training Data Influence by Tracing Gradient Descent" (2020, arXiv
 2002.08484), TracInCP. With θ_k the weights at the end of epoch k, η_k the learning rate there and B the batch size,
 
     score_i = Σ_k (η_k / B) ∇ℓ_i(θ_k)·∇L_val(θ_k)
 
-It takes no second derivative, and knows nothing of what later steps made of an earlier one.
+It needs no second derivative, and does not see what later steps made of an earlier one.
 """
 
 from __future__ import annotations
@@ -18,29 +18,34 @@ from vis.influence.examples import Batch
 from vis.influence.runs import TrainingRun, check_run
 from vis.influence.training import TrainingStep, compiled, signature
 from vis.influence.validation import ValidationLoss
+from vis.utils.docs import shared_docs
 
 _BATCH = 128
 
 
+@shared_docs
 def tracin(run: TrainingRun, x_val, y_val, *, progress: bool = True) -> np.ndarray:
-    """Scores every training example by the checkpoints of a run.
+    """Score every training example by the checkpoints of a run.
+
+    score_i = Σ_k (η_k / B) ∇ℓ_i(θ_k)·∇L_val(θ_k), over the weights θ_k at the end of each epoch k, with the learning
+    rate η_k and the batch size B (Pruthi et al. 2020, "Estimating Training Data Influence by Tracing Gradient Descent",
+    arXiv 2002.08484, TracInCP). Dropout is off and batch normalization uses its moving averages.
 
     Args:
-        run: From `record_training`.
-        x_val: Validation inputs, (examples, ...); for several inputs a list or dict of arrays.
-        y_val: Validation labels, (examples,) or (examples, ...).
-        progress: Whether to show a progress bar.
+        {{run}}
+        {{validation_set}}
+        {{progress}}
 
     Returns:
-        (training examples,), float64. Negative: the example's steps raised the validation loss, it is harmful. Dropout
-        is off and batch normalization takes its moving averages.
+        A float64 array of shape (training examples,), in units of the loss. Negative: the example's steps raised the
+        validation loss, so it is harmful.
 
     Raises:
-        ValueError: A validation set that does not fit the model.
-        TypeError: `run` is no recorded run.
+        ValueError: The validation set does not fit the model, or the run was loaded without its examples.
+        {{run_error}}
 
     Warns:
-        VisWarning: The validation examples are the training examples.
+        {{validation_warning}}
 
     Example:
         >>> import keras, numpy as np
@@ -77,7 +82,7 @@ def tracin(run: TrainingRun, x_val, y_val, *, progress: bool = True) -> np.ndarr
 
 
 def gradients_along(step: TrainingStep, state, examples):
-    """The derivative of each example's loss along a direction in the space of weights, as one compiled function.
+    """Return the derivative of each example's loss along a direction in the space of weights, as one compiled function.
 
     Args:
         step: A training step.
@@ -86,7 +91,7 @@ def gradients_along(step: TrainingStep, state, examples):
 
     Returns:
         A function of weights, buffers, a batch and the direction (a tuple of tensors like the weights) to ∇ℓ_i·v,
-        (examples,), the model predicting: without dropout, with moving averages.
+        (examples,), with the model in prediction mode: without dropout, with moving averages.
     """
 
     def along(weights, buffers, batch: Batch, direction):

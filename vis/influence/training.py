@@ -1,4 +1,4 @@
-"""One training step as a pure function: everything in `vis.influence` is made of it.
+"""One training step as a pure function, from which everything in `vis.influence` is made.
 
 With θ the trainable weights, the loss that a step follows is, for a batch of B examples with the weights w,
 
@@ -26,7 +26,7 @@ _SEED_STATE = "seed_generator_state"
 
 
 class State(NamedTuple):
-    """All that changes in training.
+    """Everything that changes in training.
 
     Attributes:
         weights: The trainable weights, a tuple of tensors or arrays.
@@ -44,9 +44,9 @@ class TrainingStep:
 
     Args:
         model: A built Keras model; its variables are neither read nor changed.
-        loss: Labels and outputs to a loss for each example, from `examples.example_loss`.
+        loss: A function of labels and outputs to one loss per example, from `examples.example_loss`.
         rule: The optimizer's `UpdateRule`.
-        l2: λ.
+        l2: The factor λ.
 
     Attributes:
         model: As given.
@@ -61,7 +61,7 @@ class TrainingStep:
         self._constraints = [variable.constraint for variable in model.trainable_variables]
 
     def __call__(self, state: State, step, rate, batch: Batch, example_weights) -> tuple[State, tf.Tensor]:
-        """Trains for one step.
+        """Train for one step.
 
         Args:
             state: The `State` before.
@@ -85,18 +85,46 @@ class TrainingStep:
         return State(weights, buffers, slots), objective
 
     def with_model(self, model) -> TrainingStep:
-        """The same step for another model with the same variables."""
+        """Return the same step for another model with the same variables.
+
+        Args:
+            model: A built Keras model.
+
+        Returns:
+            The `TrainingStep`.
+        """
         return TrainingStep(model, self._loss, self.rule, self._l2)
 
     def objective(self, weights, buffers, batch: Batch, example_weights, training: bool = True):
-        """L(θ; w) of a batch, and the buffers after it."""
+        """Compute L(θ; w) of a batch.
+
+        Args:
+            weights: The trainable weights θ, a sequence of tensors.
+            buffers: The model's other variables.
+            batch: The examples.
+            example_weights: (examples,), w.
+            training: Whether layers run as in training (dropout, batch statistics) or as in prediction.
+
+        Returns:
+            L, a scalar, and the buffers after it.
+        """
         losses, buffers, regularization = self.losses(weights, buffers, batch, training)
         losses = losses * batch.sample_weight + self.decay(weights)
         count = tf.cast(tf.shape(losses)[0], losses.dtype)
         return tf.reduce_sum(example_weights * losses) / count + regularization, buffers
 
     def losses(self, weights, buffers, batch: Batch, training: bool):
-        """The ℓ_i of a batch, (examples,); the buffers after it; R."""
+        """Compute the losses ℓ_i of a batch.
+
+        Args:
+            weights: The trainable weights θ, a sequence of tensors.
+            buffers: The model's other variables.
+            batch: The examples.
+            training: Whether layers run as in training or as in prediction.
+
+        Returns:
+            The ℓ_i, (examples,); the buffers after it, a tuple; and R, a scalar.
+        """
         with _exact_moments():
             outputs, buffers, regularization = self.model.stateless_call(
                 list(weights), list(buffers), batch.inputs, return_losses=True, **self._mode(training)
@@ -105,34 +133,73 @@ class TrainingStep:
         return losses, tuple(buffers), tf.add_n([tf.zeros([], losses.dtype), *regularization])
 
     def _mode(self, training: bool) -> dict:
-        """Keras, too, tells only those models whose `call` asks."""
+        """Return `training` as an argument for models whose `call` takes it; Keras passes it to no others either."""
         parameters = inspect.signature(self.model.call).parameters.values()
         asks = any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
         return {"training": training} if asks else {}
 
     def decay(self, weights):
-        """½ λ‖θ‖²."""
+        """Compute ½ λ‖θ‖².
+
+        Args:
+            weights: The trainable weights θ, a sequence of tensors.
+
+        Returns:
+            A scalar; 0.0 for λ = 0.
+        """
         if not self._l2:
             return 0.0
         return 0.5 * self._l2 * tf.add_n([tf.reduce_sum(tf.square(weight)) for weight in weights])
 
     def initial(self, weights: Sequence, buffers: Sequence) -> State:
-        """The `State` before the first step."""
+        """Return the `State` before the first step.
+
+        Args:
+            weights: The trainable weights, a sequence of arrays.
+            buffers: The model's other variables, a sequence of arrays.
+
+        Returns:
+            The `State`, of tensors, with the optimizer's variables at zero.
+        """
         weights = tuple(map(tf.convert_to_tensor, weights))
         return State(weights, tuple(map(tf.convert_to_tensor, buffers)), self.rule.initial(weights))
 
     def compiled(self, state: State, examples: Examples):
-        """The step as one compiled function, for batches of any size."""
+        """Return the step as one compiled function, for batches of any size.
+
+        Args:
+            state: A `State`, for its shapes.
+            examples: The examples, for their shapes.
+
+        Returns:
+            A function of the arguments of `__call__`.
+        """
         return compiled(self.__call__, signature(state, examples))
 
 
 def compiled(function, specs: Sequence):
-    """A function traced once, for `tf.TensorSpec`s of its arguments."""
+    """Return a function traced once.
+
+    Args:
+        function: A function of tensors.
+        specs: The `tf.TensorSpec`s of its arguments.
+
+    Returns:
+        The concrete function.
+    """
     return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 
 def signature(state: State, examples: Examples) -> tuple:
-    """The `tf.TensorSpec`s of a step's arguments."""
+    """Return the `tf.TensorSpec`s of a step's arguments.
+
+    Args:
+        state: A `State`, for its shapes.
+        examples: The examples, for their shapes.
+
+    Returns:
+        One specification (or structure of them) for each argument of `TrainingStep.__call__`.
+    """
     rate = tf.TensorSpec([], tf.float32)
     example_weights = tf.TensorSpec([None], examples.sample_weight.dtype)
     specs = tf.nest.map_structure(lambda value: tf.TensorSpec(value.shape, value.dtype), state)
@@ -140,13 +207,22 @@ def signature(state: State, examples: Examples) -> tuple:
 
 
 def dense_gradients(tape, target, sources) -> list:
-    """Gradients as tensors: those of embeddings come as `tf.IndexedSlices`, which have no second derivative."""
+    """Compute gradients as tensors: those of embeddings are `tf.IndexedSlices`, which have no second derivative.
+
+    Args:
+        tape: A `tf.GradientTape` that recorded the target.
+        target: The scalar to differentiate.
+        sources: The tensors to differentiate it with respect to.
+
+    Returns:
+        A tensor for each source; None where the target does not depend on it.
+    """
     return [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in tape.gradient(target, sources)]
 
 
 @contextlib.contextmanager
 def _exact_moments():
-    """Lets batch and group normalization be differentiated twice.
+    """Let batch and group normalization be differentiated twice.
 
     `tf.nn.moments` computes a variance around a mean whose gradient is stopped. That leaves the variance's gradient as
     it is, but makes its second derivative wrong, by a third in a small convolutional network.
@@ -173,7 +249,15 @@ def _moments(x, axes, shift=None, keepdims=False, name=None):
 
 
 def seeded(model, seed: int) -> tuple[np.ndarray, ...]:
-    """A model's variables that are not trained, with the states of its random generators (dropout's) set by a seed."""
+    """Return a model's untrained variables, with the states of its random generators (dropout's) set by a seed.
+
+    Args:
+        model: A built Keras model; it is not changed.
+        seed: An int of at least 0.
+
+    Returns:
+        An array for each of `model.non_trainable_variables`.
+    """
     buffers = []
     for position, variable in enumerate(model.non_trainable_variables):
         value = variable.numpy()

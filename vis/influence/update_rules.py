@@ -1,8 +1,8 @@
 """The update rules of Keras optimizers as pure functions, which can be differentiated and replayed.
 
 A rule maps weights, gradients and the optimizer's own variables (its slots: momenta, mean squares, ...) to new weights
-and new slots. Each gives what the Keras optimizer of its name gives; `keras.Optimizer.stateless_apply`, which would
-serve, is not supported by Keras on TensorFlow.
+and new slots. Each gives the same numbers as the Keras optimizer of its name; Keras does not support
+`keras.Optimizer.stateless_apply`, which would serve, on TensorFlow.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class UpdateRule(NamedTuple):
         slots: How many variables it keeps for each weight.
         update: Maps a weight, its gradient, its slots, the learning rate and the number of the step (0, 1, ...) to the
             new weight and a tuple of new slots.
-        config: The optimizer's configuration, as `keras.optimizers.serialize` gives it.
+        config: The optimizer's configuration, as `keras.optimizers.serialize` returns it.
     """
 
     slots: int
@@ -31,11 +31,25 @@ class UpdateRule(NamedTuple):
     config: dict
 
     def initial(self, weights: Sequence) -> tuple:
-        """The slots before the first step, zeros: a tuple of tuples, one for each weight."""
+        """Return the slots before the first step, zeros.
+
+        Args:
+            weights: The weights, a sequence of tensors.
+
+        Returns:
+            A tuple of tuples of tensors, one for each weight.
+        """
         return tuple(tuple(tf.zeros_like(weight) for _ in range(self.slots)) for weight in weights)
 
     def learning_rates(self, steps: int) -> list[float]:
-        """The learning rate of each of the first steps."""
+        """Return the learning rate of each of the first steps.
+
+        Args:
+            steps: How many steps.
+
+        Returns:
+            A list of floats.
+        """
         rate = self.config["config"]["learning_rate"]
         if isinstance(rate, dict):
             schedule = keras.optimizers.schedules.deserialize(rate)
@@ -43,12 +57,12 @@ class UpdateRule(NamedTuple):
         return [float(rate)] * steps
 
     def apply(self, weights: Sequence, gradients: Sequence, slots: Sequence, rate, step) -> tuple[tuple, tuple]:
-        """One update of all weights.
+        """Update all weights once.
 
         Args:
-            weights: Tensors.
+            weights: The weights, a sequence of tensors.
             gradients: A dense tensor for each weight, or None for a weight that the loss does not depend on, which
-                stays as it is.
+                stays the same.
             slots: A tuple of slots for each weight.
             rate: The learning rate, a float scalar.
             step: How many steps were done before, an integer scalar.
@@ -75,17 +89,17 @@ class UpdateRule(NamedTuple):
 
 
 def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRule:
-    """The update rule of a Keras optimizer.
+    """Return the update rule of a Keras optimizer.
 
     Args:
-        optimizer: A Keras optimizer, its name, or its configuration. Its state (momenta, the number of steps) is not
-            taken over.
+        optimizer: A Keras optimizer, its name, or its configuration. Its state (momenta, step count) is not taken over.
 
     Returns:
         Its `UpdateRule`.
 
     Raises:
-        ValueError: An optimizer, or an option of it, that has no update rule here.
+        ValueError: The optimizer is unknown to Keras or has no update rule here, or one of its options is not
+            supported.
 
     Example:
         >>> update_rule(keras.optimizers.SGD(0.1, momentum=0.9)).slots
@@ -134,7 +148,7 @@ def _clip(gradients: list, options: dict) -> list:
 
 
 def _sqrt(value):
-    """The square root, with the derivative 0 instead of infinity at 0.
+    """Compute the square root, with the derivative 0 instead of infinity at 0.
 
     A weight that has never had a gradient has a mean square of 0 that stays 0 whichever example is left out.
     """

@@ -8,27 +8,33 @@ import tensorflow as tf
 from vis.influence.examples import Examples, check_labels, outputs_of, same_examples
 from vis.influence.runs import TrainingRun
 from vis.influence.training import State, TrainingStep, compiled, dense_gradients, signature
+from vis.utils.docs import shared_docs
 from vis.utils.errors import warn
 
 _BATCH = 128
 
 
+@shared_docs
 class ValidationLoss:
     """The validation loss, as a function of the model's variables.
 
     Args:
-        step: A training step, which tells the model and the loss of an example.
+        step: A training step, for its model and the loss of an example.
         state: A `State`, for its shapes.
         loss: The Keras loss.
         training: The training examples.
         x_val: (examples, ...), or several inputs.
         y_val: (examples,) or (examples, ...).
 
+    Attributes:
+        examples: The validation `Examples`.
+        step: As given.
+
     Raises:
-        ValueError: Lengths that differ, one example, labels out of range.
+        {{validation_error}}
 
     Warns:
-        VisWarning: These are the training examples.
+        {{validation_warning}}
     """
 
     def __init__(self, step: TrainingStep, state: State, loss, training: Examples, x_val, y_val):
@@ -47,17 +53,36 @@ class ValidationLoss:
         self._gradient = compiled(self._differentiated, [state.weights, state.buffers, batch])
 
     @classmethod
+    @shared_docs
     def of_run(cls, run: TrainingRun, x_val, y_val) -> ValidationLoss:
-        """The validation loss of a training run."""
+        """Return the validation loss of a training run.
+
+        Args:
+            {{run}}
+            {{validation_set}}
+
+        Returns:
+            The `ValidationLoss`.
+
+        Raises:
+            {{validation_error}}
+        """
         return cls(run.step, run.state(0), run.loss, run.examples, x_val, y_val)
 
     def __call__(self, state: State) -> float:
-        """The mean loss."""
+        """Compute the mean loss.
+
+        Args:
+            state: A `State`.
+
+        Returns:
+            A float.
+        """
         total = sum(float(self._value(state.weights, state.buffers, batch)) for batch in self.batches())
         return total / len(self.examples)
 
     def gradient(self, state: State) -> tuple[list, list]:
-        """The derivatives of the mean loss with respect to the weights and to the buffers.
+        """Compute the derivatives of the mean loss with respect to the weights and to the buffers.
 
         Args:
             state: A `State`.
@@ -75,7 +100,16 @@ class ValidationLoss:
         return list(weights), buffers
 
     def total(self, weights, buffers, batch):
-        """The sum of the losses of a batch."""
+        """Compute the sum of the losses of a batch.
+
+        Args:
+            weights: The trainable weights, a sequence of tensors.
+            buffers: The model's other variables.
+            batch: The examples.
+
+        Returns:
+            A scalar.
+        """
         losses, _, _ = self.step.losses(weights, buffers, batch, training=False)
         return tf.reduce_sum(losses)
 
@@ -92,7 +126,11 @@ class ValidationLoss:
         return gradients[: len(weights)], gradients[len(weights) :]
 
     def batches(self):
-        """Yields the validation examples in parts."""
+        """Iterate over the validation examples.
+
+        Yields:
+            A `Batch` at a time.
+        """
         for start in range(0, len(self.examples), _BATCH):
             yield self.examples.batch(slice(start, start + _BATCH))
 

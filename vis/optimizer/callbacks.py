@@ -1,4 +1,4 @@
-"""What follows an optimization, every `callback_every` steps: the base class, and printed losses."""
+"""Callbacks, which follow an optimization every `callback_every` steps: the base class, and one that prints losses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class OptimizerCallback:
-    """Base class of callbacks, as in keras-vis: override `callback`, and what else is needed.
+    """Base class of callbacks, as in keras-vis: override `callback`, and the other two methods if needed.
 
     Example:
         >>> class Losses(OptimizerCallback):
@@ -17,31 +17,35 @@ class OptimizerCallback:
     """
 
     def on_begin(self, max_iter: int):
-        """Called before the first step.
+        """Prepare for an optimization; called before the first step.
 
         Args:
-            max_iter: The most steps there will be.
+            max_iter: The largest number of steps there will be.
         """
 
     def callback(self, i: int, named_losses, overall_loss, grads, wrt_value):
-        """Called after a step with what it was computed from.
+        """Follow a step; called after it with the values it was computed from.
 
         Args:
-            i: The step, from 0.
-            named_losses: A list of `(name, weighted loss)`. A loss is a float; for several images at once a float32
-                array of shape (images,).
-            overall_loss: The sum of the losses.
+            i: The step, counted from 0.
+            named_losses: A list of pairs `(name, weighted loss)`. A loss is a float; for several images a float32 array
+                of shape (images,).
+            overall_loss: The sum of the weighted losses, likewise.
             grads: The gradients, a float32 array of the shape of `wrt_value`, normalized and modified.
-            wrt_value: The images, float32, (images, ...); for a `wrt_tensor` other than the input, its value.
+            wrt_value: The images, a float32 array of shape (images, ...), in the model's units; for a `wrt_tensor`
+                other than the input, its value.
+
+        Raises:
+            TypeError: The subclass does not override this method.
         """
         raise TypeError(f"the callback {type(self).__name__} must override callback()")
 
     def on_end(self):
-        """Called after the last step, also where an error ended the optimization."""
+        """Finish; called after the last step, even if an error ended the optimization."""
 
 
 class Print(OptimizerCallback):
-    """Prints the losses.
+    """Print the losses.
 
     Example:
         >>> Print().callback(0, [("TV", 0.5)], 0.5, None, None)

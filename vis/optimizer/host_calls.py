@@ -1,4 +1,4 @@
-"""NumPy functions of the caller's inside a compiled loop."""
+"""Calls the user's NumPy functions from inside a compiled loop."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _numbers = itertools.count()
 
 
 class PythonSteps:
-    """What of a step is NumPy: the caller's gradient modifier, and input modifiers with a `pre` or `post`.
+    """The NumPy part of a step: the user's gradient modifier, and input modifiers with a `pre` or `post`.
 
-    The loop calls it by a number, so that a loop which is kept does not keep the caller's functions.
+    The loop calls it by a number, so that a loop that is kept does not keep the user's functions.
 
     Args:
-        grad_modifier: A function of an array, or None.
+        grad_modifier: A function of an array that returns one of the same shape, or None.
         modifiers: Input modifiers that work on arrays.
     """
 
@@ -33,7 +33,14 @@ class PythonSteps:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """While inside, loops find it; an error of the caller's functions comes out as it was raised."""
+        """Let loops find these functions inside a `with` block.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            Exception: What one of the user's functions raised, as it was raised.
+        """
         _running[self.number] = self
         try:
             yield
@@ -45,24 +52,57 @@ class PythonSteps:
             del _running[self.number]
 
     def gradient(self, array):
-        """The gradient as its modifier makes it."""
+        """Apply the gradient modifier.
+
+        Args:
+            array: A gradient, float32, (images, ...).
+
+        Returns:
+            An array of the same shape.
+        """
         return array if self.grad_modifier is None else modified(array, self.grad_modifier)
 
     def pre(self, array):
-        """The images before a step."""
+        """Apply each modifier's `pre`, in order, before a step.
+
+        Args:
+            array: The images, float32, (images, ...), in the model's units.
+
+        Returns:
+            An array of the same shape.
+        """
         for modifier in self.modifiers:
             array = modifier.pre(array)
         return array
 
     def post(self, array):
-        """The images after a step."""
+        """Apply each modifier's `post`, in reverse order, after a step.
+
+        Args:
+            array: The images, float32, (images, ...), in the model's units.
+
+        Returns:
+            An array of the same shape.
+        """
         for modifier in reversed(self.modifiers):
             array = modifier.post(array)
         return array
 
 
 def in_python(number, name: str, tensor):
-    """A tensor as a method of the running `PythonSteps` of that number makes it."""
+    """Apply a method of the `PythonSteps` that is running under a number, as an operation of the graph.
+
+    Args:
+        number: The number of the `PythonSteps`, an int64 scalar.
+        name: The method: `'gradient'`, `'pre'` or `'post'`.
+        tensor: A float32 tensor.
+
+    Returns:
+        A float32 tensor of the same shape.
+
+    Raises:
+        ValueError: A modifier returns an array of another shape (when the graph runs).
+    """
 
     def call(number, array):
         steps = _running[int(number)]

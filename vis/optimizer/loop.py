@@ -1,4 +1,4 @@
-"""Gradient descent on a model's input in one compiled loop: evaluate, modify, update, keep the best, and again."""
+"""Gradient descent on a model's input in one compiled loop: evaluate, modify, update, keep the best, repeat."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from vis.optimizer.updates import Rms
 
 
 class State(NamedTuple):
-    """Where a descent is.
+    """The state of a descent between two steps.
 
     Attributes:
-        step: How many steps were done.
-        parameters: For each input that moves what it is made from.
+        step: How many steps are done.
+        parameters: For each moving input, the parameters it is decoded from.
         slots: The update rule's own tensors.
-        best: For each input the images of the lowest loss so far, each image's own.
-        best_loss: Their losses, (images,).
-        mark: The losses that must be beaten for progress, (images,).
-        idle: How many steps in a row brought no image progress.
+        best: For each moving input, the images of the lowest loss so far, each image by itself.
+        best_loss: The losses of those images, (images,).
+        mark: The losses that must be beaten to count as progress, (images,).
+        idle: How many consecutive steps brought no image progress.
         finite: Whether the last step's losses and gradients were finite.
         losses: The last step's losses, (losses, images), unweighted.
-        gradients: For each input the last step's gradients, normalized and modified.
-        images: For each input the images that they were computed from.
+        gradients: For each moving input, the last step's gradients, normalized and modified.
+        images: For each moving input, the images that those were computed from.
     """
 
     step: tf.Tensor
@@ -46,7 +46,12 @@ class State(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What ends a descent early: so many steps in a row without a loss that is lower by so much."""
+    """What ends a descent early: `patience` consecutive steps without a loss that is lower by `min_delta`.
+
+    Attributes:
+        patience: The number of steps; None for no such limit.
+        min_delta: The least difference that counts.
+    """
 
     patience: int | None
     min_delta: float
@@ -56,14 +61,14 @@ class Descent:
     """A compiled loop that moves some inputs of a question.
 
     Args:
-        question: The losses, the inputs they start from, and (`wrt`) those that move, and nothing else.
+        question: The losses, the inputs they start from, and (`wrt`) the inputs that move, and nothing else.
         moved: The positions of the inputs that move.
         parameterization: A `Pixels` or a `Fourier`.
         rule: An `Rms` or a `KerasRule`.
         transforms: A list of `Transform`.
-        data_format: Of the inputs.
-        norm_grads: Whether each image's gradient is brought to length 1.
-        steps: What of a step is NumPy.
+        data_format: `'channels_last'` or `'channels_first'`, of the inputs.
+        norm_grads: Whether each image's gradient is scaled to length 1.
+        steps: The NumPy part of a step.
         ranges: For each input that moves its `(low, high)`, float32 arrays that broadcast against it.
     """
 
@@ -88,7 +93,15 @@ class Descent:
         self._call, self.rule = remember(question.model, key, lambda: self._trace(rule))
 
     def start(self, parameters: list, images: list) -> State:
-        """The state before the first step; to be called while `rule.lock` is held, as `advance` is."""
+        """Return the state before the first step; hold `rule.lock` meanwhile, as for `advance`.
+
+        Args:
+            parameters: For each moving input its parameters, float32, of the images' shape.
+            images: For each moving input the images they decode to.
+
+        Returns:
+            The `State`.
+        """
         count = self.question.inputs.count
         infinite = tf.fill([count], np.float32(np.inf))
         return State(
@@ -98,13 +111,16 @@ class Descent:
         )  # fmt: skip
 
     def advance(self, state: State, stop: int, limits: Limits, seed: int) -> State:
-        """Goes on up to a step, or to what ends it early.
+        """Continue up to a step, or until something ends the descent early.
 
         Args:
-            state: From `start` or `advance`.
-            stop: The number of steps to have been done.
-            limits: What ends it early.
-            seed: Of the transforms.
+            state: A `State` from `start` or `advance`.
+            stop: The number of steps that should be done in all.
+            limits: What ends the descent early.
+            seed: The seed of the transforms.
+
+        Returns:
+            The `State` after it.
         """
         numbers = (stop, np.iinfo(np.int32).max if limits.patience is None else limits.patience)
         arguments = [
@@ -193,7 +209,7 @@ class Descent:
         )
 
     def _modified(self, name, parameters, ranges, token):
-        """The parameters of images that NumPy modifiers changed."""
+        """Return the parameters of the images that NumPy modifiers changed."""
         changed = []
         for each, ends in zip(parameters, ranges, strict=True):
             images = in_python(token, name, self.parameterization.decode(each, *ends))
@@ -207,7 +223,7 @@ class Descent:
         return images
 
     def _evaluate(self, weights, arrays, shown):
-        """The losses and their gradients, by batches that bound the memory."""
+        """Compute the losses and their gradients, in batches that bound the memory."""
         for position, images in zip(self.moved, shown, strict=True):
             arrays[position] = tf.cast(images, arrays[position].dtype)
         count = self.question.inputs.count
@@ -236,12 +252,12 @@ class Descent:
 
 
 def _unit(gradients):
-    """Each image's gradient at length 1; zero stays zero. First in units of its largest value: squares may vanish."""
+    """Scale each image's gradient to length 1, by its largest value first, as squares may vanish; zero stays zero."""
     axes = list(range(1, gradients.shape.rank))
     scaled = tf.math.divide_no_nan(gradients, tf.reduce_max(tf.abs(gradients), axes, keepdims=True))
     return tf.math.divide_no_nan(scaled, tf.sqrt(tf.reduce_sum(scaled**2, axes, keepdims=True)))
 
 
 def _chosen(which, new, old):
-    """The new images where they are wanted, the old ones elsewhere."""
+    """Return the new images where they are wanted, the old ones elsewhere."""
     return tf.where(tf.reshape(which, [-1] + [1] * (new.shape.rank - 1)), new, old)

@@ -31,22 +31,27 @@ from vis.optimizer.starts import (
 )
 from vis.optimizer.updates import KerasRule, Rms
 from vis.utils import checks
+from vis.utils.docs import shared_docs
 from vis.utils.errors import warn
 
 # Steps between two looks at Python, for an interrupt to come through, where no callback asks for fewer.
 _MOST_STEPS = 50
 
 
+@shared_docs
 class Optimizer:
-    """Minimizes losses by changing a model's input.
+    """Minimize losses by changing a model's input.
+
+    It minimizes Σ weight · loss over the input x, kept within `input_range` (Simonyan et al. 2013, "Deep Inside
+    Convolutional Networks", arXiv 1312.6034, section 2).
 
     Args:
-        input_tensor: `model.input`, or the model itself.
-        losses: A list of `(loss, weight)`; a weight of None or 0 leaves its loss out.
-        input_range: (min, max) of the input's values, numbers or one number a channel; the result stays within.
-        wrt_tensor: What the gradients are taken with respect to: the input unless given. If it is a layer or a tensor
-            behind the input, `minimize` gives its gradients and leaves the input as it is.
-        norm_grads: Whether each image's gradient is brought to length 1.
+        input_tensor: `model.input`, or the model itself, which need not be functional.
+        losses: A list of pairs `(loss, weight)`, where a loss is a `vis.losses.Loss` or a function of the model's
+            output. A weight of None or 0 leaves its loss out.
+        {{input_range}}
+        {{optimized_tensor}}
+        norm_grads: Whether each image's gradient is scaled to length 1 before it is modified and applied.
 
     Attributes:
         input_tensor: As given.
@@ -55,8 +60,9 @@ class Optimizer:
         loss_names: The names of the losses whose weight is not 0.
 
     Raises:
-        ValueError: `input_range` is the wrong way round, or no loss is left.
-        TypeError: An argument is of a wrong type.
+        ValueError: `input_range` is not a pair of finite numbers (or of lists with a number per channel), the smaller
+            first; or every loss has the weight 0.
+        TypeError: `losses` holds something that is neither a loss nor a function.
 
     Example:
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
@@ -79,9 +85,10 @@ class Optimizer:
 
     @property
     def loss_names(self) -> list[str]:
-        """The names of the losses whose weight is not 0."""
+        """Return the names of the losses whose weight is not 0."""
         return [loss.name for loss, _ in self.losses]
 
+    @shared_docs
     def minimize(
         self,
         seed_input=None,
@@ -100,40 +107,52 @@ class Optimizer:
         squeeze: bool = True,
         batch_size: int | None = None,
     ):
-        """Moves the input down the gradient of the weighted sum of the losses.
+        """Move the input down the gradient of the weighted sum of the losses.
 
         Args:
-            seed_input: Where to start: one input or a batch, in the model's units. Noise about the middle of
-                `input_range` unless given. Several images are optimized at once, each with its own filter where
-                `filter_indices` has a row for each.
-            max_iter: The number of steps.
-            input_modifiers: A list of `vis.input_modifiers`.
-            grad_modifier: What is done to each gradient: a name or function of `vis.grad_modifiers`, or None.
+            {{start}}
+            max_iter: The number of steps, at least 1.
+            input_modifiers: A list of `vis.input_modifiers`, applied in this order at each step.
+            {{step_modifier}}
             callbacks: A list of `vis.callbacks`.
-            verbose: Whether the losses are printed.
-            optimizer: A Keras optimizer or its name, whose learning rate is in units of `input_range`. None takes
-                keras-vis's RMSprop, about a 64th of the range a step; for `parameterization='fourier'` Adam(0.05).
-            parameterization: `'pixels'`, or `'fourier'` for the image's spectrum with decorrelated colours, which
-                gives smoother pictures and is needed for models with batch normalization (Olah et al. 2017).
-            callback_every: Steps from one call of the callbacks to the next; the loop runs compiled in between.
-            patience: Ends early after so many steps in a row that bring no image a lower loss.
-            min_delta: What counts as lower, for `patience`.
-            seed: An int for the same result at each call; None for another one.
-            squeeze: Whether a single image loses its sample axis.
-            batch_size: The most images to compute at once; None chooses.
+            verbose: Whether to print the losses.
+            optimizer: A Keras optimizer or its name. Its learning rate is a fraction of the width of `input_range`.
+                None takes keras-vis's RMSprop, which moves a value by about a 64th of the range per step; for
+                `parameterization='fourier'`, Adam(0.05).
+            parameterization: What is optimized: `'pixels'`, or `'fourier'` for the image's spectrum with decorrelated
+                colours, which gives smoother pictures and is needed for models with batch normalization (Olah et al.
+                2017, "Feature Visualization", the section on preconditioning).
+            callback_every: The number of steps between two calls of the callbacks, at least 1; the loop runs compiled
+                in between.
+            patience: Stop after this many consecutive steps in which no image reached a lower loss; None never does.
+            min_delta: How much lower a loss must be to count as lower for `patience`.
+            {{random_seed}}
+            squeeze: Whether to drop the samples axis of a single image.
+            batch_size: The most images to compute at once; None chooses. It bounds the memory.
 
         Returns:
-            `(image, grads, wrt_value)`. The image is float32, of the input's shape: of all steps the one with the
-            lowest loss, each image's own. `grads` and `wrt_value` are the gradients at the end, normalized and
-            modified, and what they are taken with respect to; both keep the sample axis. For several inputs each is a
-            list.
+            `(image, grads, wrt_value)`. `image` is float32 and has the input's shape; it is, for each image by itself,
+            the one of all steps with the lowest loss. `grads` are the gradients at the end, normalized and modified,
+            and `wrt_value` is what they are taken with respect to; both keep the samples axis. For several inputs each
+            of the three is a list.
 
         Raises:
-            ValueError: What is wrong with an argument; or a loss or its gradient became NaN or infinite.
-            TypeError: An argument is of a wrong type.
+            ValueError: A number or a name is out of range or unknown, `seed_input` does not fit the model's inputs, it
+                is None though the model does not say which shape it takes, an input modifier that works on pixels comes
+                with `parameterization='fourier'`, or a loss or its gradient became NaN or infinite.
+            TypeError: `input_modifiers` or `callbacks` is not a list of such objects, `optimizer` is not a Keras
+                optimizer, or a number is of another type.
 
         Warns:
-            VisWarning: `seed_input` leaves `input_range`; a filter is not active, so that nothing was found.
+            VisWarning: `seed_input` has values outside `input_range`; or a filter was never active, so that nothing was
+                found.
+
+        Example:
+            >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+            >>> model.layers[-1].set_weights([np.array([[1.0], [-1.0]]), np.zeros(1)])
+            >>> optimizer = Optimizer(model, [(lambda output: output[:, 0], 1)], input_range=(0.0, 1.0))
+            >>> optimizer.minimize(np.full(2, 0.5), max_iter=100, verbose=False)[0]
+            array([0., 1.], dtype=float32)
         """
         max_iter = checks.whole("max_iter", max_iter)
         callback_every = checks.whole("callback_every", callback_every)
@@ -187,7 +206,7 @@ class Optimizer:
         return _alone(best, squeeze), _alone(gradients), _alone(images)
 
     def _count(self) -> int:
-        """How many images the losses ask for."""
+        """Return how many images the losses ask for."""
         indices = [getattr(loss, "filter_indices", None) for loss, _ in self.losses]
         return max((len(rows) for rows in indices if np.ndim(rows) == 2), default=1)
 
@@ -198,14 +217,14 @@ class Optimizer:
         return [symbols[i] for i in moved] if symbols else [None]
 
     def _gradients_only(self, question: Question, modify, watchers, squeeze):
-        """Nothing to move: the gradients where `wrt_tensor` is, and its value."""
+        """Return the gradients where `wrt_tensor` is, and its value: nothing moves."""
         losses, gradients, values = self._evaluated(question, question.inputs, modify)
         with _watched(watchers, 1):
             self._tell(watchers, 0, losses, gradients, values)
         return _alone(question.inputs.arrays, squeeze), _alone(gradients), _alone(values)
 
     def _evaluated(self, question: Question, samples: ModelInputs, modify):
-        """The losses, (losses, images), the gradients as they are reported, and what they are taken with respect to."""
+        """Return the losses, (losses, images), the gradients to report, and the values they belong to."""
         read, size = not self.wrt_tensor_is_input_tensor, question.batch_size
         parts = list(evaluate(self.objective, samples, wrt=question.wrt, read=read, batch_size=size))
         losses = np.concatenate([part.scores for part in parts], axis=1)
@@ -232,7 +251,7 @@ class Optimizer:
             watcher.callback(*arguments)
 
     def _not_finite(self, samples: ModelInputs, question: Question, step: int | None = None) -> ValueError:
-        """The error that names the loss to blame."""
+        """Return an error that names the loss to blame."""
         when = "at the end" if step is None else f"at step {step}"
         for loss, weight in self.losses:
             alone = Objective(self.model, [(loss, weight)])
@@ -271,7 +290,7 @@ def _parameterization(name: str, data_format: str):
 
 
 def _steps(modify, modifiers, space) -> tuple[list, PythonSteps]:
-    """The transforms, and what is left to NumPy."""
+    """Return the transforms, and the modifiers that are left to NumPy."""
     if not isinstance(modifiers, (list, tuple)):
         raise TypeError(f"input_modifiers must be a list of vis.input_modifiers, not {type(modifiers).__name__}")
     for modifier in modifiers:
@@ -297,7 +316,7 @@ def _watchers(callbacks):
 
 @contextlib.contextmanager
 def _watched(watchers, max_iter: int):
-    """Tells callbacks of the beginning, and of the end whatever happens."""
+    """Call the callbacks' `on_begin`, and their `on_end` whatever happens."""
     for watcher in watchers:
         getattr(watcher, "on_begin", lambda max_iter: None)(max_iter)
     try:
@@ -308,13 +327,13 @@ def _watched(watchers, max_iter: int):
 
 
 def _joined(parts: list) -> list[np.ndarray]:
-    """The arrays of each tap and call, put together over batches."""
+    """Concatenate the arrays of each tap and call over batches."""
     flat = [[array for calls in part for array in calls] for part in parts]
     return [np.concatenate(arrays) for arrays in zip(*flat, strict=True)]
 
 
 def _alone(arrays: list, squeeze: bool = False):
-    """One array itself, several in a list."""
+    """Return a single array itself, several in a list."""
     arrays = [array[0] if squeeze and len(array) == 1 else array for array in arrays]
     return arrays[0] if len(arrays) == 1 else arrays
 

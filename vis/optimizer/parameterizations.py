@@ -15,39 +15,73 @@ _COLORS /= np.linalg.norm(_COLORS, axis=0).max()
 
 
 class Pixels:
-    """The pixels themselves, in units of their range, and kept within it."""
+    """The pixels themselves, as fractions of their range, and kept within it."""
 
     key = "pixels"
 
     def initial(self, shape, rng: np.random.Generator) -> np.ndarray:
-        """The parameters of a random gray image: its pixels scatter by a twentieth of the range about the middle."""
+        """Draw the parameters of a random gray image: pixels scattered about the middle by a twentieth of the range.
+
+        Args:
+            shape: The shape of the images, (images, ...).
+            rng: The generator to draw from.
+
+        Returns:
+            A float32 array of that shape.
+        """
         axes = tuple(range(1, len(shape)))
         noise = rng.random(shape, np.float32)
         deviation = np.maximum(noise.std(axes, keepdims=True), 1e-6)
         return 0.5 + 0.05 * (noise - noise.mean(axes, keepdims=True)) / deviation
 
     def encode(self, images, low, high):
-        """The parameters of images."""
+        """Return the parameters of images.
+
+        Args:
+            images: A float tensor of shape (images, ...), in the model's units.
+            low: The lower end of the range; it broadcasts against the images.
+            high: The upper end.
+
+        Returns:
+            A tensor of the same shape, from 0 (`low`) to 1 (`high`).
+        """
         return (images - low) / (high - low)
 
     def decode(self, parameters, low, high):
-        """The images of parameters."""
+        """Return the images of parameters.
+
+        Args:
+            parameters: A float tensor of shape (images, ...).
+            low: The lower end of the range; it broadcasts against the parameters.
+            high: The upper end.
+
+        Returns:
+            A tensor of the same shape, in the model's units.
+        """
         return low + (high - low) * parameters
 
     def bounded(self, parameters):
-        """Parameters whose images are in the range."""
+        """Return the nearest parameters whose images are within the range.
+
+        Args:
+            parameters: A float tensor.
+
+        Returns:
+            A tensor of the same shape, in [0, 1].
+        """
         return tf.clip_by_value(parameters, 0.0, 1.0)
 
 
 class Fourier:
-    """The spectrum of the image, each frequency in units of what it has in photographs, with decorrelated colours.
+    """The image's spectrum, each frequency in units of its amplitude in photographs, with decorrelated colours.
 
-    x = low + (high − low) · sigmoid(C · H(s · θ)): H is the discrete Hartley transform, which is the Fourier transform
-    with real numbers for real images; s = 1/f is the amplitude that a frequency f has in photographs; C turns three
-    independent channels into colours that correlate as in photographs.
+    x = low + (high − low) · sigmoid(C · H(s · θ)). H is the discrete Hartley transform, a Fourier transform with real
+    numbers for real images; s = 1/f is the amplitude that frequency f has in photographs; C turns three independent
+    channels into colours that correlate as in photographs (Olah et al. 2017, "Feature Visualization", the section on
+    preconditioning; lucid/optvis/param/spatial.py and color.py).
 
     Args:
-        data_format: Where the channels are.
+        data_format: `'channels_last'` or `'channels_first'`, of the images.
     """
 
     key = "fourier"
@@ -57,11 +91,31 @@ class Fourier:
         self.key = f"fourier {data_format}"
 
     def initial(self, shape, rng: np.random.Generator) -> np.ndarray:
-        """The parameters of a random image, gray and nearly flat."""
+        """Draw the parameters of a random image, gray and nearly flat.
+
+        Args:
+            shape: The shape of the images, (images, ...).
+            rng: The generator to draw from.
+
+        Returns:
+            A float32 array of that shape, normally distributed with the standard deviation 0.01.
+        """
         return rng.normal(scale=0.01, size=shape).astype(np.float32)
 
     def encode(self, images, low, high):
-        """The parameters of images; what is at an end of the range is taken for a hundredth inside."""
+        """Return the parameters of images; values within a hundredth of an end of the range are moved there first.
+
+        Args:
+            images: A float tensor of shape (images, ...) with one to three spatial axes, in the model's units.
+            low: The lower end of the range; it broadcasts against the images.
+            high: The upper end.
+
+        Returns:
+            A tensor of the same shape.
+
+        Raises:
+            ValueError: The images do not have one to three spatial axes and channels.
+        """
         unit = tf.clip_by_value((images - low) / (high - low), 0.01, 0.99)
         planes = self._channels_to_front(tf.math.log(unit / (1 - unit)))
         if planes.shape[1] == 3:
@@ -69,7 +123,19 @@ class Fourier:
         return self._channels_back(4 * _hartley(planes) / _amplitudes(planes))
 
     def decode(self, parameters, low, high):
-        """The images of parameters."""
+        """Return the images of parameters.
+
+        Args:
+            parameters: A float tensor of shape (images, ...) with one to three spatial axes.
+            low: The lower end of the range; it broadcasts against the parameters.
+            high: The upper end.
+
+        Returns:
+            A tensor of the same shape, in the model's units.
+
+        Raises:
+            ValueError: The parameters do not have one to three spatial axes and channels.
+        """
         planes = self._channels_to_front(parameters)
         planes = _hartley(planes * _amplitudes(planes)) / (4 * _count(planes))
         if planes.shape[1] == 3:
@@ -77,7 +143,14 @@ class Fourier:
         return low + (high - low) * tf.sigmoid(self._channels_back(planes))
 
     def bounded(self, parameters):
-        """Parameters whose images are in the range: all are."""
+        """Return the parameters as they are: all of them give images within the range.
+
+        Args:
+            parameters: A float tensor.
+
+        Returns:
+            The same tensor.
+        """
         return parameters
 
     def _channels_to_front(self, images):
@@ -96,7 +169,7 @@ class Fourier:
 
 
 def _hartley(planes):
-    """Σ x(n) · (cos + sin)(2π k·n / N) over the positions n; applied twice it is the number of positions times x."""
+    """Compute Σ x(n) · (cos + sin)(2π k·n / N) over the positions n; applied twice, it multiplies x by their number."""
     transform = {1: tf.signal.fft, 2: tf.signal.fft2d, 3: tf.signal.fft3d}[planes.shape.rank - 2]
     spectrum = transform(tf.complex(planes, tf.zeros_like(planes)))
     return tf.math.real(spectrum) - tf.math.imag(spectrum)
@@ -107,7 +180,7 @@ def _count(planes):
 
 
 def _amplitudes(planes):
-    """1/f of each frequency, times the root of the number of positions; the lowest counts as one wave an image."""
+    """Return 1/f of each frequency, times the root of the number of positions; f is at least one wave per image."""
     sizes = tf.unstack(tf.shape(planes)[2:])
     squares = 0.0
     for axis, size in enumerate(sizes):

@@ -15,10 +15,10 @@ class Range:
     """The values that an input may have.
 
     Args:
-        input_range: (min, max), numbers or one number a channel.
+        input_range: `(min, max)`: two numbers, or two lists of one number per channel.
 
     Raises:
-        ValueError: The minimum is not below the maximum, or they are no pair of numbers.
+        ValueError: It is not a pair of finite numbers or lists, or a minimum is not below its maximum.
     """
 
     def __init__(self, input_range):
@@ -35,7 +35,18 @@ class Range:
         self.low, self.high = low, high
 
     def ends(self, shape: tuple, data_format: str) -> tuple[np.ndarray, np.ndarray]:
-        """The two ends as arrays that broadcast against images of a shape."""
+        """Return the two ends as arrays that broadcast against images.
+
+        Args:
+            shape: The shape of the images, (images, ...).
+            data_format: `'channels_last'` or `'channels_first'`, of the images.
+
+        Returns:
+            `(low, high)`, float32.
+
+        Raises:
+            ValueError: The range has another number of values than the images have channels.
+        """
         axis = 1 if data_format == "channels_first" else len(shape) - 1
         ends = []
         for end in (self.low, self.high):
@@ -46,25 +57,34 @@ class Range:
 
 
 def data_format_of(model) -> str:
-    """`'channels_first'` or `'channels_last'`: what the first layer that has either takes."""
+    """Return the data format of the first layer of a model that has one.
+
+    Args:
+        model: A Keras model, or one seen through a backprop modifier.
+
+    Returns:
+        `'channels_first'` or `'channels_last'`; the latter where no layer has one.
+    """
     formats = (getattr(layer, "data_format", None) for layer in addressing.flatten(model))
     return next((found for found in formats if found in ("channels_first", "channels_last")), "channels_last")
 
 
 def samples_of(model, seed_input, count: int, value_range: Range) -> ModelInputs:
-    """The samples of the first step.
+    """Return the samples of the first step.
 
     Args:
         model: A Keras model, or one seen through a backprop modifier.
-        seed_input: As `vis.engine.inputs.prepare` takes it, or None for the middle of the range.
-        count: How many images there are to be where `seed_input` does not say.
+        seed_input: One image or a batch, (images, ...), a list or dict of these for several inputs, or None for the
+            middle of the range.
+        count: How many images are wanted where `seed_input` holds one.
         value_range: The `Range`.
 
     Returns:
-        The `ModelInputs`; one seed serves for all images.
+        The `ModelInputs`; a single seed is repeated for all images.
 
     Raises:
-        ValueError: What is wrong with `seed_input`, or the model does not say which shape its input has.
+        ValueError: `seed_input` does not fit the model's inputs; or it is None and the model does not say which shape
+            its input has, takes any size, or takes integers.
     """
     if seed_input is None:
         seed_input = _middle(model, value_range)
@@ -75,7 +95,15 @@ def samples_of(model, seed_input, count: int, value_range: Range) -> ModelInputs
 
 
 def warn_of_values_outside(arrays: list, ranges: list) -> None:
-    """Says so where a seed has values that the range cuts off."""
+    """Warn where a seed has values that the range cuts off.
+
+    Args:
+        arrays: The moving inputs, each (images, ...).
+        ranges: The `(low, high)` of each.
+
+    Warns:
+        VisWarning: There are such values.
+    """
     for array, (low, high) in zip(arrays, ranges, strict=True):
         slack = 1e-3 * (high - low)
         if (array < low - slack).any() or (array > high + slack).any():
@@ -88,7 +116,15 @@ def warn_of_values_outside(arrays: list, ranges: list) -> None:
 
 
 def are_inputs(model, wrt_tensor) -> bool:
-    """Whether something names inputs of a model, and nothing behind them."""
+    """Return whether an address names inputs of a model, and nothing after them.
+
+    Args:
+        model: A Keras model, or one seen through a backprop modifier.
+        wrt_tensor: The model, a tensor, a layer or its address, or a list of these.
+
+    Returns:
+        Whether all of them are inputs.
+    """
     symbols = symbolic_inputs(underlying(model))
     for address in keras.tree.flatten(wrt_tensor):
         if underlying(address) is underlying(model):
@@ -102,7 +138,16 @@ def are_inputs(model, wrt_tensor) -> bool:
 
 
 def moved_inputs(model, samples: ModelInputs, wrt_tensor) -> list[int]:
-    """The positions of the inputs that a descent moves: those that are named and hold real numbers."""
+    """Return the positions of the inputs that a descent moves: those that are named and hold real numbers.
+
+    Args:
+        model: A Keras model, or one seen through a backprop modifier.
+        samples: The samples of the first step.
+        wrt_tensor: The addresses of inputs: the model, a tensor, a layer, or a list of these.
+
+    Returns:
+        Positions among the model's inputs.
+    """
     symbols = symbolic_inputs(underlying(model))
     named = []
     for address in keras.tree.flatten(wrt_tensor):
@@ -118,7 +163,16 @@ def moved_inputs(model, samples: ModelInputs, wrt_tensor) -> list[int]:
 
 
 def with_images(samples: ModelInputs, moved: list[int], images: list) -> ModelInputs:
-    """ModelInputs with other images."""
+    """Return samples with other images in the inputs that move.
+
+    Args:
+        samples: The samples.
+        moved: The positions of the inputs that move.
+        images: The new images of each, (images, ...).
+
+    Returns:
+        New `ModelInputs`.
+    """
     arrays = list(samples.arrays)
     for i, array in zip(moved, images, strict=True):
         arrays[i] = np.asarray(array).astype(arrays[i].dtype)

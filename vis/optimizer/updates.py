@@ -1,4 +1,4 @@
-"""Update rules: how an optimizer goes from parameters and gradients to new parameters, inside a compiled loop."""
+"""Update rules: how an optimizer gets from parameters and gradients to new parameters, inside a compiled loop."""
 
 from __future__ import annotations
 
@@ -11,20 +11,36 @@ import tensorflow as tf
 
 
 class Rms:
-    """keras-vis's rule: each value goes by its gradient, divided by the root of its running mean square.
+    """keras-vis's rule, RMSprop: move each value by its gradient, divided by the root of its running mean square.
 
-    c ← 0.95 c + 0.05 g²;  θ ← θ − η g / √(c + 1e-7). The rate η is 1/64 of the range, four gray levels.
+    c ← 0.95 c + 0.05 g²;  θ ← θ − η g / √(c + 1e-7). The rate η is 1/64 of the range, four gray levels of 256.
     """
 
     key = ("rms",)
     lock = contextlib.nullcontext()
 
     def initial(self, parameters: list) -> list:
-        """The rule's tensors before the first step."""
+        """Return the rule's tensors before the first step, zeros.
+
+        Args:
+            parameters: The parameters, a list of tensors.
+
+        Returns:
+            The mean squares c, a tensor for each.
+        """
         return [tf.zeros_like(each) for each in parameters]
 
     def update(self, parameters: list, gradients: list, slots: list) -> tuple[list, list]:
-        """The parameters and the rule's tensors after a step."""
+        """Return the parameters and the rule's tensors after a step.
+
+        Args:
+            parameters: The parameters θ, a list of tensors.
+            gradients: The gradients g, of the same shapes.
+            slots: The mean squares c, of the same shapes.
+
+        Returns:
+            `(parameters, slots)`.
+        """
         slots = [0.95 * slot + 0.05 * gradient**2 for slot, gradient in zip(slots, gradients, strict=True)]
         moved = [
             each - gradient / tf.sqrt(slot + 1e-7) / 64.0
@@ -34,14 +50,14 @@ class Rms:
 
 
 class KerasRule:
-    """A Keras optimizer, a fresh one of the same settings: the given one is left as it is.
+    """A new Keras optimizer with the settings of another, which stays as it is.
 
     Args:
         optimizer: A `keras.optimizers.Optimizer`, or its name.
 
     Raises:
         TypeError: It is neither.
-        ValueError: No optimizer has that name.
+        ValueError: No Keras optimizer has that name.
     """
 
     def __init__(self, optimizer):
@@ -61,7 +77,14 @@ class KerasRule:
         self._variables: list = []
 
     def initial(self, parameters: list) -> list:
-        """Puts the optimizer's variables back to their beginning; it keeps no tensors."""
+        """Set the optimizer's variables back to their initial values.
+
+        Args:
+            parameters: The parameters, a list of tensors.
+
+        Returns:
+            An empty list: the optimizer keeps its state in variables, not in tensors of the loop.
+        """
         if not self._variables:
             self._variables = [keras.Variable(each, name=f"input_{i}") for i, each in enumerate(parameters)]
             self.optimizer.build(self._variables)
@@ -71,7 +94,16 @@ class KerasRule:
         return []
 
     def update(self, parameters: list, gradients: list, slots: list) -> tuple[list, list]:
-        """The parameters after a step."""
+        """Return the parameters after a step.
+
+        Args:
+            parameters: The parameters, a list of tensors.
+            gradients: The gradients, of the same shapes.
+            slots: An empty list.
+
+        Returns:
+            `(parameters, slots)`.
+        """
         for variable, value in zip(self._variables, parameters, strict=True):
             variable.assign(value)
         self.optimizer.apply(gradients, self._variables)

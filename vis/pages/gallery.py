@@ -1,6 +1,6 @@
-"""A page to look through an explained data set: each image, its map, its label, what was predicted and how surely.
+"""A page to look through an explained data set: each image, its map, its label and the prediction with its score.
 
-The page is one file that opens from disk: the pictures, made small, are in it, and the scripts and styles too.
+The page is one file that opens from disk: the pictures, as thumbnails, are in it, and the scripts and styles too.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class Card(NamedTuple):
     """One explained image.
 
     Attributes:
-        row: its row number in the data set.
-        original: its file.
-        picture: the file of its map.
-        label: its true label, or None.
-        predicted: the predicted class, or None for a regressor.
-        score: the model's output for the predicted class, or the regressor's output.
+        row: Its row number in the data set, from 0.
+        original: Its file.
+        picture: The file of its map.
+        label: Its true label, or None.
+        predicted: The predicted class, or None for a regressor.
+        score: The model's output for the predicted class, or the regressor's output.
     """
 
     row: int
@@ -50,18 +50,18 @@ def write(
     """Write the page, under a temporary name that is then renamed.
 
     Args:
-        path: the HTML file.
-        cards: what to show; the surest prediction comes first, whatever their order.
-        title: the page's heading.
-        explained: a sentence on what the maps explain.
-        probabilities: whether the scores are probabilities.
+        path: The HTML file.
+        cards: The images to show; the most certain prediction comes first, whatever their order.
+        title: The page's heading.
+        explained: A sentence on what the maps explain.
+        probabilities: Whether the scores are probabilities.
 
     Yields:
-        The number of cards finished since the last time, for a progress bar. Nothing is written before the first is
-        asked for.
+        The number of cards finished since the last time, for a progress bar. Nothing is written before the first number
+        is asked for.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: The file cannot be written.
 
     Example:
         >>> import tempfile
@@ -100,7 +100,7 @@ def write(
 
 
 def _pages(cards: list[Card], finished: list[int]) -> Iterator[list[tuple[str, str]]]:
-    """The thumbnails of each page, made in threads; notes in `finished` how many those were."""
+    """Yield the thumbnails of each page, made in threads; note in `finished` how many those were."""
     with ThreadPoolExecutor(os.cpu_count(), "vis-gallery") as pool:
         waiting: deque = deque()
         try:

@@ -20,15 +20,16 @@ def write(
     """Write the page, under a temporary name that is then renamed.
 
     Args:
-        path: the HTML file.
-        ranked: from `vis.influence.rank`, ascending, with a column of the images' paths and one of labels.
-        folder: what those paths are relative to.
-        image: the name of the column of paths.
-        label: the name of the column of labels.
-        shown: how many images of each kind.
+        path: The HTML file.
+        ranked: A `pandas.DataFrame` from `vis.influence.rank`, ascending, with a column of the images' paths and one of
+            labels.
+        folder: The folder that those paths are relative to.
+        image: The name of the column of paths.
+        label: The name of the column of labels.
+        shown: How many images of each kind to show at most.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: The file cannot be written.
 
     Example:
         >>> import tempfile

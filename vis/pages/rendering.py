@@ -16,17 +16,17 @@ _LOSSLESS = 64 * 64  # pixels; smaller pictures are kept as they are
 
 
 def render(template: str, **values) -> Iterator[str]:
-    """A page of one of the templates, part by part, so that a long one need not be in memory.
+    """Render a page from one of the templates, part by part, so that a long one need not fit in memory.
 
     Args:
-        template: a file's name in `vis/pages/templates/`.
-        values: what it shows, a `title` among it. Texts are escaped.
+        template: A file's name in `vis/pages/templates/`.
+        **values: The values it shows, including a `title`. Texts are escaped.
 
     Yields:
         The page's text.
 
     Raises:
-        jinja2.UndefinedError: one of the values is missing.
+        jinja2.UndefinedError: One of the values is missing.
 
     Example:
         >>> page = render("influence.html", title="Digits < 5", count=0, groups=[])
@@ -42,13 +42,13 @@ def render(template: str, **values) -> Iterator[str]:
 
 
 def thumbnail(path: Path) -> str:
-    """A small picture as a data URI: PNG as it is where it is small already, JPEG otherwise.
+    """Return a small picture as a data URI: PNG without change where it is small already, JPEG otherwise.
 
     Args:
-        path: an image file.
+        path: An image file.
 
     Returns:
-        The URI, or nothing where the file cannot be read (any more).
+        The URI, or an empty string where the file cannot be read (any more).
 
     Example:
         >>> import tempfile

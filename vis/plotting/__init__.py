@@ -1,4 +1,4 @@
-"""Maps as pictures, arrays of pixels to be written to a file, and as figures for notebooks and reports."""
+"""Maps as pictures (arrays of pixels, to be written to a file) and as figures for notebooks and reports."""
 
 from vis.plotting.figures import color_scale, compare, grid, show
 from vis.plotting.pictures import COLORMAP, clip_brightness, colorize, colormap_named, grayscale, heatmap_over

@@ -1,4 +1,4 @@
-"""Places pictures on a figure: rows of one width, titles in lines that fit them, scales of colours at the side."""
+"""Places pictures on a figure: rows of one width, titles wrapped to fit them, colour bars at the side."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from matplotlib.textpath import text_to_path
 from PIL import Image
 
 from vis.plotting.pictures import COLORMAP, colormap_named
+from vis.utils.docs import shared_docs
 
 _FONT = 10
 # All lengths are in inches; a point is 1/72 of one.
@@ -28,7 +29,14 @@ _BAR_LABELS = 0.6
 
 
 class Panel(NamedTuple):
-    """A picture of a figure: an image, a map and the scale of its colours, or one of them alone."""
+    """One picture of a figure: an image, a map and the scale of its colours, or one of these alone.
+
+    Attributes:
+        image: uint8, (height, width, 3), or None.
+        heatmap: float32, (height, width), or None.
+        title: The title, or None.
+        scale: The map's colour scale, or None without a map.
+    """
 
     image: np.ndarray | None = None
     heatmap: np.ndarray | None = None
@@ -37,7 +45,7 @@ class Panel(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Its height as a share of its width."""
+        """Return the picture's height divided by its width."""
         height, width = (self.heatmap if self.image is None else self.image).shape[:2]
         return height / width
 
@@ -51,18 +59,19 @@ class NotebookFigure(Figure):
         return buffer.getvalue()
 
 
+@shared_docs
 def draw(rows: list[tuple[str | None, list[Panel]]], *, alpha, colormap, colorbar, width) -> Figure:
     """Draw rows of panels.
 
     Args:
-        rows: The row's name, written at its left, and its panels.
-        alpha: The maps' share of what is seen over an image.
-        colormap: A name of matplotlib's; None for the colours that fit a panel's scale.
-        colorbar: Whether to draw the scales: one bar where there is one scale, else one a row.
-        width: Of a panel, in inches.
+        rows: Pairs of a row's name, written to its left (or None), and its panels.
+        alpha: The maps' opacity over an image, from 0 to 1.
+        {{colormap}}
+        colorbar: Whether to draw the scales: one bar where there is one scale, else one per row.
+        width: The width of a panel, in inches.
 
     Returns:
-        The figure.
+        {{figure}}
 
     Raises:
         ValueError: `alpha` or `width` is out of range, or matplotlib does not know the colour map.
@@ -154,7 +163,9 @@ def _colors(scale: Normalize, colormap: str | None) -> Colormap:
 
 @functools.cache
 def diverging_colormap() -> Colormap:
-    """The colours of both signs: blue below 0, white at 0, red above, about equally dark at equal distance from 0.
+    """Return the colours of both signs: blue below 0, white at 0, red above, equally dark at equal distance from 0.
+
+    The colours are ColorBrewer's RdBu, with white in place of the gray in its middle.
 
     Returns:
         A `matplotlib.colors.Colormap`. It has an odd number of colours, so that the one in the middle is white itself.
@@ -170,11 +181,11 @@ def diverging_colormap() -> Colormap:
 
 
 def wrap(text: str | None, width: float) -> str:
-    """Break a text into lines as they fit a width in the font of a title; a word that is longer is broken too.
+    """Break a text into lines that fit a width in the font of a title; a word that is longer is broken too.
 
     Args:
         text: Any text; None is an empty one.
-        width: In inches.
+        width: The width, in inches.
 
     Returns:
         The text with line breaks.
@@ -205,17 +216,18 @@ def _text_width(text: str) -> float:
     return text_to_path.get_text_width_height_descent(text, FontProperties(size=_FONT), ismath=False)[0] / 72
 
 
+@shared_docs
 def as_picture(image) -> np.ndarray:
-    """An image as what can be seen.
+    """Turn an image into pixels that can be shown.
 
     Args:
-        image: As in `vis.plotting.show`.
+        {{image}}
 
     Returns:
         uint8, (height, width, 3).
 
     Raises:
-        ValueError: It is not one image.
+        ValueError: It is not one image of 1 or 3 channels, or it holds values that are not finite.
 
     Example:
         >>> as_picture(np.array([[0.0, 1.0]]))[0].tolist()
@@ -242,16 +254,16 @@ def as_picture(image) -> np.ndarray:
 
 
 def as_map(heatmap) -> np.ndarray:
-    """A map as numbers that can be drawn.
+    """Turn a map into numbers that can be drawn.
 
     Args:
-        heatmap: (height, width), or the same with one channel.
+        heatmap: (height, width), or (height, width, 1).
 
     Returns:
         float32, (height, width).
 
     Raises:
-        ValueError: It is not one map, or not finite.
+        ValueError: It is not one map, or it holds values that are not finite.
 
     Example:
         >>> as_map([[1, 2]])

@@ -1,11 +1,11 @@
 """Figures for notebooks and reports: an image with its map, many of them, and several maps of one image compared.
 
-Each function returns a matplotlib figure, which a notebook shows when it is the cell's last line, once. pyplot knows
-nothing of it: nothing has to be closed, and `figure.savefig("map.png")` writes it.
+Each function returns a matplotlib figure, which a notebook shows once, when it is the cell's last line. pyplot does not
+know it: nothing has to be closed, and `figure.savefig("map.png")` writes it.
 
-What is coloured alike is alike. A map of one sign goes from dark to light ('inferno'), a map of both signs from blue
-over white, which is 0, to red; both can be told apart by a colour-blind eye. The brightest hundredth of the values has
-the brightest colour, so that a few of them do not leave the rest in the dark; the colour bar then ends in a point.
+Equal colours mean equal values. A map of one sign goes from dark to light ('inferno'), a map of both signs from blue
+over white, which is 0, to red; a colour-blind eye can tell both apart. The largest hundredth of the values has the
+brightest colour, so that a few of them do not leave the rest in the dark; the colour bar then ends in a point.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vis.plotting.canvas import Panel, as_map, as_picture, draw
+from vis.utils.docs import shared_docs
 
 if TYPE_CHECKING:
     from matplotlib.colors import Normalize
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _MOST_STRETCHED = 2
 
 
+@shared_docs
 def show(
     image,
     heatmap=None,
@@ -38,23 +40,23 @@ def show(
     """Draw an image with a map over it, or one of them alone.
 
     Args:
-        image: A Pillow image or an array, (height, width), (height, width, 1) or (height, width, 3): uint8, or numbers
-            in [0, 1] or [0, 255]; others are stretched to the range of what can be seen. None for the map alone.
-        heatmap: (height, width), of any scale, and of any size of about the image's proportions; None for the image
+        {{image}} None draws the map alone.
+        heatmap: (height, width), of any scale, and of any size with about the image's proportions; None draws the image
             alone.
-        title: Its lines are broken where the picture ends.
-        alpha: The map's share of what is seen over an image, from 0 to 1; under a map of both signs the image is gray.
-        colormap: A name of matplotlib's, such as 'jet'. None takes 'inferno', or blue-white-red where the map has
-            both signs.
-        percentile: The percentile of the map's absolute values that has the brightest colour.
+        title: The title, wrapped where the picture ends.
+        alpha: The map's opacity over an image, from 0 to 1; under a map of both signs the image is gray.
+        {{colormap}}
+        {{percentile}}
         colorbar: Whether to draw the scale of the colours.
-        width: Of the picture, in inches.
+        width: The width of the picture, in inches.
 
     Returns:
-        The `matplotlib.figure.Figure`.
+        {{figure}}
 
     Raises:
-        ValueError: What is wrong with an argument, and what would do.
+        ValueError: Both `image` and `heatmap` are None, one of them has another shape or values that are not finite,
+            their proportions differ by more than a factor of 2, a number is out of range, or matplotlib does not know
+            the colour map.
 
     Example:
         >>> figure = show(np.eye(8), np.arange(64.0).reshape(8, 8), "row by row")
@@ -72,6 +74,7 @@ def show(
     return draw([(None, [panel])], alpha=alpha, colormap=colormap, colorbar=colorbar, width=width)
 
 
+@shared_docs
 def grid(
     images: Iterable,
     heatmaps: Iterable | Mapping[str, Iterable] | None = None,
@@ -87,23 +90,27 @@ def grid(
     """Draw many images with their maps.
 
     Args:
-        images: N images, each as in `show`.
-        heatmaps: N maps, each laid over its image; or a dict of them, name to N maps, which gives a row of images
-            and beneath it a row for each name. None for the images alone.
-        titles: N titles, of the images.
-        columns: How many images stand side by side; as many as there are, up to 5 (with a dict: all), unless given.
-        alpha: The maps' share of what is seen; 0.5 over an image, and 1, the map alone, in a row of its own.
-        colormap: As in `show`.
-        percentile: As in `show`.
-        shared: Whether one scale holds for all maps (with a dict for all maps of a row), so that they can be compared
-            with each other; it is drawn beside them. Otherwise each map has its own.
-        width: Of one picture, in inches.
+        images: N images, each a Pillow image or an array as `show` takes it.
+        heatmaps: N maps, (height, width), each laid over its image; or a dict of them, name to N maps, which gives a
+            row of images and beneath it one row per name. None draws the images alone.
+        titles: N titles, of the images; None for none.
+        columns: How many images stand side by side, at least 1; None for as many as there are, up to 5 (with a dict:
+            all).
+        alpha: The maps' opacity, from 0 to 1; None for 0.5 over an image, and for 1, the map alone, in a row of its
+            own.
+        {{colormap}}
+        {{percentile}}
+        shared: Whether all maps (with a dict, all maps of a row) share one scale, so that they can be compared with
+            each other; it is drawn beside them. Otherwise each map has its own.
+        width: The width of one picture, in inches.
 
     Returns:
-        The `matplotlib.figure.Figure`.
+        {{figure}}
 
     Raises:
-        ValueError: What is wrong with an argument, and what would do.
+        ValueError: There are no images, the numbers of maps or titles differ from theirs, an image or a map has another
+            shape or values that are not finite, the proportions of a map and its image differ by more than a factor of
+            2, a number is out of range, or matplotlib does not know the colour map.
 
     Example:
         >>> maps = np.random.default_rng(0).normal(size=(3, 8, 8))
@@ -146,6 +153,7 @@ def grid(
     )
 
 
+@shared_docs
 def compare(
     maps: Mapping[str, np.ndarray],
     image=None,
@@ -156,23 +164,26 @@ def compare(
     percentile: float = 99.0,
     width: float = 2.4,
 ) -> Figure:
-    """Draw several maps of one image on one scale of colours, so that what is brighter is more.
+    """Draw several maps of one image on one scale of colours, so that brighter means more.
 
     Args:
-        maps: Name to map, (height, width), of any scale; not normalized, if their sizes are to be compared too. Where
-            one of them has both signs, all are drawn in the colours of both signs, with 0 white.
-        image: The image they are of, drawn first; as in `show`.
-        columns: How many pictures stand side by side.
-        alpha: The maps' share of what is seen over the image; with 1 the colours are those of the colour bar.
-        colormap: As in `show`.
-        percentile: Of the absolute values of all maps together: what has the brightest colour.
-        width: Of one picture, in inches.
+        maps: A dict of names and maps, (height, width), of any scale; not normalized, if their magnitudes are to be
+            compared too. Where one of them has both signs, all are drawn in the colours of both signs, with 0 white.
+        {{image}} It is drawn first; None for the maps alone.
+        columns: How many pictures stand side by side, at least 1.
+        alpha: The maps' opacity over the image, from 0 to 1; with 1 the colours are those of the colour bar.
+        {{colormap}}
+        percentile: The percentile, above 0 and up to 100, of the absolute values of all maps together that gets the
+            brightest colour.
+        width: The width of one picture, in inches.
 
     Returns:
-        The `matplotlib.figure.Figure`.
+        {{figure}}
 
     Raises:
-        ValueError: What is wrong with an argument, and what would do.
+        ValueError: `maps` is empty or not a dict, the image or a map has another shape or values that are not finite,
+            their proportions differ by more than a factor of 2, a number is out of range, or matplotlib does not know
+            the colour map.
 
     Example:
         >>> figure = compare({"all": np.ones((4, 4)), "half": np.full((4, 4), 0.5)})
@@ -201,7 +212,7 @@ def compare(
 
 
 def color_scale(maps: Iterable[np.ndarray], percentile: float = 99.0) -> Normalize:
-    """One scale for all of some maps: from 0 to the largest value, or as far below 0 as above it.
+    """Return one scale for several maps: from 0 to the largest value, or as far below 0 as above it.
 
     Args:
         maps: Arrays of any shape.

@@ -18,11 +18,11 @@ def clip_brightness(array: np.ndarray, percentile: float = 99.0) -> np.ndarray:
     """Scale a map to [0, 1] with its brightest points cut off, so that a few of them do not leave the rest in the dark.
 
     Args:
-        array: a map, (height, width), of any scale.
-        percentile: the percentile of the values that becomes 1, in (0, 100].
+        array: A map, (height, width), of any scale.
+        percentile: The percentile of the values that becomes 1, in (0, 100].
 
     Returns:
-        float32, the same shape. A constant map gives zeros.
+        float32, the same shape. A constant map becomes zeros.
 
     Raises:
         ValueError: `percentile` is out of range.
@@ -48,10 +48,13 @@ def grayscale(heatmap: np.ndarray, size: tuple[int, int] | None = None) -> np.nd
 
     Args:
         heatmap: (height, width), values in [0, 1].
-        size: (width, height) of the picture; the map's own unless given.
+        size: (width, height) of the picture, in pixels; None for the map's own.
 
     Returns:
         uint8, (height, width).
+
+    Raises:
+        ValueError: `heatmap` is not one map.
 
     Example:
         >>> grayscale(np.array([[0.0, 0.5, 1.0]]))
@@ -65,14 +68,14 @@ def colorize(heatmap: np.ndarray, colormap: str = COLORMAP, size: tuple[int, int
 
     Args:
         heatmap: (height, width), values in [0, 1].
-        colormap: the name of a matplotlib colour map.
-        size: (width, height) of the picture; the map's own unless given.
+        colormap: The name of a matplotlib colour map.
+        size: (width, height) of the picture, in pixels; None for the map's own.
 
     Returns:
         uint8, (height, width, 3), RGB.
 
     Raises:
-        ValueError: matplotlib has no colour map of that name.
+        ValueError: `heatmap` is not one map, or matplotlib has no colour map of that name.
 
     Example:
         >>> colorize(np.array([[0.0, 1.0]]), "gray").tolist()
@@ -91,14 +94,14 @@ def heatmap_over(
     Args:
         image: uint8 or a Pillow image, (height, width) or (height, width, 3).
         heatmap: (height, width) of any size, values in [0, 1].
-        alpha: the heatmap's share, from 0 (the image alone) to 1 (the heatmap alone).
-        colormap: the name of a matplotlib colour map.
+        alpha: The heatmap's opacity, from 0 (the image alone) to 1 (the heatmap alone).
+        colormap: The name of a matplotlib colour map.
 
     Returns:
         uint8, (height, width, 3), RGB, of the image's size.
 
     Raises:
-        ValueError: `alpha` is not in [0, 1], or matplotlib has no colour map of that name.
+        ValueError: `alpha` is not in [0, 1], `heatmap` is not one map, or matplotlib has no colour map of that name.
 
     Example:
         >>> image = np.full((4, 6, 3), 255, np.uint8)
@@ -117,10 +120,10 @@ def heatmap_over(
 
 
 def colormap_named(name: str):
-    """The matplotlib colour map of a name.
+    """Return the matplotlib colour map of a name.
 
     Args:
-        name: for example `'inferno'`, `'viridis'`, `'cividis'`, `'gray'`.
+        name: For example `'inferno'`, `'viridis'`, `'cividis'`, `'gray'`.
 
     Returns:
         The `matplotlib.colors.Colormap`.
@@ -141,13 +144,13 @@ def colormap_named(name: str):
 
 @functools.cache
 def _table(colormap: str) -> np.ndarray:
-    """A colour map's colours, uint8, (N, 3): looked up in whole pictures faster than matplotlib does it."""
+    """Return a colour map's colours, uint8, (N, 3): looked up in whole pictures faster than matplotlib does it."""
     colors = colormap_named(colormap)
     return np.round(colors(np.arange(colors.N))[:, :3] * 255).astype(np.uint8)
 
 
 def _resize(heatmap: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """A map at another size, in [0, 1]: interpolated linearly where it grows, averaged where it shrinks."""
+    """Return a map at another size, in [0, 1]: interpolated linearly where it grows, averaged where it shrinks."""
     heatmap = np.asarray(heatmap, dtype=np.float32)
     if heatmap.ndim != 2:
         raise ValueError(f"heatmap has the shape {heatmap.shape}. Give one map, (height, width).")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vis.plotting.canvas import NotebookFigure, as_picture
+from vis.utils.docs import shared_docs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _HARMFUL, _HELPFUL, _QUIET = "#b3401f", "#1b7a5a", "0.45"
 
 
+@shared_docs
 def plot_influence(
     table: pd.DataFrame,
     images: Sequence | None = None,
@@ -28,19 +30,22 @@ def plot_influence(
     """Draw what a ranking of training examples tells.
 
     Args:
-        table: From `vis.influence.rank`: the columns `influence` and `datasource_index`.
-        images: Images by `datasource_index`, each as in `show`; None to leave out the examples.
-        labels: Their labels, to be written above them.
-        cleansing: The columns `removed` (how many examples), `error` (the held-out error without the most harmful ones)
-            and `random` (without as many at random), a row for each number; None to leave out the curve.
-        shown: How many of the most harmful, and of the most helpful, examples.
-        width: Of the figure, in inches.
+        table: A `pandas.DataFrame` from `vis.influence.rank`, with the columns `influence` and `datasource_index`.
+        images: The images by `datasource_index`, each a Pillow image or an array as `vis.plotting.show` takes it; None
+            to leave out the examples.
+        labels: Their labels by `datasource_index`, to be written above them; None for none.
+        cleansing: A `pandas.DataFrame` with the columns `removed` (how many examples), `error` (the held-out error
+            without the most harmful ones) and `random` (without as many at random), one row per number; None to leave
+            out the curve.
+        shown: How many of the most harmful, and of the most helpful, examples to show, at least 1.
+        width: The width of the figure, in inches.
 
     Returns:
-        The `matplotlib.figure.Figure`.
+        {{figure}}
 
     Raises:
-        ValueError: A column that is missing, or fewer images than the table speaks of.
+        ValueError: `table` is not a data frame, a column is missing, `shown` is below 1, there are fewer images or
+            labels than the table refers to, or an image has another shape or values that are not finite.
 
     Example:
         >>> from vis.influence import rank

@@ -1,4 +1,4 @@
-"""Many images of one size as one picture."""
+"""Lays out many images of one size as one picture."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ _MARGIN, _GROUND = 5, 128
 
 
 def pictures(images, input_range, *, smallest: int = 128) -> np.ndarray:
-    """Images as pictures to look at, small ones enlarged, each pixel to a square.
+    """Turn images into pictures to look at; small ones are enlarged, each pixel to a square.
 
     Args:
         images: An array of shape (images, height, width, channels), (images, channels, height, width) or (images,
             height, width), with 1 or 3 channels.
-        input_range: What is black and what is white: (min, max), numbers or one number a channel.
-        smallest: What is smaller than this many pixels is enlarged.
+        input_range: The values that become black and white: (min, max), two numbers or two lists of one number per
+            channel.
+        smallest: Pictures with a side of fewer pixels than this are enlarged.
 
     Returns:
         uint8, (images, height, width) or (images, height, width, 3).
 
     Raises:
-        ValueError: They are no images.
+        ValueError: The array does not hold images of 1 or 3 channels.
 
     Example:
         >>> pictures(np.zeros((4, 28, 28, 1)), (0, 1)).shape
@@ -40,7 +41,7 @@ def pictures(images, input_range, *, smallest: int = 128) -> np.ndarray:
 
 
 def sheet(pictures) -> np.ndarray:
-    """Pictures of one size in a grid that is nearly square and leaves few places empty, on a gray ground.
+    """Lay out pictures of one size in a grid, on a gray ground; the grid is nearly square and leaves few places empty.
 
     Args:
         pictures: uint8, (pictures, height, width) or (pictures, height, width, 3).

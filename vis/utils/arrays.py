@@ -4,12 +4,14 @@ import functools
 
 import numpy as np
 
+from vis.utils.docs import shared_docs
+
 
 def normalize(array: np.ndarray, min_value: float = 0.0, max_value: float = 1.0) -> np.ndarray:
-    """Stretches an array linearly to a range.
+    """Stretch an array linearly to a range.
 
     Args:
-        array: Array of any shape, one sample: its own minimum and maximum are the ends of the range.
+        array: An array of any shape, one sample: its own minimum and maximum become the ends of the range.
         min_value: What the smallest element becomes.
         max_value: What the largest element becomes.
 
@@ -30,13 +32,14 @@ def normalize(array: np.ndarray, min_value: float = 0.0, max_value: float = 1.0)
 
 
 def deprocess_input(input_array: np.ndarray, input_range: tuple[float, float] = (0, 255)) -> np.ndarray:
-    """Turns an optimized input into something to look at.
+    """Turn an optimized input into something to look at.
 
-    Five standard deviations to either side of the mean fill the range. What lies beyond, the high-frequency artifacts
-    of activation maximization, is clipped.
+    Five standard deviations to either side of the mean fill the range: unit = 0.5 + 0.1 (x − mean) / std, clipped to
+    [0, 1]. The clipping removes the high-frequency artifacts of activation maximization. The rule is that of Chollet
+    2016, "How convolutional neural networks see the world" (blog.keras.io), and of keras-vis.
 
     Args:
-        input_array: Array of any shape.
+        input_array: An array of any shape.
         input_range: (min, max) of the result.
 
     Returns:
@@ -56,16 +59,17 @@ def deprocess_input(input_array: np.ndarray, input_range: tuple[float, float] = 
 def random_array(
     shape: tuple[int, ...], mean: float = 128.0, std: float = 20.0, *, seed: int | None = None
 ) -> np.ndarray:
-    """Makes uniform noise whose own mean and standard deviation are exactly the given ones.
+    """Make uniform noise whose own mean and standard deviation are exactly the given ones.
 
     Args:
-        shape: Shape of the result.
-        mean: Mean of the result's elements.
-        std: Standard deviation of the result's elements.
-        seed: Same seed, same array. The global random state is neither read nor changed.
+        shape: The shape of the result.
+        mean: The mean of the result's elements.
+        std: The standard deviation of the result's elements.
+        seed: The same seed gives the same array; None draws a new one each time. The global random state is neither
+            read nor changed.
 
     Returns:
-        Array of `shape`, float64.
+        A float64 array of `shape`.
 
     Example:
         >>> noise = random_array((32, 32, 3), seed=0)
@@ -77,20 +81,21 @@ def random_array(
     return mean + std * (noise - noise.mean()) / (deviation if deviation > 0 else 1)
 
 
+@shared_docs
 def get_img_shape(img, data_format: str | None = None) -> tuple[int | None, ...]:
-    """Reads the shape of a batch of images in one order, whatever the image data format.
+    """Return the shape of a batch of images in one order, whatever the image data format.
 
     Args:
-        img: Array, tensor or Keras tensor of 1-D, 2-D or 3-D images: (samples, image_dims..., channels), or
+        img: An array, tensor or Keras tensor of 1-D, 2-D or 3-D images: (samples, image_dims..., channels), or
             (samples, channels, image_dims...) for `'channels_first'`.
-        data_format: `'channels_last'` or `'channels_first'`; None means `keras.config.image_data_format()`.
+        {{data_format}}
 
     Returns:
         (samples, channels, image_dims...); None where a Keras tensor leaves a size open.
 
     Raises:
-        ValueError: If `img` has not three to five axes, or `data_format` is unknown.
-        TypeError: If `img` has no shape.
+        ValueError: `img` does not have three to five axes, or `data_format` is unknown.
+        TypeError: `img` has no shape.
 
     Example:
         >>> get_img_shape(np.zeros((8, 32, 64, 3)), data_format='channels_last')
@@ -107,14 +112,17 @@ def get_img_shape(img, data_format: str | None = None) -> tuple[int | None, ...]
     return (samples, channels, *image_dims)
 
 
+@shared_docs
 class Slicer:
-    """Slices images as (samples, channels, image_dims...), whatever the image data format.
+    """Slice images as (samples, channels, image_dims...), whatever the image data format.
 
     Give every image dimension a slice, or `...` for all of them, or none.
 
     Args:
-        data_format: `'channels_last'` or `'channels_first'`; None means `keras.config.image_data_format()`, looked up
-            at each use.
+        {{data_format}} It is looked up at each use.
+
+    Raises:
+        ValueError: The samples or the channels are `...`, or `data_format` is unknown (at each use).
 
     Example:
         >>> images = np.zeros((8, 32, 64, 3))
@@ -139,7 +147,7 @@ slicer = Slicer()
 
 
 def as_floating(array) -> np.ndarray:
-    """Makes an array of floating-point numbers, float32 at least.
+    """Return an array of floating-point numbers, float32 at least.
 
     Means and differences of integers would wrap around, those of float16 overflow.
 
@@ -147,7 +155,7 @@ def as_floating(array) -> np.ndarray:
         array: Anything NumPy takes.
 
     Returns:
-        Array of the same shape; the same array where its type is good already.
+        An array of the same shape; the same array where its type is floating-point already.
 
     Example:
         >>> as_floating(np.array([1, 2], np.uint8)).dtype

@@ -1,4 +1,4 @@
-"""What a caller gives, checked where it is first used."""
+"""Checks of arguments, made where a value is first used."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from vis.utils.errors import ArgumentError
 
 
 def whole(name: str, value, least: int = 1, *, or_none: bool = False) -> int | None:
-    """An argument that must be a whole number.
+    """Return an argument as an int, refusing anything but a whole number.
 
     Args:
         name: The argument's name.
-        value: What came.
-        least: The least that will do.
-        or_none: Whether None will do.
+        value: The argument's value.
+        least: The smallest number allowed.
+        or_none: Whether None is allowed.
 
     Returns:
         The number, or None.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The value is not a whole number, or below `least`.
 
     Example:
         >>> whole("max_iter", 20.0)
@@ -38,17 +38,17 @@ def whole(name: str, value, least: int = 1, *, or_none: bool = False) -> int | N
 
 
 def number(name: str, value) -> float:
-    """An argument that must be a number.
+    """Return an argument as a float, refusing anything but a number.
 
     Args:
         name: The argument's name.
-        value: What came.
+        value: The argument's value.
 
     Returns:
         The number.
 
     Raises:
-        TypeError: It is something else.
+        TypeError: The value is not a number.
 
     Example:
         >>> number("min_delta", 1)
@@ -63,17 +63,17 @@ def number(name: str, value) -> float:
 
 
 def modified(gradients: np.ndarray, modify: Callable) -> np.ndarray:
-    """The gradients as a modifier makes them.
+    """Apply a gradient modifier, refusing results of another shape.
 
     Args:
-        gradients: Array of any shape.
+        gradients: An array of any shape.
         modify: A function of one array.
 
     Returns:
         An array of the same shape.
 
     Raises:
-        ValueError: The modifier returns something else.
+        ValueError: The modifier returns None or an array of another shape.
 
     Example:
         >>> modified(np.array([-1.0, 2.0]), np.negative)

@@ -14,7 +14,7 @@ _FOLDER = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 class ArgumentError(ValueError):
-    """An argument that will not do.
+    """An argument that the library refuses.
 
     The message is `<argument> <problem>. <remedy>.`, and the problem reads `must be <what>, not <what came>`.
 
@@ -48,7 +48,14 @@ class ArgumentError(ValueError):
         return _remade, (type(self), self.argument, self.problem, self.remedy, self.kind)
 
     def about(self, argument: str) -> ArgumentError:
-        """Return the same error of another argument, for a caller that calls it by another name."""
+        """Return the same error for another argument, for a caller whose argument has another name.
+
+        Args:
+            argument: The name of the caller's argument.
+
+        Returns:
+            A new error of the same type, problem, remedy and kind.
+        """
         return type(self)(argument, self.problem, self.remedy, kind=self.kind)
 
 
@@ -62,7 +69,7 @@ class ArgumentTypeError(ArgumentError, TypeError):
 
 
 class UnusableError(ValueError):
-    """A model that is whole but of no use here; the message says why."""
+    """A model that was read completely but cannot be used here; the message says why."""
 
 
 class VisWarning(UserWarning):
@@ -103,6 +110,9 @@ def warn(code: str, problem: str, remedy: str = "") -> None:
         problem: What the user should know.
         remedy: What would help, as a sentence without its full stop, or nothing.
 
+    Warns:
+        VisWarning: Always.
+
     Example:
         >>> with warnings.catch_warnings(record=True) as caught:
         ...     warnings.simplefilter("always")
@@ -118,6 +128,13 @@ def warn(code: str, problem: str, remedy: str = "") -> None:
 
 def sentence(problem: str, remedy: str = "") -> str:
     """Return a problem and a remedy as one text with its full stops.
+
+    Args:
+        problem: A sentence without its full stop.
+        remedy: A sentence without its full stop, or nothing.
+
+    Returns:
+        One or two sentences.
 
     Example:
         >>> sentence("the map is blank", "Choose an earlier layer")

@@ -1,4 +1,4 @@
-"""Images: loaded, laid out in a grid, labelled."""
+"""Images: loading them, laying them out in a grid, writing on them."""
 
 import math
 import os
@@ -9,20 +9,20 @@ import numpy as np
 
 
 def load_img(path, grayscale: bool = False, target_size: tuple[int, int] | None = None) -> np.ndarray:
-    """Loads an image file.
+    """Load an image file.
 
     Args:
-        path: Path of the file, in any format that Pillow reads.
+        path: The path of the file, in any format that Pillow reads.
         grayscale: Whether to turn the image to gray.
-        target_size: (height, width) to resize to, bilinear; None keeps the size of the file.
+        target_size: (height, width) to resize to, in pixels, bilinear; None keeps the size of the file.
 
     Returns:
         uint8 array in 0..255, shape (height, width, 3) in RGB, or (height, width) for `grayscale`. Transparency is
         dropped; of 16-bit grays the upper 8 bits are kept.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        PIL.UnidentifiedImageError: If it holds no image (an OSError).
+        FileNotFoundError: There is no such file.
+        PIL.UnidentifiedImageError: The file holds no image (an OSError).
 
     Example:
         >>> import tempfile
@@ -46,11 +46,11 @@ def load_img(path, grayscale: bool = False, target_size: tuple[int, int] | None 
 
 
 def stitch_images(images: Sequence[np.ndarray], margin: int = 5, cols: int = 5) -> np.ndarray | None:
-    """Lays images out in a grid, row by row, with black margins between them.
+    """Lay images out in a grid, row by row, with black margins between them.
 
     Args:
         images: Images of one shape, (height, width) or (height, width, channels).
-        margin: Width of the black strips between images, in pixels.
+        margin: The width of the black strips between images, in pixels.
         cols: The most images in a row.
 
     Returns:
@@ -58,7 +58,7 @@ def stitch_images(images: Sequence[np.ndarray], margin: int = 5, cols: int = 5) 
         None if there are no images.
 
     Raises:
-        ValueError: If the images differ in shape or are no images, `cols` is below 1 or `margin` is negative.
+        ValueError: The images differ in shape or are not images, `cols` is below 1 or `margin` is negative.
 
     Example:
         >>> stitch_images([np.full((1, 2), value) for value in (1, 2, 3)], margin=1, cols=2)
@@ -94,25 +94,25 @@ def draw_text(
     font_size: int = 14,
     color: tuple[int, int, int] = (0, 0, 0),
 ) -> np.ndarray:
-    """Writes text on a copy of an image.
+    """Write text on a copy of an image.
 
     Args:
         img: uint8 array, shape (height, width), (height, width, 1), (height, width, 3) or (height, width, 4).
         text: What to write; it may have several lines.
         position: (x, y) of the text's upper left corner, in pixels.
-        font: Path or file name of a TrueType or OpenType font; None takes DejaVu Sans, which matplotlib brings along.
-        font_size: Size of the font, in pixels.
+        font: The path or file name of a TrueType or OpenType font; None for DejaVu Sans, which comes with matplotlib.
+        font_size: The size of the font, in pixels.
         color: (r, g, b), each 0..255. On a gray image its brightness counts.
 
     Returns:
         A new uint8 array of the same shape.
 
     Raises:
-        TypeError: If `img` is not uint8.
-        ValueError: If `img` has another shape.
+        TypeError: `img` is not uint8.
+        ValueError: `img` has another shape.
 
     Warns:
-        UserWarning: If the font is not found; DejaVu Sans is taken instead.
+        UserWarning: The font is not found; DejaVu Sans is used instead.
 
     Example:
         >>> label = draw_text(np.full((40, 120, 3), 255, np.uint8), 'zebra', font_size=20)
@@ -134,16 +134,16 @@ def draw_text(
 
 
 def bgr2rgb(img: np.ndarray) -> np.ndarray:
-    """Reverses the order of the colour channels: BGR to RGB, and RGB to BGR.
+    """Reverse the order of the colour channels: BGR to RGB, and RGB to BGR.
 
     Args:
-        img: Array of shape (..., 3).
+        img: An array of shape (..., 3).
 
     Returns:
         A view of the same shape.
 
     Raises:
-        ValueError: If the last axis has not three channels.
+        ValueError: The last axis does not have three channels.
 
     Example:
         >>> bgr2rgb(np.array([[[255, 128, 0]]]))

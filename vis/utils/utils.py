@@ -1,6 +1,6 @@
 """The helpers of keras-vis, by their old names.
 
-Keras is imported only by the functions that need it, so the NumPy and Pillow helpers are there at once.
+Keras is imported only by the functions that need it, so the NumPy and Pillow helpers load at once.
 """
 
 import difflib
@@ -39,7 +39,7 @@ IMAGENET_CLASS_INDEX_MD5 = "c2c37ea517e94d9795004a39431a14cb"
 
 
 def apply_modifications(model, custom_objects: dict | None = None):
-    """Makes changes of a model's layers count everywhere, `predict`, `evaluate` and `fit` included.
+    """Make changes of a model's layers count everywhere, `predict`, `evaluate` and `fit` included.
 
     In Keras 3 a changed attribute, such as `layer.activation`, counts at once when the model is called, and in every
     function of this library. Only the functions that `predict`, `evaluate` and `fit` compiled earlier still compute the
@@ -48,7 +48,7 @@ def apply_modifications(model, custom_objects: dict | None = None):
 
     Args:
         model: A `keras.Model`, some of whose layers were changed.
-        custom_objects: Not needed any more; taken so that scripts for keras-vis run.
+        custom_objects: Ignored; accepted so that scripts for keras-vis run.
 
     Returns:
         The same model.
@@ -78,7 +78,7 @@ def apply_modifications(model, custom_objects: dict | None = None):
 
 
 def find_layer_idx(model, layer_name: str) -> int:
-    """Looks up a layer's index by its name.
+    """Look up a layer's index by its name.
 
     Args:
         model: A `keras.Model`.
@@ -88,7 +88,7 @@ def find_layer_idx(model, layer_name: str) -> int:
         The index in `model.layers`.
 
     Raises:
-        ValueError: If the model has no layer of that name; the message names the nearest ones.
+        ValueError: The model has no layer of that name; the message names the nearest ones.
 
     Example:
         >>> import keras
@@ -106,7 +106,7 @@ def find_layer_idx(model, layer_name: str) -> int:
 
 
 def lookup_imagenet_labels(indices) -> list[str]:
-    """Names the classes of ImageNet's 1000-way classifiers.
+    """Look up the names of the classes of ImageNet's 1000-way classifiers.
 
     The names are those of `keras.applications`: its file is downloaded once, to `models` in the Keras home folder.
 
@@ -114,11 +114,11 @@ def lookup_imagenet_labels(indices) -> list[str]:
         indices: One class index or any array of them, each in 0..999.
 
     Returns:
-        A flat list of names, one an index.
+        A flat list of names, one per index.
 
     Raises:
-        ValueError: If an index is out of range.
-        OSError: If the file is not there yet and can't be downloaded.
+        ValueError: An index is out of range.
+        OSError: The file is not there yet and cannot be downloaded.
 
     Example:
         >>> lookup_imagenet_labels([340, 1])  # doctest: +SKIP
@@ -133,7 +133,7 @@ def lookup_imagenet_labels(indices) -> list[str]:
 
 
 def get_identifier(identifier: str | Callable, module_globals: dict[str, Any], module_name: str) -> Callable:
-    """Finds one of a module's own public functions by its name.
+    """Find one of a module's own public functions by its name.
 
     Args:
         identifier: The name, or any callable, which is returned as it is.
@@ -144,8 +144,8 @@ def get_identifier(identifier: str | Callable, module_globals: dict[str, Any], m
         The callable.
 
     Raises:
-        ValueError: For an unknown name; the message lists the known ones.
-        TypeError: If `identifier` is neither a string nor callable.
+        ValueError: The name is unknown; the message lists the known ones.
+        TypeError: `identifier` is neither a string nor callable.
 
     Example:
         >>> import vis.grad_modifiers
@@ -171,13 +171,13 @@ def get_identifier(identifier: str | Callable, module_globals: dict[str, Any], m
 
 
 def reverse_enumerate(iterable: Sequence) -> Iterator[tuple[int, Any]]:
-    """Enumerates from the last item to the first, without a copy.
+    """Enumerate from the last item to the first, without a copy.
 
     Args:
         iterable: A sequence.
 
     Returns:
-        Iterator of (index, item), the index being the item's place in the sequence.
+        An iterator of (index, item), where the index is the item's place in the sequence.
 
     Example:
         >>> list(reverse_enumerate('abc'))
@@ -187,7 +187,7 @@ def reverse_enumerate(iterable: Sequence) -> Iterator[tuple[int, Any]]:
 
 
 def listify(value) -> list:
-    """Puts a value into a list unless it is one.
+    """Put a value into a list unless it is one.
 
     Args:
         value: Anything. A tuple or an array is one value.
@@ -203,7 +203,7 @@ def listify(value) -> list:
 
 
 def add_defaults_to_kwargs(defaults: dict, **kwargs) -> dict:
-    """Completes keyword arguments with defaults.
+    """Complete keyword arguments with defaults.
 
     Args:
         defaults: Values for what is not in `kwargs`.

@@ -19,10 +19,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from vis.engine import keras_internals
 from vis.influence.examples import Batch, Examples
 from vis.influence.update_rules import UpdateRule
-
-_SEED_STATE = "seed_generator_state"
 
 
 class State(NamedTuple):
@@ -174,10 +173,11 @@ def _moments(x, axes, shift=None, keepdims=False, name=None):
 
 def seeded(model, seed: int) -> tuple[np.ndarray, ...]:
     """A model's variables that are not trained, with the states of its random generators (dropout's) set by a seed."""
+    states = {id(variable) for variable in keras_internals.seed_states(model)}
     buffers = []
     for position, variable in enumerate(model.non_trainable_variables):
         value = variable.numpy()
-        if variable.path.endswith(_SEED_STATE):
+        if id(variable) in states:
             # Positive and 31 bits: the state's first number is the seed, its second counts the draws.
             drawn = np.random.default_rng([seed, position]).integers(1, 2**31 - 1)
             value = np.array([drawn, 0], value.dtype)

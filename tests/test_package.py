@@ -99,7 +99,7 @@ def test_type_marker_is_there():
 # The private attributes of Keras that `vis.engine.keras_internals` stands before.
 WRAPPED = frozenset(
     "_keras_history _inbound_nodes _outbound_nodes _nodes_by_depth _functional _layers _keras_mask _learning_rate "
-    "_exclude_from_weight_decay _exclude_from_weight_decay_pattern".split()
+    "_exclude_from_weight_decay _exclude_from_weight_decay_pattern _moments".split()
 )
 INTERNALS = "vis/engine/keras_internals.py"
 # Private names of Python's own (named tuples, frames) and of another object of the same class.

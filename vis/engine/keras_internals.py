@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable
 
 import keras
 
+# The method of `keras.layers.BatchNormalization` from `(inputs, mask)` to the mean and the variance of a batch.
+BATCH_MOMENTS = "_moments"
+
 _replacing = threading.RLock()
 
 

@@ -10,9 +10,7 @@ that is the loss Keras trains on; w_i = 0 leaves an example out and changes noth
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from vis.engine import keras_internals
+from vis.engine.exact_moments import exact_moments
 from vis.influence.examples import Batch, Examples
 from vis.influence.update_rules import UpdateRule
 
@@ -96,7 +95,7 @@ class TrainingStep:
 
     def losses(self, weights, buffers, batch: Batch, training: bool):
         """The ℓ_i of a batch, (examples,); the buffers after it; R."""
-        with _exact_moments():
+        with exact_moments(self.model):
             outputs, buffers, regularization = self.model.stateless_call(
                 list(weights), list(buffers), batch.inputs, return_losses=True, **self._mode(training)
             )
@@ -141,34 +140,6 @@ def signature(state: State, examples: Examples) -> tuple:
 def dense_gradients(tape, target, sources) -> list:
     """Gradients as tensors: those of embeddings come as `tf.IndexedSlices`, which have no second derivative."""
     return [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in tape.gradient(target, sources)]
-
-
-@contextlib.contextmanager
-def _exact_moments():
-    """Lets batch and group normalization be differentiated twice.
-
-    `tf.nn.moments` computes a variance around a mean whose gradient is stopped. That leaves the variance's gradient as
-    it is, but makes its second derivative wrong, by a third in a small convolutional network.
-    """
-    with _moments_lock:
-        original = tf.nn.moments
-        tf.nn.moments = _moments
-        try:
-            yield
-        finally:
-            tf.nn.moments = original
-
-
-_moments_lock = threading.RLock()
-
-
-def _moments(x, axes, shift=None, keepdims=False, name=None):
-    wide = tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16) else x
-    mean = tf.reduce_mean(wide, axes, keepdims=True)
-    variance = tf.reduce_mean(tf.math.squared_difference(wide, mean), axes, keepdims=True)
-    if not keepdims:
-        mean, variance = tf.squeeze(mean, axes), tf.squeeze(variance, axes)
-    return tf.cast(mean, x.dtype), tf.cast(variance, x.dtype)
 
 
 def seeded(model, seed: int) -> tuple[np.ndarray, ...]:

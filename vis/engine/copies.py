@@ -29,7 +29,8 @@ def copy_model(model, inputs, seed: int = 0, double: bool = False):
         config = _changed(model.get_config(), "seed", lambda _: int(rng.integers(2**31)))
         if double:
             config = _changed(config, "dtype", _double)
-        copy = type(model).from_config(config)
+        with keras.saving.custom_object_scope(_classes(model)):
+            copy = type(model).from_config(config)
         if not copy.built or len(copy.variables) != len(model.variables):
             copy(inputs, training=False)
     except Exception as error:
@@ -76,6 +77,14 @@ def set_values(model, weights, buffers) -> None:
     for variables, values in ((model.trainable_variables, weights), (model.non_trainable_variables, buffers)):
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
+
+
+def _classes(model) -> dict[str, type]:
+    """The classes of a model's layers by the names that Keras looks them up by, so that none has to be registered."""
+    found: dict[str, set[type]] = {}
+    for layer in addressing.flatten(model):
+        found.setdefault(keras.saving.get_registered_name(type(layer)), set()).add(type(layer))
+    return {name: classes.pop() for name, classes in found.items() if len(classes) == 1}
 
 
 def _changed(config, key, change):

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vis.engine import addressing, inputs
+from vis.engine import addressing, inputs, keras_internals
 from vis.utils.docs import shared_docs
 
 
@@ -165,7 +165,7 @@ def example_loss(model, loss, labels: np.ndarray):
         if isinstance(y_pred, list | tuple | dict):
             _check_count(len(y_pred), "Give a model of one of them.")
             y_pred = next(iter(y_pred.values())) if isinstance(y_pred, dict) else y_pred[0]
-        if getattr(y_pred, "_keras_mask", None) is not None:
+        if keras_internals.mask_of(y_pred) is not None:
             raise ValueError("model masks positions of its output, which is not supported by vis.influence.")
         y_true = tf.cast(y_true, y_pred.dtype)
         if y_true.shape.rank == y_pred.shape.rank - 1 and y_pred.shape[-1] == 1:
@@ -286,7 +286,7 @@ def _loss_of_last_layer(model, labels: np.ndarray) -> str | keras.losses.Loss:
         if isinstance(layer, keras.Sequential) or not isinstance(layer, keras.Function):
             layer = inside[-1] if inside else None
         else:
-            layer = layer.outputs[0]._keras_history.operation
+            layer, *_ = keras_internals.producer(layer.outputs[0])
     activation = getattr(layer, "activation", None)
     kind = "softmax" if isinstance(layer, keras.layers.Softmax) else getattr(activation, "__name__", None)
     outputs = outputs_of(model)

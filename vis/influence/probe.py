@@ -12,12 +12,15 @@ in a copy of the model that computes in float64, where neither rounding nor the 
 
 from __future__ import annotations
 
+import re
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from vis.engine import addressing
 from vis.engine.copies import copy_model, set_values
+from vis.engine.exact_moments import exact_moments, wrong_variances
 from vis.influence.examples import Batch
 from vis.influence.training import TrainingStep, dense_gradients
 
@@ -39,9 +42,10 @@ def check_second_order(step: TrainingStep, state, batch: Batch) -> None:
         batch: Training examples; the first eight are used.
 
     Raises:
-        ValueError: They differ. The message names the layer.
+        ValueError: They differ, or a layer takes a variance by `tf.nn.moments`. The message names the layer.
     """
     batch = tf.nest.map_structure(lambda array: np.asarray(array)[:_EXAMPLES], batch)
+    _check_variances(step, state, batch)
     inputs = keras.tree.map_structure(lambda array: array[:1], batch.inputs)
     try:
         model = copy_model(step.model, inputs, double=True)
@@ -59,7 +63,8 @@ def check_second_order(step: TrainingStep, state, batch: Batch) -> None:
         error = _least_error(step, weights, buffers, batch, _PASSES_FLOAT32)
     passed = error == 0
     if model is not None:
-        culprits = [] if passed else [layer for layer in addressing.flatten(model) if _is_wrong(layer)]
+        with exact_moments(model):
+            culprits = [] if passed else [layer for layer in addressing.flatten(model) if _is_wrong(layer)]
     else:
         culprits = [
             layer
@@ -78,6 +83,25 @@ def check_second_order(step: TrainingStep, state, batch: Batch) -> None:
         f"{what} is wrong in TensorFlow (off by {100 * error:.0f} % from a finite difference), and the scores would be "
         f"too. For bilinear resizing that is known: {advice}. tracin and counterfactual_influence need no second "
         "derivative."
+    )
+
+
+def _check_variances(step: TrainingStep, state, batch: Batch) -> None:
+    """Refuse a layer that calls `tf.nn.moments` itself: it is off by a few per cent, less than a difference shows."""
+    weights, buffers, batch = tf.nest.map_structure(tf.convert_to_tensor, (state.weights, state.buffers, batch))
+    function = tf.function(lambda: step.losses(weights, buffers, batch, training=True)[0], autograph=False)
+    found = wrong_variances(function.get_concrete_function().graph)
+    if not found:
+        return
+    layers = {layer.name: layer for layer in addressing.flatten(step.model)}
+    # TensorFlow numbers a scope that is opened again: 'mine_1/moments/SquaredDifference'.
+    names = [name for scope in reversed(found[0].split("/")) for name in (scope, re.sub(r"_\d+$", "", scope))]
+    owner = next((layers[name] for name in names if name in layers), step.model)
+    raise ValueError(
+        f"the second derivative of the variance '{found[0]}' of layer '{owner.name}' ({type(owner).__name__}) is wrong "
+        "in TensorFlow, and the scores would be too: tf.nn.moments and keras.ops.moments stop a gradient. Take the "
+        "variance as the mean of tf.math.squared_difference(x, mean) there. tracin and counterfactual_influence need "
+        "no second derivative."
     )
 
 

@@ -10,19 +10,17 @@ that is the loss Keras trains on; w_i = 0 leaves an example out and changes noth
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from vis.engine import keras_internals
+from vis.engine.exact_moments import exact_moments
 from vis.influence.examples import Batch, Examples
 from vis.influence.update_rules import UpdateRule
-
-_SEED_STATE = "seed_generator_state"
 
 
 class State(NamedTuple):
@@ -125,7 +123,7 @@ class TrainingStep:
         Returns:
             The ℓ_i, (examples,); the buffers after it, a tuple; and R, a scalar.
         """
-        with _exact_moments():
+        with exact_moments(self.model):
             outputs, buffers, regularization = self.model.stateless_call(
                 list(weights), list(buffers), batch.inputs, return_losses=True, **self._mode(training)
             )
@@ -220,34 +218,6 @@ def dense_gradients(tape, target, sources) -> list:
     return [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in tape.gradient(target, sources)]
 
 
-@contextlib.contextmanager
-def _exact_moments():
-    """Let batch and group normalization be differentiated twice.
-
-    `tf.nn.moments` computes a variance around a mean whose gradient is stopped. That leaves the variance's gradient as
-    it is, but makes its second derivative wrong, by a third in a small convolutional network.
-    """
-    with _moments_lock:
-        original = tf.nn.moments
-        tf.nn.moments = _moments
-        try:
-            yield
-        finally:
-            tf.nn.moments = original
-
-
-_moments_lock = threading.RLock()
-
-
-def _moments(x, axes, shift=None, keepdims=False, name=None):
-    wide = tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16) else x
-    mean = tf.reduce_mean(wide, axes, keepdims=True)
-    variance = tf.reduce_mean(tf.math.squared_difference(wide, mean), axes, keepdims=True)
-    if not keepdims:
-        mean, variance = tf.squeeze(mean, axes), tf.squeeze(variance, axes)
-    return tf.cast(mean, x.dtype), tf.cast(variance, x.dtype)
-
-
 def seeded(model, seed: int) -> tuple[np.ndarray, ...]:
     """Return a model's untrained variables, with the states of its random generators (dropout's) set by a seed.
 
@@ -258,10 +228,11 @@ def seeded(model, seed: int) -> tuple[np.ndarray, ...]:
     Returns:
         An array for each of `model.non_trainable_variables`.
     """
+    states = {id(variable) for variable in keras_internals.seed_states(model)}
     buffers = []
     for position, variable in enumerate(model.non_trainable_variables):
         value = variable.numpy()
-        if variable.path.endswith(_SEED_STATE):
+        if id(variable) in states:
             # Positive and 31 bits: the state's first number is the seed, its second counts the draws.
             drawn = np.random.default_rng([seed, position]).integers(1, 2**31 - 1)
             value = np.array([drawn, 0], value.dtype)

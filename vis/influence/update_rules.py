@@ -13,6 +13,8 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from vis.engine import keras_internals
+
 SUPPORTED = "SGD (momentum, nesterov), Adam, AdamW, RMSprop"
 
 
@@ -118,7 +120,7 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
         raise ValueError(
             f"optimizer is {type(optimizer).__name__}, whose update rule is not known here. Choose one of {SUPPORTED}."
         )
-    rate = getattr(optimizer, "_learning_rate", None)
+    rate = keras_internals.learning_rate(optimizer)
     if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         raise ValueError(
             "optimizer: its learning rate is a function, which cannot be replayed. Give a number or a "
@@ -130,7 +132,7 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
     for name in ("use_ema", "gradient_accumulation_steps"):
         if options.get(name):
             raise ValueError(f"optimizer has {name}={options[name]!r}, which is not supported. Leave it out.")
-    if any(getattr(optimizer, f"_exclude_from_weight_decay{suffix}", None) for suffix in ("", "_pattern")):
+    if keras_internals.excludes_from_weight_decay(optimizer):
         raise ValueError("optimizer excludes weights from weight decay, which is not supported. Leave that out.")
     return UpdateRule(*make(options), config)
 

@@ -1,0 +1,319 @@
+"""What Keras does, beside what `vis.engine.keras_internals` says of it: here a new Keras that differs is noticed."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, optimizers
+
+from vis.engine import keras_internals
+
+
+class Noting(layers.Layer):
+    """The identity, which notes in a list that it was called."""
+
+    def __init__(self, called: list, name: str):
+        super().__init__(name=name)
+        self.note = lambda: called.append(name)
+
+    def call(self, inputs):
+        self.note()
+        return inputs
+
+
+def in_another_thread(function):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
+
+
+def shared_layer():
+    """A dense layer called twice, its inputs and its outputs."""
+    inputs = [keras.Input((3,)), keras.Input((3,))]
+    shared = layers.Dense(3)
+    return shared, inputs, [shared(symbol) for symbol in inputs]
+
+
+def same(ours, theirs) -> bool:
+    return len(ours) == len(theirs) and all(a is b for a, b in zip(ours, theirs, strict=True))
+
+
+def test_the_producer_of_each_call_of_a_shared_layer():
+    shared, _, outputs = shared_layer()
+    assert [keras_internals.producer(symbol) for symbol in outputs] == [(shared, 0, 0), (shared, 1, 0)]
+
+
+def test_the_producer_of_each_output_of_an_operation():
+    symbols = keras.ops.split(keras.Input((6,)), 3, axis=1)
+    operations, node_indices, tensor_indices = zip(*map(keras_internals.producer, symbols), strict=True)
+    assert len(set(map(id, operations))) == 1
+    assert (node_indices, tensor_indices) == ((0, 0, 0), (0, 1, 2))
+
+
+def test_the_inputs_of_each_call():
+    shared, inputs, outputs = shared_layer()
+    assert same(keras_internals.node_inputs(shared, 0), inputs[:1])
+    assert same(keras_internals.node_inputs(shared, 1), inputs[1:])
+    total = keras.ops.add(*outputs)
+    assert same(keras_internals.node_inputs(*keras_internals.producer(total)[:2]), outputs)
+    assert keras_internals.node_inputs(*keras_internals.producer(inputs[0])[:2]) == []
+
+
+def test_the_nodes_of_a_layer_are_its_calls():
+    shared, inputs, outputs = shared_layer()
+    found = keras_internals.nodes(shared)
+    assert same([node.operation for node in found], [shared, shared])
+    assert same([node.outputs[0] for node in found], outputs)
+    assert same([node.input_tensors[0] for node in found], inputs)
+
+
+def test_the_consumers_of_a_layer_s_outputs():
+    shared, _, outputs = shared_layer()
+    reader = layers.ReLU()
+    read = reader(outputs[0])
+    total = keras.ops.add(*outputs)
+    found = keras_internals.consumers(shared)
+    operations = {id(node.operation) for node in found}
+    assert operations == {id(reader), id(keras_internals.producer(total)[0])}
+    assert {id(node.outputs[0]) for node in found} == {id(read), id(total)}
+    assert keras_internals.consumers(reader) == []
+
+
+def branches(called):
+    """A functional model whose branches were made in another order than they run in."""
+    x = keras.Input((2,))
+    long = Noting(called, "c")(Noting(called, "b")(Noting(called, "a")(x)))
+    short = Noting(called, "d")(x)
+    return keras.Model(x, Noting(called, "e")(keras.ops.add(long, short)))
+
+
+def chain(called):
+    return keras.Sequential([keras.Input((2,)), Noting(called, "b"), Noting(called, "a")])
+
+
+@pytest.mark.parametrize("make", [branches, chain])
+def test_nodes_come_in_the_order_in_which_the_model_runs_them(make):
+    called: list = []
+    model = make(called)
+    order = [node.operation for node in keras_internals.node_order(keras_internals.functional_of(model))]
+    called.clear()
+    model(np.ones((1, 2)))
+    assert [operation.name for operation in order if isinstance(operation, Noting)] == called
+    assert len(called) == sum(isinstance(layer, Noting) for layer in model.layers)
+
+
+def test_a_layer_called_twice_has_two_nodes_in_the_order():
+    shared, inputs, outputs = shared_layer()
+    model = keras.Model(inputs, outputs)
+    found = [node for node in keras_internals.node_order(model) if node.operation is shared]
+    assert {id(node) for node in found} == {id(node) for node in keras_internals.nodes(shared)}
+
+
+def test_the_function_inside_a_sequential_computes_what_it_computes():
+    model = keras.Sequential([layers.Dense(3), layers.Dense(2, activation="softmax")])
+    assert keras_internals.functional_of(model) is None
+    x = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
+    expected = model(x)
+    function = keras_internals.functional_of(model)
+    assert isinstance(function, keras.Function)
+    np.testing.assert_array_equal(function(x), expected)
+    operations = [node.operation for node in keras_internals.node_order(function)]
+    assert same(operations[1:], model.layers)
+
+
+def test_the_function_of_other_models():
+    class Subclassed(keras.Model):
+        pass
+
+    model = branches([])
+    assert keras_internals.functional_of(model) is model
+    assert keras_internals.functional_of(Subclassed()) is None
+
+
+def test_layers_inside_layers_and_models():
+    class Block(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.first = layers.Dense(2)
+            self.rest = [layers.ReLU(), layers.Dropout(0.5)]
+            self.number = 3
+
+        def call(self, inputs):
+            return self.rest[1](self.rest[0](self.first(inputs)))
+
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.block = Block()
+
+    block = Block()
+    assert same(keras_internals.sublayers(block), [block.first, *block.rest])
+    distributed = layers.TimeDistributed(block)
+    assert same(keras_internals.sublayers(distributed), [block])
+    recurrent = layers.RNN([layers.LSTMCell(2), layers.GRUCell(2)])
+    (stacked,) = keras_internals.sublayers(recurrent)
+    assert same(keras_internals.sublayers(stacked), recurrent.cell.cells)
+    model = Subclassed()
+    assert same(keras_internals.sublayers(model), [model.block])
+    sequential = keras.Sequential([keras.Input((2,)), block])
+    assert same(keras_internals.sublayers(sequential), [block])
+    assert keras_internals.sublayers(layers.Dense(2)) == []
+
+
+@pytest.mark.parametrize("wrap", [lambda function: function, tf.function])
+def test_the_mask_of_what_a_model_returns(wrap):
+    model = keras.Sequential([layers.Embedding(5, 2, mask_zero=True), layers.Dense(3)])
+    plain = keras.Sequential([layers.Embedding(5, 2), layers.Dense(3)])
+    tokens = tf.constant([[1, 2, 0], [3, 0, 0]])
+
+    def masks(tokens):
+        assert keras_internals.mask_of(plain(tokens)) is None
+        return keras_internals.mask_of(model(tokens))
+
+    np.testing.assert_array_equal(wrap(masks)(tokens), [[True, True, False], [True, False, False]])
+
+
+def test_the_states_of_random_generators_are_the_variables_that_dropout_changes():
+    class Noisy(layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.generators = {"a": [keras.random.SeedGenerator(1)], "b": keras.random.SeedGenerator(2)}
+            self.metric = keras.metrics.Mean()
+
+        def call(self, inputs):
+            return inputs + keras.random.normal((1,), seed=self.generators["b"])
+
+    x = keras.Input((5, 4))
+    recurrent = layers.LSTM(3, dropout=0.3, seed=3)
+    nested = keras.Sequential([layers.BatchNormalization(), layers.Dropout(0.5, seed=4)])
+    noisy = Noisy()
+    model = keras.Model(x, noisy(layers.Dense(2)(nested(recurrent(x)))))
+    model.compile("adam", "mse", metrics=["mae"])
+    model.fit(np.ones((2, 5, 4)), np.ones((2, 2)), epochs=1, verbose=0)
+    generators = [
+        recurrent.cell.seed_generator,
+        nested.layers[-1].seed_generator,
+        noisy.generators["a"][0],
+        noisy.generators["b"],
+    ]
+    found = keras_internals.seed_states(model)
+    assert {id(variable) for variable in found} == {id(generator.state) for generator in generators}
+    assert len(found) == 4
+    assert {id(variable) for variable in found} <= {id(variable) for variable in model.non_trainable_variables}
+    before = [variable.numpy() for variable in found]
+    model(np.ones((1, 5, 4)), training=True)
+    changed = [not np.array_equal(variable, old) for variable, old in zip(found, before, strict=True)]
+    unused = [variable is noisy.generators["a"][0].state for variable in found]
+    assert changed == [not each for each in unused]
+
+
+def test_a_state_and_a_seed_replay_dropout():
+    dropout = layers.Dropout(0.5, seed=7)
+    (state,) = keras_internals.seed_states(dropout)
+    x = np.ones((1, 100), "float32")
+    start = state.numpy()
+    first, second = dropout(x, training=True), dropout(x, training=True)
+    assert not np.array_equal(first, second)
+    state.assign(start)
+    np.testing.assert_array_equal(dropout(x, training=True), first)
+
+
+def test_the_learning_rate_that_an_optimizer_was_given():
+    schedule = optimizers.schedules.ExponentialDecay(0.1, 5, 0.5)
+
+    def constant():
+        return 0.3
+
+    assert keras_internals.learning_rate(optimizers.SGD(schedule)) is schedule
+    assert keras_internals.learning_rate(optimizers.Adam(constant)) is constant
+    optimizer = optimizers.SGD(0.1)
+    optimizer.learning_rate = 0.2
+    rate = keras_internals.learning_rate(optimizer)
+    assert not callable(rate)
+    assert float(rate) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("by", ["var_list", "var_names"])
+def test_weights_kept_from_weight_decay_are_noticed(by):
+    """The rate is 0, so that nothing but weight decay could change a weight if it were not 0."""
+    kernel, bias = (keras.Variable(np.ones(2, "float32"), name=name) for name in ("kernel", "bias"))
+    optimizer = optimizers.AdamW(0.1, weight_decay=0.5)
+    assert not keras_internals.excludes_from_weight_decay(optimizer)
+    optimizer.exclude_from_weight_decay(**{by: [bias] if by == "var_list" else ["bias"]})
+    assert keras_internals.excludes_from_weight_decay(optimizer)
+    optimizer.apply([tf.zeros(2), tf.zeros(2)], [kernel, bias])
+    np.testing.assert_allclose(kernel, np.full(2, 0.95), rtol=1e-6)
+    np.testing.assert_array_equal(bias, np.ones(2))
+
+
+def test_excluding_nothing_from_weight_decay_is_no_exclusion():
+    optimizer = optimizers.AdamW(0.1)
+    optimizer.exclude_from_weight_decay()
+    assert not keras_internals.excludes_from_weight_decay(optimizer)
+
+
+def test_a_replaced_call_acts_for_this_thread_alone():
+    layer = layers.Dense(2, activation="relu", kernel_initializer="ones")
+    model = keras.Sequential([keras.Input((3,)), layer])
+    x = -np.ones((1, 3), "float32")
+    with keras_internals.replaced([(layer, "activation", lambda x: x)]):
+        ours = model(x)
+        theirs = in_another_thread(lambda: model(x))
+        predicted = in_another_thread(lambda: model.predict(x, verbose=0))
+    np.testing.assert_array_equal(ours, [[-3, -3]])
+    np.testing.assert_array_equal(theirs, [[0, 0]])
+    np.testing.assert_array_equal(predicted, [[0, 0]])
+    np.testing.assert_array_equal(model(x), [[0, 0]])
+
+
+def test_a_replaced_call_runs_for_layers_and_operations_of_a_model():
+    x = keras.Input((1,))
+    inner = keras.Sequential([keras.Input((1,)), layers.ReLU(name="deep")])
+    model = keras.Model(x, keras.ops.negative(inner(x)))
+    changes = [
+        (inner.get_layer("deep"), "call", lambda inputs: inputs + 10),
+        (keras_internals.producer(model.outputs[0])[0], "call", lambda x: x * 100),
+    ]
+    with keras_internals.replaced(changes):
+        assert float(model(np.ones((1, 1)))[0, 0]) == 1100
+    assert float(model(np.ones((1, 1)))[0, 0]) == -1
+
+
+def test_what_was_replaced_is_put_back_after_an_error():
+    layer = layers.Dense(2, activation="relu")
+    before = dict(vars(layer))
+    changes = [(layer, "call", abs), (layer, "activation", abs), (layer, "call", abs)]
+
+    def fail():
+        with keras_internals.replaced(changes):
+            assert vars(layer).keys() - before.keys() == {"call"}
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert vars(layer) == before
+
+
+def test_a_second_thread_waits_to_replace():
+    layer = layers.ReLU()
+    inside, order = threading.Event(), []
+
+    def replace():
+        inside.wait()
+        with keras_internals.replaced([(layer, "call", abs)]):
+            order.append("second")
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(replace)
+        with keras_internals.replaced([(layer, "call", abs)]):
+            inside.set()
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.3)
+            order.append("first")
+        waiting.result()
+    assert order == ["first", "second"]
+    assert "call" not in vars(layer)

@@ -1,0 +1,159 @@
+"""What `vis` needs of Keras that Keras has no public name for: each private attribute is read in this file alone.
+
+`tests/engine/test_keras_internals.py` compares every function here with what Keras does, so that a new version of Keras
+which changes one of them fails there, and not in a map or a score.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterable
+
+import keras
+
+# The method of `keras.layers.BatchNormalization` from `(inputs, mask)` to the mean and the variance of a batch.
+BATCH_MOMENTS = "_moments"
+
+_replacing = threading.RLock()
+
+
+def producer(symbol) -> tuple:
+    """Return what computes a symbolic tensor.
+
+    Args:
+        symbol: A `keras.KerasTensor`.
+
+    Returns:
+        The `keras.Operation`, which of its calls (the index of the node), and which of that call's outputs.
+
+    Example:
+        >>> operation, node_index, tensor_index = producer(keras.layers.Dense(2, name="scores")(keras.Input((4,))))
+        >>> operation.name, node_index, tensor_index
+        ('scores', 0, 0)
+    """
+    operation, node_index, tensor_index = symbol._keras_history
+    return operation, node_index, tensor_index
+
+
+def nodes(operation) -> list:
+    """Return the calls of an operation on symbolic tensors, in order: nodes with `input_tensors` and `outputs`."""
+    return list(operation._inbound_nodes)
+
+
+def node_inputs(operation, node_index: int) -> list:
+    """Return the symbolic tensors that one call of an operation takes; none for an input layer."""
+    return list(nodes(operation)[node_index].input_tensors)
+
+
+def consumers(operation) -> list:
+    """Return the nodes that take an output of an operation; `node.operation` is whose call each of them is."""
+    return list(operation._outbound_nodes)
+
+
+def functional_of(model):
+    """Return the `keras.Function` that a model runs.
+
+    Args:
+        model: A Keras model of any kind.
+
+    Returns:
+        The model itself if it is functional, the graph inside a built `keras.Sequential`, else None.
+    """
+    if isinstance(model, keras.Function):
+        return model
+    return model._functional if isinstance(model, keras.Sequential) else None
+
+
+def node_order(function) -> list:
+    """Return the nodes of a `keras.Function` in the order in which it runs them, input layers' included."""
+    by_depth = function._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def sublayers(layer) -> list:
+    """Return the layers directly inside a layer or a model, in the order in which they were made part of it."""
+    if isinstance(layer, keras.Model):
+        return list(layer.layers)
+    return list(layer._layers)
+
+
+def mask_of(tensor):
+    """Return the mask that Keras carries along with a tensor (of an `Embedding`, say), or None."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def seed_states(model) -> list:
+    """Return the variables that hold the states of a model's random generators, dropout's for one.
+
+    Args:
+        model: A Keras model or layer.
+
+    Returns:
+        A list of `keras.Variable`s of two integers each.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2), keras.layers.Dropout(0.5, seed=7)])
+        >>> [variable.numpy().tolist() for variable in seed_states(model)]
+        [[7, 0]]
+    """
+    # All public: `variables` are the weights, which `weights` lists, and the states of the generators.
+    others = {id(variable) for variable in [*model.weights, *model.metrics_variables]}
+    return [variable for variable in model.variables if id(variable) not in others]
+
+
+def learning_rate(optimizer):
+    """Return the learning rate that an optimizer was given: a schedule or a function as it is, a number as a variable.
+
+    The public `optimizer.learning_rate` is the rate of the next step, whatever makes it.
+    """
+    return optimizer._learning_rate
+
+
+def excludes_from_weight_decay(optimizer) -> bool:
+    """Return whether `optimizer.exclude_from_weight_decay` has named any weight, which is in no configuration."""
+    # An optimizer has these only once that method was called.
+    names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
+    return any(bool(getattr(optimizer, name, None)) for name in names)
+
+
+@contextlib.contextmanager
+def replaced(replacements: Iterable[tuple[object, str, Callable]]):
+    """Replace functions of layers, for what this thread calls inside a `with` statement.
+
+    Other threads, which may run the same model meanwhile, call what was there before. Only one thread at a time is
+    inside such a `with` statement; another one waits.
+
+    Args:
+        replacements: `(layer, name, function)`: a layer or an operation, the name of its method or of an attribute
+            that is a function (`"call"`, `"activation"`), and the function to call in its place. A layer that comes
+            twice with one name has the later function.
+
+    Example:
+        >>> layer = keras.layers.ReLU()
+        >>> x = keras.ops.convert_to_tensor([-1.0])
+        >>> with replaced([(layer, "call", lambda inputs: 5 * inputs)]):
+        ...     float(layer(x)[0])
+        -5.0
+        >>> float(layer(x)[0])
+        0.0
+    """
+    thread = threading.get_ident()
+
+    def chosen(function, before):
+        @functools.wraps(before, updated=())
+        def call(*args, **kwargs):
+            return (function if threading.get_ident() == thread else before)(*args, **kwargs)
+
+        return call
+
+    with _replacing, contextlib.ExitStack() as restore:
+        for layer, name, function in replacements:
+            attributes = vars(layer)  # past `Layer.__setattr__`, which keeps track of what a layer is made of
+            if name in attributes:
+                restore.callback(attributes.__setitem__, name, attributes[name])
+            else:
+                restore.callback(attributes.__delitem__, name)
+            attributes[name] = chosen(function, getattr(layer, name))
+        yield

@@ -233,7 +233,8 @@ def weighted(losses) -> list[tuple[Loss, float]]:
             if not callable(loss):
                 raise TypeError(f"losses holds {type(loss).__name__}: a vis.losses.Loss or a function is wanted")
             loss = Target(loss)
-        weight = 0.0 if weight is None else checks.number(f"losses: the weight of {loss.name!r}", weight)
+        if weight is not None:
+            weight = checks.real_number("losses", weight, f"have a number as the weight of {loss.name!r}")
         if weight:
             pairs.append((loss, weight))
     if not pairs:

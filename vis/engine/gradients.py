@@ -89,7 +89,7 @@ class Question:
         self.losses = losses
         self.samples = samples
         self.wrt = wrt if isinstance(wrt, list) else [wrt]
-        self.batch_size = checks.whole("batch_size", batch_size, or_none=True)
+        self.batch_size = checks.whole_number("batch_size", batch_size, or_none=True)
         self.argument = argument
         self._arguments = [loss.arguments(samples.count) for loss, _ in self.losses]
         self.arrays = [*samples.arrays, *itertools.chain(*self._arguments)]

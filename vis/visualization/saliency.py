@@ -275,10 +275,10 @@ def smoothgrad_with_losses(
         >>> smoothgrad_with_losses(model, [(margin, 1)], np.ones(2), num_samples=4, seed=0, normalize=False)
         array([1., 4.], dtype=float32)
     """
-    if not 0 <= checks.number("noise_level", noise_level) <= 1:
+    if not 0 <= checks.real_number("noise_level", noise_level) <= 1:
         raise ValueError(f"noise_level must be from 0 to 1, a share of the input's range, not {noise_level}")
-    num_samples = checks.whole("num_samples", num_samples)
-    seed = checks.whole("seed", seed, 0, or_none=True)
+    num_samples = checks.whole_number("num_samples", num_samples)
+    seed = checks.whole_number("seed", seed, 0, or_none=True)
     if aggregate not in _AGGREGATES:
         raise ValueError(f"aggregate={aggregate!r} is unknown; known ones are {', '.join(map(repr, _AGGREGATES))}")
     if aggregate == "var" and num_samples < 2:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vis.influence.training import State
+from vis.utils.errors import ArgumentError
 
 _FORMAT = 1
 
@@ -34,7 +35,9 @@ class Storage:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ValueError(f"directory {directory} cannot be made: {error.strerror}.") from error
+            raise ArgumentError(
+                "directory", f"must be a folder that can be created, not {directory} ({error.strerror})"
+            ) from error
 
     def epochs(self) -> int:
         """How many epochs are done: states from 0 on without a gap, less the first."""
@@ -88,13 +91,23 @@ class Storage:
             raise ValueError(f"{path} was written by another version of vis. Record the run again.")
         return settings
 
+    def check_vacant(self) -> None:
+        """Refuse a folder that holds a training run.
+
+        Raises:
+            ValueError: There is one.
+        """
+        if self.read_settings() is not None:
+            raise ArgumentError(
+                "directory", f"must be a folder without a training run, not {self.directory}", "Give another folder"
+            )
+
     def copy_to(self, directory: str | os.PathLike) -> None:
         """Copies the run into another folder, which must hold none."""
         target = Storage(directory)
         if target.directory.resolve() == self.directory.resolve():
             return
-        if target.read_settings() is not None:
-            raise ValueError(f"{directory} holds a training run already. Give another folder.")
+        target.check_vacant()
         for epoch in range(self.epochs() + 1):
             target.write_state(epoch, self.read_state(epoch))
         target.write_settings(self.read_settings())

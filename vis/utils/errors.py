@@ -61,10 +61,6 @@ class ArgumentTypeError(ArgumentError, TypeError):
     """
 
 
-class UnusableError(ValueError):
-    """A model that is whole but of no use here; the message says why."""
-
-
 class VisWarning(UserWarning):
     """A result that is right but may mislead, such as a class activation map that is negative everywhere.
 

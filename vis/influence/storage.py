@@ -86,9 +86,15 @@ class Storage:
             settings = json.loads(path.read_text())
             known = settings.pop("format") == _FORMAT
         except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise ValueError(f"{path} is not the description of a training run: {error}") from error
+            raise ArgumentError(
+                "directory", f"must be the folder of a training run, not {self.directory}, whose run.json is damaged"
+            ) from error
         if not known:
-            raise ValueError(f"{path} was written by another version of vis. Record the run again.")
+            raise ArgumentError(
+                "directory",
+                f"must be a record of this version of vis, not {path} of another version",
+                "Record it again",
+            )
         return settings
 
     def check_vacant(self) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from vis.engine import addressing
 from vis.engine.rules import underlying
+from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 
 class Samples:
@@ -65,11 +66,11 @@ def prepare(model, seed_input) -> Samples:
     names = [symbol.name for symbol in symbols] or keys or [f"input {i}" for i in range(len(values))]
     arrays = []
     for position, value in enumerate(values):
-        argument = "seed_input" if len(values) == 1 else f"seed_input for {names[position]!r}"
-        arrays.append(_batch(model, value, symbols[position] if symbols else None, argument))
+        which = "" if len(values) == 1 else f"for {names[position]!r} "
+        arrays.append(_batch(model, value, symbols[position] if symbols else None, which))
     if len({len(array) for array in arrays}) > 1:
         counts = ", ".join(str(len(array)) for array in arrays)
-        raise ValueError(f"seed_input: the inputs hold different numbers of samples ({counts})")
+        raise ArgumentError("seed_input", f"has inputs with different numbers of samples ({counts})")
     structure = declared
     if not symbols:
         structure = dict(zip(keys, arrays, strict=True)) if keys else arrays if len(arrays) > 1 else arrays[0]
@@ -101,23 +102,23 @@ def _inputs(model, declared, seed_input):
         expected = list(seed_input) if isinstance(seed_input, dict) else None
     if isinstance(seed_input, dict):
         if set(seed_input) != set(expected):
-            raise ValueError(f"seed_input has the keys {list(seed_input)}, but the model's inputs are {expected}")
+            raise ArgumentError("seed_input", f"has the keys {list(seed_input)}, but the model's inputs are {expected}")
         return expected, [seed_input[key] for key in expected]
     several = len(expected) > 1 if expected else not isinstance(model, keras.Sequential)
     if several and isinstance(seed_input, (list, tuple)) and (expected or np.ndim(seed_input[0])):
         if expected and len(seed_input) != len(expected):
-            raise ValueError(
-                f"seed_input holds {len(seed_input)} arrays, but the model has {len(expected)} inputs: {expected}"
+            raise ArgumentError(
+                "seed_input", f"holds {len(seed_input)} arrays, but the model has {len(expected)} inputs: {expected}"
             )
         return None, list(seed_input)
     if expected and len(expected) > 1:
-        raise ValueError(f"seed_input is one array, but the model has {len(expected)} inputs: {expected}")
+        raise ArgumentError("seed_input", f"is one array, but the model has {len(expected)} inputs: {expected}")
     if isinstance(seed_input, (list, tuple)) and len(seed_input) == 1 and isinstance(declared, (list, tuple)):
         return None, [seed_input[0]]
     return None, [seed_input]
 
 
-def _batch(model, value, symbol, argument) -> np.ndarray:
+def _batch(model, value, symbol, which: str) -> np.ndarray:
     rank = len(symbol.shape) if symbol is not None else _known_rank(model)
     if isinstance(value, (list, tuple)) and any(isinstance(item, Image.Image) for item in value):
         value = np.stack([np.asarray(item) for item in value])
@@ -130,27 +131,34 @@ def _batch(model, value, symbol, argument) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{argument}: its elements are of different shapes ({error})") from error
+        raise ArgumentError("seed_input", f"{which}has elements of different shapes ({error})") from error
     if not is_real(array) and array.dtype.kind not in "biu":
-        raise TypeError(f"{argument} must be numeric: an array, a tensor or a Pillow image, not {type(value).__name__}")
+        raise ArgumentTypeError(
+            "seed_input",
+            f"{which}must be numeric: an array, a tensor or a Pillow image, not {type(value).__name__}",
+        )
     if rank is not None and array.ndim == rank - 1:
         array = array[None]
     elif rank is not None and array.ndim == rank + 1 and isinstance(value, (list, tuple)) and len(value) == 1:
         array = array[0]  # a list of inputs, of which there is one
     array = array.astype(_dtype(model, array, symbol), copy=False)
     if rank is not None and array.ndim != rank:
-        raise ValueError(
-            f"{argument} has shape {array.shape}; the model takes {_shape_text(symbol, rank)}, or one sample of that "
-            "without the sample axis"
+        raise ArgumentError(
+            "seed_input",
+            f"{which}has shape {array.shape}; the model takes {_shape_text(symbol, rank)}, or one sample of that "
+            "without the sample axis",
         )
     if len(array) == 0:
-        raise ValueError(f"{argument} is an empty batch: its shape is {array.shape}")
+        raise ArgumentError("seed_input", f"{which}is an empty batch: its shape is {array.shape}")
     if symbol is not None:
         fits = all(want is None or want == got for want, got in zip(symbol.shape[1:], array.shape[1:], strict=True))
         if not fits:
-            raise ValueError(f"{argument} has shape {array.shape}, but the model takes {_shape_text(symbol, rank)}")
+            raise ArgumentError(
+                "seed_input",
+                f"{which}has shape {array.shape}, but the model takes {_shape_text(symbol, rank)}",
+            )
     if is_real(array) and not np.isfinite(array).all():
-        raise ValueError(f"{argument} holds values that are NaN or infinite")
+        raise ArgumentError("seed_input", f"{which}holds values that are NaN or infinite")
     return array
 
 
@@ -190,8 +198,8 @@ def _build(model, sample):
                 model(sample, training=False)
         except Exception as error:
             shapes = keras.tree.map_structure(lambda array: array.shape, sample)
-            raise ValueError(
-                f"the model '{model.name}' cannot be called on seed_input of shape {shapes}: {error}"
+            raise ArgumentError(
+                "seed_input", f"of shape {shapes} is not what the model {model.name!r} can be called on: {error}"
             ) from error
 
 

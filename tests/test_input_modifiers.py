@@ -111,15 +111,17 @@ def test_what_is_part_of_the_compiled_loop():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="jitter must be 0 or more"):
+    with pytest.raises(ValueError, match="jitter must be at least 0, not -1"):
         Jitter(-1)
-    with pytest.raises(ValueError, match="jitter has 3 values for images with 2 axes"):
+    with pytest.raises(
+        ValueError, match="jitter must be one number, or one for each of the 2 axes of the images, not 3"
+    ):
         Jitter([1, 2, 3]).pre(np.zeros((1, 4, 4, 1)))
-    with pytest.raises(ValueError, match=r"degrees must be from a smaller to a larger number, not \(5, -5\)"):
+    with pytest.raises(ValueError, match=r"degrees must go from a smaller to a larger number, not \(5, -5\)"):
         Rotate((5, -5))
     with pytest.raises(ValueError, match="factors must be above 0"):
         Scale((0, 1))
-    with pytest.raises(ValueError, match="Scale takes images with two axes"):
+    with pytest.raises(ValueError, match=r"must not hold Scale for an input of shape \(1, 4, 1\)"):
         Scale().pre(np.zeros((1, 4, 1)))
     with pytest.raises(TypeError, match=r"must override transform\(\)"):
         Transform().pre(np.zeros((1, 4, 1)))

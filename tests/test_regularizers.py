@@ -116,7 +116,7 @@ def test_bad_arguments():
     model = model_of_shape(4)
     with pytest.raises(TypeError, match=r"img_input must be model\.input or a model, not str"):
         TotalVariation("input")
-    with pytest.raises(ValueError, match="p must be 1 or more, not 0.5"):
+    with pytest.raises(ValueError, match="p must be at least 1, not 0.5"):
         LPNorm(model.input, 0.5)
     with pytest.raises(ValueError, match="beta must be above 0, not 0"):
         TotalVariation(model.input, 0)

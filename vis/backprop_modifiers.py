@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from vis.engine.rules import ModifiedModel as ModifiedModel
 from vis.engine.rules import from_rule
+from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 
 @from_rule("guided")
@@ -90,10 +91,14 @@ def get(identifier: str | Callable | None) -> Callable:
     if isinstance(identifier, str):
         if identifier not in _KNOWN:
             known = ", ".join(repr(name) for name in _KNOWN)
-            raise ValueError(f"backprop_modifier={identifier!r} is unknown; known ones are {known}")
+            raise ArgumentError(
+                "backprop_modifier",
+                f"must be one of {known}, a function model -> model or None, not {identifier!r}",
+                kind="unknown",
+            )
         return _KNOWN[identifier]
     if not callable(identifier):
-        raise TypeError(
-            f"backprop_modifier must be a name, a function model -> model or None, not {type(identifier).__name__}"
+        raise ArgumentTypeError(
+            "backprop_modifier", f"must be a name, a function model -> model or None, not {type(identifier).__name__}"
         )
     return identifier

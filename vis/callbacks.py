@@ -11,6 +11,7 @@ import numpy as np
 from vis.optimizer.callbacks import OptimizerCallback
 from vis.optimizer.callbacks import Print as Print
 from vis.plotting.sheets import pictures, sheet
+from vis.utils.errors import ArgumentError
 
 
 class Progress(OptimizerCallback):
@@ -76,7 +77,9 @@ class GifGenerator(OptimizerCallback):
         path = Path(path)
         self.path = path if path.suffix.lower() == ".gif" else path.with_name(path.name + ".gif")
         if not self.path.parent.is_dir():
-            raise ValueError(f"the folder {self.path.parent} does not exist: make it first, or give another path")
+            raise ArgumentError(
+                "path", f"must be in a folder that exists, not in {self.path.parent}", "Create it first"
+            )
         self.input_range = input_range
         self.seconds = seconds
         self.frames: list[np.ndarray] = []

@@ -17,6 +17,8 @@ import numpy as np
 
 from vis import images
 from vis.files.tables import Table
+from vis.utils.checks import whole_number
+from vis.utils.errors import ArgumentError
 
 
 class Row(NamedTuple):
@@ -240,15 +242,24 @@ def batches(
         ...         print(x.tolist(), y.tolist())
         [[30.0, 1000.0], [40.0, 1500.0]] [1, 0]
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}. Give a number of rows, at least 1.")
+    batch_size = whole_number("batch_size", batch_size)
     table = Table(path)
-    inputs = table.positions(input_variable)
-    outputs = table.positions(label_variable) if label_variable is not None else []
+    inputs = _positions(table, input_variable, "input_variable")
+    outputs = _positions(table, label_variable, "label_variable") if label_variable is not None else []
     if layout is not None and len(inputs) > 1:
-        raise ValueError(f"{table.path}: {input_variable!r} is a vector of {len(inputs)} columns, not images")
+        raise ArgumentError(
+            "input_variable",
+            f"must be one column of images, not the vector {input_variable!r} of {len(inputs)} columns of {table.path}",
+            "Leave out layout to read numbers",
+        )
     if layout is not None and None in (layout.height, layout.width):
-        raise ValueError("layout has no height or width. Give both: the images of a batch are of one size.")
+        raise ArgumentError(
+            "layout",
+            f"must have a height and a width, not {layout.height} and {layout.width}",
+            "All images of a batch have the same size",
+        )
+    if layout is not None:
+        images.check_preprocess(preprocess, layout)
 
     def sample(cells):
         if layout is None:
@@ -264,3 +275,10 @@ def batches(
                 raise ValueError(f"{table.path}, row {row.number}: {row.error}")
         x = np.stack([row.value[0] for row in rows])
         yield (x, np.array([row.value[1] for row in rows])) if outputs else x
+
+
+def _positions(table: Table, variable: str, argument: str) -> list[int]:
+    try:
+        return table.positions(variable)
+    except ArgumentError as error:
+        raise error.about(argument) from error

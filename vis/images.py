@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
+from vis.utils.errors import ArgumentError
+
 if TYPE_CHECKING:
     import keras
 
 PREPROCESSING = ("unit", "raw", "tf", "caffe", "torch")
+_ARRAYS = "Give arrays to the functions of vis.visualization in Python"
 
 # An orientation in the EXIF data (CIPA DC-008, tag 0x0112), and what turns the image upright. `ImageOps.exif_transpose`
 # also writes the data back, which fails for what many cameras put there.
@@ -150,18 +153,17 @@ def input_layout(model: keras.Model) -> InputLayout:
     if len(shape) == 2:
         return InputLayout(*shape, channels=1, channel_axis=None)
     if len(shape) != 3:
-        raise ValueError(
-            f"model takes an input of shape {shape}, which is not an image. Use vis.visualization in Python."
-        )
+        raise ArgumentError("model", f"must take images, not an input of shape {shape}", _ARRAYS)
 
     first, last = (shape[axis] in (1, 3) for axis in (0, -1))
     channel_axis = (0 if first else -1) if first != last else 0 if _is_channels_first(model) else -1
     # A model that takes any number of channels is given colours.
     channels = 3 if shape[channel_axis] is None else shape[channel_axis]
     if channels not in (1, 3):
-        raise ValueError(
-            f"model takes images of {channels} channels (input shape {shape}), image files have 1 or 3. "
-            "Use vis.visualization in Python."
+        raise ArgumentError(
+            "model",
+            f"must take images of 1 or 3 channels, as image files have, not of {channels} (input shape {shape})",
+            _ARRAYS,
         )
     height, width = shape[1:] if channel_axis == 0 else shape[:2]
     return InputLayout(height, width, channels, channel_axis)
@@ -225,11 +227,14 @@ def check_preprocess(preprocess: str, layout: InputLayout) -> None:
         >>> check_preprocess("caffe", InputLayout(224, 224, 3, -1))
     """
     if preprocess not in PREPROCESSING:
-        raise ValueError(f"preprocess is {preprocess!r}. Give one of {', '.join(PREPROCESSING)}.")
+        raise ArgumentError(
+            "preprocess", f"must be one of {', '.join(PREPROCESSING)}, not {preprocess!r}", kind="unknown"
+        )
     if preprocess in ("caffe", "torch") and layout.channels != 3:
-        raise ValueError(
-            f"preprocess={preprocess!r} is defined for three channels and this model takes {layout.channels}. "
-            "Give unit, raw or tf."
+        raise ArgumentError(
+            "preprocess",
+            f"must be unit, raw or tf for a model that takes {layout.channels} channel, not {preprocess!r}",
+            f"{preprocess!r} is for three channels",
         )
 
 
@@ -242,13 +247,12 @@ def _input_shape(model: keras.Model) -> tuple[int | None, ...]:
     inputs = getattr(model, "inputs", None)
     if inputs:
         if len(inputs) != 1:
-            raise ValueError(f"model takes {len(inputs)} inputs, not one image. Use vis.visualization in Python.")
+            raise ArgumentError("model", f"must take one image, not {len(inputs)} inputs", _ARRAYS)
         return tuple(inputs[0].shape[1:])
     shape = (model.get_build_config() or {}).get("input_shape") if model.built else None
     if not isinstance(shape, list | tuple) or not all(size is None or isinstance(size, int) for size in shape):
-        raise ValueError(
-            "model does not say what shape of input it takes. Call it on one sample and save it again, or use "
-            "vis.visualization in Python."
+        raise ArgumentError(
+            "model", "must say which shape of input it takes", "Call it on one sample and save it again"
         )
     return tuple(shape[1:])
 

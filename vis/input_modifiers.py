@@ -14,6 +14,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from vis.utils.errors import ArgumentError
+
 
 class InputModifier:
     """Base class of modifiers that change the input itself, as in keras-vis: override `pre`, `post` or both.
@@ -116,7 +118,11 @@ class Jitter(Transform):
     def __init__(self, jitter=0.05):
         self.jitter = tuple(float(value) for value in np.atleast_1d(jitter))
         if not all(value >= 0 for value in self.jitter):
-            raise ValueError(f"jitter must be 0 or more, a share of the image below 1 or pixels, not {jitter}")
+            raise ArgumentError(
+                "jitter",
+                f"must be at least 0, not {jitter}",
+                "A number below 1 is a share of the image's size, and from 1 on it counts pixels",
+            )
 
     @property
     def key(self):
@@ -126,7 +132,10 @@ class Jitter(Transform):
         axes = _positions(images, data_format)
         values = self.jitter * len(axes) if len(self.jitter) == 1 else self.jitter
         if len(values) != len(axes):
-            raise ValueError(f"jitter has {len(values)} values for images with {len(axes)} axes")
+            raise ArgumentError(
+                "jitter",
+                f"must be one number, or one for each of the {len(axes)} axes of the images, not {len(values)}",
+            )
         sizes = tf.cast(tf.gather(tf.shape(images), axes), tf.float32)
         largest = tf.stack([value if value >= 1 else value * sizes[i] for i, value in enumerate(values)])
         # Of the whole numbers from -n to n each is as likely as the others.
@@ -141,7 +150,7 @@ class _Affine(Transform, abc.ABC):
     def __init__(self, name: str, interval):
         low, high = (float(value) for value in interval)
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-            raise ValueError(f"{name} must be from a smaller to a larger number, not {interval}")
+            raise ArgumentError(name, f"must go from a smaller to a larger number, not {interval}")
         self.interval = low, high
 
     @property
@@ -161,7 +170,11 @@ class _Affine(Transform, abc.ABC):
 
     def transform(self, images, seed, data_format: str):
         if len(_positions(images, data_format)) != 2:
-            raise ValueError(f"{type(self).__name__} takes images with two axes, not an input of shape {images.shape}")
+            raise ArgumentError(
+                "input_modifiers",
+                f"must not hold {type(self).__name__} for an input of shape {images.shape}",
+                f"{type(self).__name__} is for images of two dimensions and channels",
+            )
         matrix = self.matrix(tf.random.stateless_uniform([], seed, *self.interval))
         if data_format == "channels_first":
             return tf.transpose(_sample(tf.transpose(images, [0, 2, 3, 1]), matrix), [0, 3, 1, 2])
@@ -216,7 +229,7 @@ class Scale(_Affine):
     def __init__(self, factors=0.1):
         super().__init__("factors", factors if np.ndim(factors) else (1 - factors, 1 + factors))
         if self.interval[0] <= 0:
-            raise ValueError(f"factors must be above 0, not {factors}")
+            raise ArgumentError("factors", f"must be above 0, not {factors}")
 
     def matrix(self, value):
         return tf.eye(2) / value

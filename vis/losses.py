@@ -340,6 +340,9 @@ class Target(Loss):
         return self.function(found[0] if len(found) == 1 else found)
 
 
+_WEIGHT = "have a number as the weight of {!r}"
+
+
 def weighted(losses) -> list[tuple[Loss, float]]:
     """A list of `(loss, weight)` from what a user gives.
 
@@ -375,21 +378,12 @@ def weighted(losses) -> list[tuple[Loss, float]]:
                     kind="keras_loss",
                 )
             loss = Target(loss)
-        weight = 0.0 if weight is None else _weight(loss, weight)
+        weight = 0.0 if weight is None else checks.real_number("losses", weight, _WEIGHT.format(loss.name))
         if weight:
             pairs.append((loss, weight))
     if not pairs:
         raise ArgumentError("losses", "must hold a loss with a weight other than 0", kind="empty")
     return pairs
-
-
-def _weight(loss: Loss, weight) -> float:
-    try:
-        return checks.number("losses", weight)
-    except TypeError:
-        raise ArgumentTypeError(
-            "losses", f"must have weights that are numbers: the weight of {loss.name!r} is {weight!r}", kind="weight"
-        ) from None
 
 
 def marks(filter_indices, width: int | None):

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vis.utils.errors import UnusableError
+from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 if TYPE_CHECKING:
     import keras
 
 _ZIP_SIGNATURE = b"PK\x03\x04"
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_SAVE = "Save one with model.save('model.keras')"
+_COPY = "Copy or save it again"
 
 
 def load_model(
@@ -57,7 +59,11 @@ def load_model(
     path = Path(path)
     check_file(path)
     if custom_objects is not None and not isinstance(custom_objects, Mapping):
-        raise TypeError(f"custom_objects is {custom_objects!r}. Give a dict: the name in the file, and the object.")
+        raise ArgumentTypeError(
+            "custom_objects",
+            f"must be a dict, not {custom_objects!r}",
+            "Its keys are the names in the file, its values the classes and functions",
+        )
 
     import keras
 
@@ -67,10 +73,12 @@ def load_model(
 
             return load_saved_model(path, unsafe=unsafe)
         return keras.saving.load_model(path, custom_objects=custom_objects, compile=False, safe_mode=not unsafe)
+    except ArgumentError:
+        raise
     except Exception as error:
         # Keras raises whatever it stumbles over (OSError, KeyError, TypeError, ValueError, ...), often with the whole
         # configuration of the model in the message.
-        raise ValueError(f"{path} could not be loaded: {_cause(error)}") from error
+        raise _explained(path, error) from error
 
 
 def check_file(path: Path) -> None:
@@ -91,54 +99,56 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             return
-        raise ValueError(
-            f"{path} is a folder without a SavedModel in it. Give a model file: save it with model.save('model.keras')."
-        )
+        raise ArgumentError("path", f"must be a model, not {path}, a folder without a SavedModel", _SAVE)
     if not path.exists():
-        raise ValueError(f"{path} does not exist. Give the path of a .keras or .h5 model file.")
+        raise ArgumentError("path", f"must be an existing model file, not {path}", kind="missing")
     try:
         with path.open("rb") as file:
             start = file.read(8)
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ArgumentError("path", f"must be a file that can be read, not {path} ({error.strerror})") from error
 
     if start.startswith(_ZIP_SIGNATURE):
         if not zipfile.is_zipfile(path):
-            raise ValueError(f"{path} is cut short: a .keras file whose end is missing. Copy or save it again.")
+            raise ArgumentError("path", f"must be a whole .keras file, not {path}, which is cut short", _COPY)
         expected = (".keras",)
     elif start == _HDF5_SIGNATURE:
         expected = (".h5", ".hdf5")
     elif path.name == "saved_model.pb":
-        raise ValueError(f"{path} is a part of a SavedModel. Give its folder, {path.parent}.")
+        raise ArgumentError("path", f"must be the folder of a SavedModel, {path.parent}, not {path} in it")
     else:
-        raise ValueError(f"{path} is not a Keras model. Give a file that model.save('model.keras') wrote.")
+        raise ArgumentError("path", f"must be a Keras model, not {path}", _SAVE)
     if path.suffix not in expected:
         # Keras goes by the name and would read the file as the wrong format.
-        raise ValueError(
-            f"{path} holds a {expected[0]} model under another extension. Rename it to end in {expected[0]}."
+        raise ArgumentError(
+            "path", f"must be a {expected[0]} file by name too, not {path}", f"Rename it to end in {expected[0]}"
         )
 
 
-def _cause(error: Exception) -> str:
-    """Return a sentence on what Keras's error means."""
+def _explained(path: Path, error: Exception) -> ArgumentError:
+    """Say which argument Keras's error is about, and what it means."""
     message = str(error)
     missing = re.search(r"Could not locate (?:class|function) '([^']+)'|Unknown \w+: '([^']+)'", message)
     if missing:
         name = missing[1] or missing[2]
-        return (
-            f"it needs the custom object '{name}'. Register it with @keras.saving.register_keras_serializable(), or "
-            f"give custom_objects={{'{name}': {name}}}."
+        return ArgumentError(
+            "custom_objects",
+            f"must have {name!r}, which {path} needs",
+            f"Give custom_objects={{{name!r}: {name}}}, or register it with "
+            "@keras.saving.register_keras_serializable()",
+            kind="missing",
         )
     if "Lambda" in message and "unsafe" in message:
-        return (
-            "it has a Lambda layer, whose code is not run because a file could carry any code. If you trust the file, "
-            "give unsafe=True; or replace the layer by one of keras.ops or by a Layer class."
+        return ArgumentError(
+            "unsafe",
+            f"must be True to load {path}, because its Lambda layer runs code from the file",
+            "Give unsafe=True only if you trust the file; or replace the layer by one of keras.ops or by a Layer class",
+            kind="lambda",
         )
-    if isinstance(error, UnusableError):
-        return message
     if re.search("truncated file|Read less bytes|TensorSliceReader|Bad CRC|Unable to (synchronously )?open", message):
-        return "it is cut short or damaged. Copy or save it again."
+        return ArgumentError("path", f"must be a whole model, not {path}, which is cut short or damaged", _COPY)
     if "No model config" in message or "config.json" in message:
-        return "it has no model in it, perhaps weights only. Save the whole model with model.save('model.keras')."
+        return ArgumentError("path", f"must be a whole model, not {path}, which has perhaps only weights", _SAVE)
     first_line = next(iter(message.splitlines()), "")
-    return f"{type(error).__name__}: {first_line[:200]}"
+    cause = f"{type(error).__name__}: {first_line[:200]}"
+    return ArgumentError("path", f"must be a model that Keras can load, not {path} ({cause})")

@@ -19,6 +19,7 @@ from vis.engine.inputs import symbolic_inputs
 from vis.engine.rules import ModifiedModel
 from vis.losses import Loss
 from vis.utils.docs import shared_docs
+from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 
 class _Regularizer(Loss, abc.ABC):
@@ -27,7 +28,7 @@ class _Regularizer(Loss, abc.ABC):
     def __init__(self, img_input):
         symbols = [] if isinstance(img_input, (keras.Model, ModifiedModel)) else keras.tree.flatten(img_input)
         if not all(isinstance(symbol, keras.KerasTensor) for symbol in symbols):
-            raise TypeError(f"img_input must be model.input or a model, not {type(img_input).__name__}")
+            raise ArgumentTypeError("img_input", f"must be model.input or a model, not {type(img_input).__name__}")
         self.img = img_input
         self._symbols = symbols
 
@@ -83,7 +84,7 @@ class TotalVariation(_Regularizer):
     def __init__(self, img_input, beta: float = 2.0):
         super().__init__(img_input)
         if not beta > 0:
-            raise ValueError(f"beta must be above 0, not {beta}")
+            raise ArgumentError("beta", f"must be above 0, not {beta}")
         self.beta = beta
         self.name = f"TV({beta}) Loss"
 
@@ -140,7 +141,7 @@ class LPNorm(_Regularizer):
     def __init__(self, img_input, p: float = 6.0):
         super().__init__(img_input)
         if not p >= 1:
-            raise ValueError(f"p must be 1 or more, not {p}")
+            raise ArgumentError("p", f"must be at least 1, not {p}")
         self.p = p
         self.name = f"L-{p} Norm Loss"
 

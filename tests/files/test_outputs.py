@@ -58,10 +58,10 @@ def test_a_failed_write_leaves_the_old_picture_and_nothing_else(tmp_path, monkey
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("a.xyz", r"ends in '\.xyz'\. Give a name that ends in \.png"),
-        ("a", "has no extension"),
-        ("nowhere/a.png", "folder .*nowhere does not exist"),
-        ("folder.png", "is a folder"),
+        ("a.xyz", r"path must end in \.png or .* not be .*a\.xyz"),
+        ("a", r"path must end in \.png or .*a\.$"),
+        ("nowhere/a.png", "path must be in an existing folder, not in .*nowhere"),
+        ("folder.png", "path must be a file, not the folder"),
     ],
 )
 def test_places_a_picture_cannot_be_written_to(tmp_path, name, message):

@@ -109,7 +109,7 @@ def test_no_example_gives_no_change(tumours):
 def test_an_example_out_of_range_is_refused(tumours):
     training, validation = tumours
     run = record(dense_network(), training)
-    with pytest.raises(ValueError, match="indices holds 200, but the examples are 0 to 199"):
+    with pytest.raises(ValueError, match="indices must hold indices of examples, 0 to 199, not 200"):
         counterfactual_influence(run, *validation, [1, 200])
 
 

@@ -138,7 +138,7 @@ def test_training_again_without_nothing_is_the_same_and_without_something_is_not
 
 
 def test_leaving_out_every_example_is_refused(run):
-    with pytest.raises(ValueError, match="without leaves none of the 150 examples"):
+    with pytest.raises(ValueError, match="without must leave at least one of the 150 examples"):
         run.retrain(without=range(150))
 
 
@@ -216,9 +216,9 @@ def test_a_saved_run_is_read_again(run, images, tmp_path):
     np.testing.assert_array_equal(weights_only.state(3).weights[0], run.state(3).weights[0])
     with pytest.raises(ValueError, match=r"load_training\(directory, x, y\)"):
         list(weights_only.replay(0))
-    with pytest.raises(ValueError, match="not what the run was trained on"):
+    with pytest.raises(ValueError, match="x must be what the run was trained on"):
         load_training(tmp_path / "run", images[0] + 0.1, images[1])
-    with pytest.raises(ValueError, match="holds a training run already"):
+    with pytest.raises(ValueError, match="directory must be a folder without a training run"):
         run.save(tmp_path / "run")
 
 
@@ -252,7 +252,7 @@ def test_a_run_that_was_killed_goes_on(run, images, tmp_path, monkeypatch):
 
 def test_another_run_in_the_folder_is_not_overwritten(images, tmp_path):
     record(image_network(), *images, directory=tmp_path)
-    with pytest.raises(ValueError, match=r"holds another run, which differs in seed\."):
+    with pytest.raises(ValueError, match=r"directory must be a folder without another run, .* differs in seed\."):
         record(image_network(), *images, directory=tmp_path, seed=5)
     with pytest.raises(ValueError, match=r"differs in x, y or sample_weight\."):
         record(image_network(), images[0][:100], images[1][:100], directory=tmp_path)
@@ -261,9 +261,9 @@ def test_another_run_in_the_folder_is_not_overwritten(images, tmp_path):
 
 
 def test_broken_records_are_named(images, tmp_path):
-    with pytest.raises(ValueError, match="does not exist"):
+    with pytest.raises(ValueError, match="directory must be an existing folder, not "):
         load_training(tmp_path / "nothing")
-    with pytest.raises(ValueError, match="holds no training run"):
+    with pytest.raises(ValueError, match="directory must be a folder that a training run was saved to"):
         load_training(tmp_path)
     record(image_network(), *images, directory=tmp_path)
     (tmp_path / "epoch_0001.npz").write_bytes(b"half a")
@@ -278,21 +278,27 @@ def test_broken_records_are_named(images, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"y": np.arange(149)}, "x holds 150 examples, but y holds 149 labels"),
-        ({"y": np.full(150, 3)}, r"y\[0\] is 3, but the model has the classes 0 to 2"),
-        ({"y": np.full(150, -1)}, r"y\[0\] is -1"),
-        ({"y": np.zeros((150, 3)), "loss": "categorical_crossentropy", "epochs": 0}, "epochs is 0"),
-        ({"y": np.zeros(150), "loss": "categorical_crossentropy"}, "takes a row of 3"),
-        ({"sample_weight": np.ones(3)}, "sample_weight has the shape"),
-        ({"init": "zeros"}, "init is 'zeros'"),
-        ({"batches": [[0, 150]]}, r"batches\[0\] holds 150"),
-        ({"batches": []}, "batches holds no step"),
-        ({"batch_size": 0}, "batch_size is 0"),
-        ({"l2": -1}, "l2 is -1"),
-        ({"optimizer": "ftrl"}, "optimizer is Ftrl"),
-        ({"optimizer": None}, "optimizer is not given"),
-        ({"loss": "foo"}, "loss is 'foo', which is no loss of Keras. Give for example 'mean_squared_error' or"),
-        ({"loss": lambda y, p: keras.ops.mean(p)}, "one number for a whole batch"),
+        ({"y": np.arange(149)}, "y must hold one label for each of the 150 examples of x, not 149"),
+        ({"y": np.full(150, 3)}, "y must be a class from 0 to 2, not 3 as at index 0"),
+        ({"y": np.full(150, -1)}, "y must be .* not -1 as at index 0"),
+        (
+            {"y": np.zeros((150, 3)), "loss": "categorical_crossentropy", "epochs": 0},
+            "epochs must be a whole number of at least 1, not 0",
+        ),
+        ({"y": np.zeros(150), "loss": "categorical_crossentropy"}, "y must be one row of 3 probabilities per example"),
+        ({"sample_weight": np.ones(3)}, r"sample_weight must have the shape \(150,\), not \(3,\)"),
+        ({"init": "zeros"}, "init must be 'weights' or 'fresh', not 'zeros'"),
+        ({"batches": [[0, 150]]}, "batches must hold indices of examples, 0 to 149, not 150"),
+        ({"batches": []}, "batches must hold at least one step"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, not 0"),
+        ({"l2": -1}, "l2 must be at least 0, not -1"),
+        ({"optimizer": "ftrl"}, "optimizer must be one of .* not Ftrl"),
+        ({"optimizer": None}, "optimizer must be given"),
+        ({"loss": "foo"}, "loss must be a loss of Keras, not 'foo'. Give for example 'mean_squared_error' or"),
+        (
+            {"loss": lambda y, p: keras.ops.mean(p)},
+            "loss must return one number per example, not one number for a whole batch",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_by_name(images, change, words):
@@ -302,11 +308,11 @@ def test_bad_arguments_are_refused_by_name(images, change, words):
 
 
 def test_one_example_and_bad_inputs_are_refused(images):
-    with pytest.raises(ValueError, match="x holds one example"):
+    with pytest.raises(ValueError, match="x must hold at least 2 examples, not 1"):
         record(image_network(), images[0][:1], images[1][:1])
     with pytest.raises(ValueError, match=r"x has shape \(150, 7, 8, 1\)"):
         record(image_network(), images[0][:, 1:], images[1])
-    with pytest.raises(ValueError, match="without holds 150"):
+    with pytest.raises(ValueError, match="without must hold indices of examples, 0 to 149, not 150"):
         record(image_network(), *images).retrain(without=[150])
 
 
@@ -330,7 +336,7 @@ def two_outputs(subclassed=False):
 def test_a_model_of_several_outputs_is_refused(images, form):
     x, y = images
     labels = {"list": [y, np.zeros((150, 1))], "dict": {"digit": y, "half": y}, "array": y}[form]
-    words = r"^model has 2 outputs; influence needs one\. Give a model of one of them, such as keras\.Model\("
+    words = r"^model must have one output, not 2\. Give a model with one of them, such as keras\.Model\("
     with pytest.raises(ValueError, match=words):
         record(two_outputs(), x, labels)
     with pytest.raises(ValueError, match=words):
@@ -339,11 +345,16 @@ def test_a_model_of_several_outputs_is_refused(images, form):
 
 def test_a_model_that_does_not_say_how_many_outputs_it_has_is_refused_too(images):
     x, y = images
-    with pytest.raises(ValueError, match=r"^model has 2 outputs; influence needs one\."):
+    with pytest.raises(ValueError, match=r"^model must have one output, not 2\."):
         record(two_outputs(subclassed=True), x, y, loss="mse")
-    with pytest.raises(ValueError, match=r"^y holds arrays of different shapes\. Give one array, a label for each"):
+    with pytest.raises(
+        ValueError,
+        match=r"^y must be one array, not arrays of different shapes\. vis\.influence is for models with one output",
+    ):
         record(two_outputs(subclassed=True), x, [y, np.zeros((150, 1))], loss="mse")
-    with pytest.raises(TypeError, match=r"^y is a dict\. Give one array, a label for each example: influence is of a"):
+    with pytest.raises(
+        TypeError, match=r"^y must be one array, not a dict\. vis\.influence is for models with one output"
+    ):
         record(two_outputs(subclassed=True), x, {"digit": y, "half": y}, loss="mse")
 
 
@@ -383,5 +394,5 @@ def test_a_run_that_diverges_is_told(tumours, epochs):
 def test_a_frozen_model_is_refused(images):
     model = image_network()
     model.trainable = False
-    with pytest.raises(ValueError, match="every layer is frozen"):
+    with pytest.raises(ValueError, match="model must have weights to train, not only frozen layers"):
         record(model, *images)

@@ -252,7 +252,7 @@ def test_bilinear_resizing_is_refused_by_the_layer_s_name(images):
             ]
         )
 
-    with pytest.raises(ValueError, match=r"'larger' \(UpSampling2D\) is wrong in TensorFlow.*interpolation='nearest'"):
+    with pytest.raises(ValueError, match=r"not the layer 'larger' \(UpSampling2D\), .*interpolation='nearest'"):
         scores_of(record(model("bilinear"), training), validation)
     scores_of(record(model("nearest"), training), validation)
 
@@ -310,9 +310,9 @@ def test_a_subclassed_model(images):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"weights": "best"}, "weights is 'best'"),
-        ({"epochs": 0}, "epochs is 0, but the run has 1 to 2"),
-        ({"epochs": 3}, "epochs is 3, but the run has 1 to 2"),
+        ({"weights": "best"}, "weights must be 'exact', 'epoch' or 'final', not 'best'"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1, not 0"),
+        ({"epochs": 3}, "epochs must be at most 2, as many as the run has, not 3"),
     ],
 )
 def test_bad_arguments(options, words, tumours):
@@ -327,7 +327,7 @@ def test_validating_on_the_training_set_warns(tumours):
     run = record(dense_network(), training)
     with pytest.warns(VisWarning, match="x_val and y_val are the training examples"):
         scores_of(run, training)
-    with pytest.raises(ValueError, match="x_val holds 200 examples, but y_val holds 3"):
+    with pytest.raises(ValueError, match="y_val must hold one label for each of the 200 examples of x_val, not 3"):
         scores_of(run, (validation[0], validation[1][:3]))
-    with pytest.raises(ValueError, match="y_val holds 7"):
+    with pytest.raises(ValueError, match="y_val must be .* not 7"):
         scores_of(run, (validation[0], validation[1] * 7))

@@ -63,7 +63,7 @@ def test_pixels_start_as_gray_noise_and_stay_in_range():
 
 
 def test_a_table_has_no_spectrum():
-    with pytest.raises(ValueError, match="parameterization='fourier' is for inputs of one to three dimensions"):
+    with pytest.raises(ValueError, match=r"parameterization must be 'pixels' for an input of shape \(4,\)"):
         Fourier("channels_last").decode(np.zeros((1, 4), "float32"), 0.0, 1.0)
 
 

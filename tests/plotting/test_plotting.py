@@ -59,7 +59,7 @@ def test_default_colours_get_lighter_with_the_value():
 
 
 def test_unknown_colormap():
-    with pytest.raises(ValueError, match=r"colormap is 'rainbow9'.*viridis"):
+    with pytest.raises(ValueError, match=r"colormap must be .*'viridis', not 'rainbow9'"):
         plotting.colorize(np.eye(2), "rainbow9")
 
 
@@ -81,7 +81,7 @@ def test_heatmap_over_at_the_ends(alpha):
 
 
 def test_heatmap_over_refuses_alpha_out_of_range():
-    with pytest.raises(ValueError, match="alpha is 2"):
+    with pytest.raises(ValueError, match="alpha must be from 0 to 1, not 2"):
         plotting.heatmap_over(np.zeros((4, 4), np.uint8), np.zeros((4, 4)), alpha=2)
 
 

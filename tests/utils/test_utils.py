@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from skimage.transform import resize
 
+from vis import VisWarning
 from vis.utils import utils
 from vis.utils.arrays import Slicer
 
@@ -79,7 +80,7 @@ class TestFindLayerIdx:
             assert utils.find_layer_idx(classifier, layer.name) == index
 
     def test_unknown_name_suggests_the_nearest(self, classifier):
-        with pytest.raises(ValueError, match=r"no layer 'score'.*Did you mean: 'scores'"):
+        with pytest.raises(ValueError, match=r"layer_name must be .*, not 'score'\. Similar names are 'scores'"):
             utils.find_layer_idx(classifier, "score")
 
 
@@ -211,7 +212,7 @@ class TestStitchImages:
 
     @pytest.mark.parametrize("layout", [{"cols": 0}, {"margin": -1}])
     def test_impossible_layout(self, layout):
-        with pytest.raises(ValueError, match="cols must be at least 1"):
+        with pytest.raises(ValueError, match=f"{next(iter(layout))} must be a whole number of at least"):
             utils.stitch_images([np.zeros((2, 2))], **layout)
 
 
@@ -244,7 +245,7 @@ class TestDrawText:
         assert not np.array_equal(utils.draw_text(self.WHITE, "ü"), utils.draw_text(self.WHITE, "ñ"))
 
     def test_unknown_font_warns_and_writes_all_the_same(self):
-        with pytest.warns(UserWarning, match=r"'NoSuchFont\.ttf' was not found"):
+        with pytest.warns(VisWarning, match=r"'NoSuchFont\.ttf' was not found, so the text is in DejaVu Sans"):
             written = utils.draw_text(self.WHITE, "text", font="NoSuchFont.ttf")
         np.testing.assert_array_equal(written, utils.draw_text(self.WHITE, "text"))
 
@@ -322,7 +323,7 @@ class TestSlicer:
         )
 
     def test_ellipsis_in_place_of_the_channels_is_refused(self):
-        with pytest.raises(ValueError, match="Write out"):
+        with pytest.raises(ValueError, match="slicer must be indexed .*Write slicer\\["):
             utils.slicer[..., 1]
 
 
@@ -351,7 +352,7 @@ class TestLookupImagenetLabels:
     @pytest.mark.usefixtures("_two_classes")
     @pytest.mark.parametrize("index", [2, -1])
     def test_index_out_of_range(self, index):
-        with pytest.raises(ValueError, match=rf"0\.\.1, got {index}"):
+        with pytest.raises(ValueError, match=f"indices must be from 0 to 1, not {index}"):
             utils.lookup_imagenet_labels([0, index])
 
     def test_asks_for_the_file_of_keras_applications(self, monkeypatch):
@@ -378,7 +379,7 @@ def test_get_identifier_finds_only_the_modules_own_functions():
     assert utils.get_identifier("ours", module_globals, __name__) is TestSlicer.test_channels_first
     assert utils.get_identifier(len, module_globals, __name__) is len
     for name in ("np", "theirs", "constant", "other"):
-        with pytest.raises(ValueError, match=rf"Unknown test util '{name}'\. The known ones: 'ours'\."):
+        with pytest.raises(ValueError, match=f"test_util must be one of 'ours' or a function, not '{name}'"):
             utils.get_identifier(name, module_globals, __name__)
     with pytest.raises(TypeError, match="NoneType"):
         utils.get_identifier(None, module_globals, __name__)

@@ -173,5 +173,5 @@ def test_weights_that_leave_nothing():
 def test_wrong_arguments_are_named(digit_model):
     with pytest.raises(TypeError, match="'max_iters' is no argument of activation maximization; .*'max_iter'"):
         visualize_activation(digit_model, -1, 0, max_iters=3)
-    with pytest.raises(TypeError, match="the weight of 'ActivationMax Loss' must be a number, not 'a'"):
+    with pytest.raises(TypeError, match="losses must have a number as the weight of 'ActivationMax Loss', not 'a'"):
         visualize_activation(digit_model, -1, 0, act_max_weight="a")

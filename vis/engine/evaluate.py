@@ -107,7 +107,7 @@ class Question:
         self.losses = objective.losses
         self.inputs = inputs
         self.wrt = [addressing.resolve(self.model, address, argument, inputs.keys) for address in wrt]
-        self.batch_size = checks.whole("batch_size", batch_size, or_none=True)
+        self.batch_size = checks.whole_number("batch_size", batch_size, or_none=True)
         self.argument = argument
         self._arguments = [loss.arguments(inputs.count) for loss, _ in self.losses]
         self.arrays = [*inputs.arrays, *itertools.chain(*self._arguments)]

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from vis.utils.errors import ArgumentError
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -120,9 +122,10 @@ class Journal:
     def _compare(self, before) -> None:
         for name, now in self._settings.items():
             if before.get(name) != now:
-                raise ValueError(
-                    f"the run to resume had another {name} ({before.get(name)}, now {now}). Start anew without "
-                    "resuming, or give what it had."
+                raise ArgumentError(
+                    "resume",
+                    f"must go on with the same {name}, {before.get(name)}, not {now}",
+                    f"Start again without resuming, or give the {name} that it had",
                 )
 
 
@@ -138,5 +141,7 @@ def _locked(path: Path):
                 return file
         except BlockingIOError:
             file.close()
-            raise ValueError(f"another run is writing {path}. Wait for it, or give another output.") from None
+            raise ArgumentError(
+                "path", f"must not be {path}, which another run is writing", "Wait for that run, or give another output"
+            ) from None
         file.close()  # another run removed it in between

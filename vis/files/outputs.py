@@ -13,6 +13,8 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
+from vis.utils.errors import ArgumentError
+
 #: The extensions of the pictures that `write_picture` writes.
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -69,14 +71,13 @@ def check_output(path: str | os.PathLike, extensions: tuple[str, ...] = EXTENSIO
     """
     path = Path(path)
     if path.suffix.lower() not in extensions:
-        given = f"ends in '{path.suffix}'" if path.suffix else "has no extension"
-        raise ValueError(f"{path} {given}. Give a name that ends in {', '.join(extensions)}.")
+        raise ArgumentError("path", f"must end in {' or '.join(extensions)}, not be {path}", kind="extension")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder. Give the name of a file.")
+        raise ArgumentError("path", f"must be a file, not the folder {path}")
     if not path.parent.is_dir():
-        raise ValueError(f"the folder {path.parent} does not exist. Make it first, or give another.")
+        raise ArgumentError("path", f"must be in an existing folder, not in {path.parent}", "Create it first")
     if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"the folder {path.parent} cannot be written to. Give another.")
+        raise ArgumentError("path", f"must be in a folder that can be written to, not in {path.parent}")
     return path
 
 

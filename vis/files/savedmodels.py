@@ -10,7 +10,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from vis.utils.errors import UnusableError
+from vis.utils.errors import ArgumentError
 
 # What a graph could do to the machine beyond computing: operations that read or write files, or run Python.
 _UNSAFE_OPERATIONS = re.compile(
@@ -32,7 +32,7 @@ def load_saved_model(path: Path, *, unsafe: bool = False) -> keras.Model:
         A model with the inputs and the output of the folder's signature `serve` or `serving_default`.
 
     Raises:
-        UnusableError: The folder has no such signature or several outputs, its file is cut short, or its graph would
+        ValueError: The folder has no such signature or several outputs, its file is cut short, or its graph would
             touch files or run Python though `unsafe` is False.
     """
     if not unsafe:
@@ -40,14 +40,15 @@ def load_saved_model(path: Path, *, unsafe: bool = False) -> keras.Model:
     signatures = tf.saved_model.load(str(path)).signatures
     name = next((name for name in ("serving_default", "serve") if name in signatures), None)
     if name is None:
-        raise UnusableError(
-            f"its signatures are {', '.join(signatures) or 'none'}, and 'serving_default' is wanted. Save it with "
-            "model.export(folder)."
+        raise ArgumentError(
+            "path",
+            f"must have the signature 'serving_default', not {', '.join(signatures) or 'none'} as {path} has",
+            "Save it with model.export(folder)",
         )
     _, specs = signatures[name].structured_input_signature
     outputs = list(signatures[name].structured_outputs)
     if len(outputs) != 1:
-        raise UnusableError(f"it has {len(outputs)} outputs ({', '.join(outputs)}), and one is wanted.")
+        raise ArgumentError("path", f"must have one output, not {len(outputs)} ({', '.join(outputs)}) as {path} has")
     inputs = {key: keras.Input(spec.shape[1:], dtype=spec.dtype.name, name=key) for key, spec in specs.items()}
     layer = keras.layers.TFSMLayer(str(path), call_endpoint=name, name=path.name or "saved_model")
     if len(inputs) == 1:
@@ -61,12 +62,18 @@ def _refuse_unsafe(path: Path) -> None:
     try:
         message.ParseFromString((path / "saved_model.pb").read_bytes())
     except DecodeError as error:
-        raise UnusableError("saved_model.pb in it is cut short or no SavedModel. Copy or save it again.") from error
+        raise ArgumentError(
+            "path",
+            f"must be a whole SavedModel, not {path}, whose saved_model.pb is cut short",
+            "Copy or save it again",
+        ) from error
     found = sorted(set().union(*map(_unsafe_operations, message.meta_graphs)))
     if found:
-        raise UnusableError(
-            f"its graph has operations that touch files or run Python ({', '.join(found)}). If you trust it, give "
-            "unsafe=True."
+        raise ArgumentError(
+            "unsafe",
+            f"must be True to load {path}, because its graph can touch files or run Python ({', '.join(found)})",
+            "Give unsafe=True only if you trust it",
+            kind="operations",
         )
 
 

@@ -18,13 +18,14 @@ from pathlib import Path
 import pandas as pd
 
 from vis.files.outputs import replacing
+from vis.utils.errors import ArgumentError
 
 _VECTOR = re.compile(r"(.*)__(\d+)")
 _BYTES_LOOKED_AT = 2**16
 _ROWS_AT_ONCE = 4096
 
 
-class NoSuchColumnError(ValueError):
+class NoSuchColumnError(ArgumentError):
     """A table has no column of a name."""
 
 
@@ -54,14 +55,14 @@ class Table:
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         if self.path.is_dir():
-            raise ValueError(f"{self.path} is a folder. Give a CSV file.")
+            raise ArgumentError("path", f"must be a CSV file, not the folder {self.path}")
         if not self.path.exists():
-            raise ValueError(f"{self.path} does not exist. Give the path of a CSV file.")
+            raise ArgumentError("path", f"must be an existing CSV file, not {self.path}", kind="missing")
         with self.path.open("rb") as file:
             start = file.readline()
             more = file.read(_BYTES_LOOKED_AT)
         if b"\0" in start + more and not start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise ValueError(f"{self.path} is not a text file. Give a CSV file.")
+            raise ArgumentError("path", f"must be a CSV file, not {self.path}, which is no text")
         self.header = next(iter(self._frames(1))).iloc[0].tolist()
         self._encoding = "utf-8-sig" if start.startswith(codecs.BOM_UTF8) else "utf-8"
         self._line_end = "\r\n" if start.endswith(b"\r\n") else "\n"
@@ -88,21 +89,31 @@ class Table:
         names = [cell.partition(":")[0].strip() for cell in self.header]
         found = [position for position, name in enumerate(names) if name == variable]
         if len(found) > 1:
-            raise ValueError(f"{self.path} has {len(found)} columns named {variable!r}. Rename all but one.")
+            raise ArgumentError(
+                "variable",
+                f"must be one column of {self.path}, not {len(found)} named {variable!r}",
+                "Rename all but one",
+            )
         if found:
             return found
         parts = [(position, _VECTOR.fullmatch(name)) for position, name in enumerate(names)]
         vector = sorted((int(part[2]), position) for position, part in parts if part and part[1] == variable)
         if not vector and len(self.header) == 1 and re.search("[;\t]", self.header[0]):
-            raise ValueError(
-                f"{self.path} has one column, {self.header[0]!r}. Cells must be separated by commas: save it so."
+            raise ArgumentError(
+                "variable",
+                f"must be a column of {self.path}, not {variable!r}",
+                f"It has one column, {self.header[0]!r}; save it with commas between the cells",
             )
         if not vector:
-            raise NoSuchColumnError(f"{self.path} has no column {variable!r}. It has {', '.join(self.header)}.")
-        if [number for number, _ in vector] != list(range(len(vector))):
-            raise ValueError(
-                f"{self.path} has {len(vector)} columns of the vector {variable!r}, but they are not numbered "
-                f"{variable}__0 to {variable}__{len(vector) - 1}."
+            raise NoSuchColumnError(
+                "variable", f"must be a column of {self.path}, not {variable!r}", f"It has {', '.join(self.header)}"
+            )
+        missing = next((i for i, (number, _) in enumerate(vector) if number != i), None)
+        if missing is not None:
+            raise ArgumentError(
+                "variable",
+                f"must be a vector without gaps, not {variable!r} of {self.path}, which has no {variable}__{missing}",
+                f"Number its columns {variable}__0 to {variable}__{len(vector) - 1}",
             )
         return [position for _, position in vector]
 
@@ -147,11 +158,11 @@ class Table:
             for frame in self.rows():
                 column = list(itertools.islice(cells, len(frame)))
                 if len(column) < len(frame):
-                    raise ValueError(f"{self.path} has more rows than before: it has changed meanwhile. Start anew.")
+                    raise ValueError(f"{self.path} has changed meanwhile: it has more rows than before. Start again.")
                 frame[len(self.header)] = column
                 _write_rows(file, frame, self._line_end)
             if next(cells, None) is not None:
-                raise ValueError(f"{self.path} has fewer rows than before: it has changed meanwhile. Start anew.")
+                raise ValueError(f"{self.path} has changed meanwhile: it has fewer rows than before. Start again.")
 
     def _frames(self, size: int, header: bool = True) -> Iterator[pd.DataFrame]:
         try:
@@ -168,22 +179,26 @@ class Table:
                         return
                     yield frame
         except pd.errors.EmptyDataError:
-            raise ValueError(f"{self.path} is empty. Give a CSV file with a header.") from None
+            raise ArgumentError("path", f"must be a CSV file with a header, not {self.path}, which is empty") from None
         except UnicodeDecodeError as error:
-            raise ValueError(f"{self.path} is not UTF-8 text: {error}. Save it as UTF-8.") from error
+            raise ArgumentError("path", f"must be UTF-8 text, not {self.path} ({error})", "Save it as UTF-8") from error
         except pd.errors.ParserError as error:
-            raise ValueError(self._long_row() or f"{self.path} is not a CSV file: {str(error).strip()}.") from error
+            raise self._long_row() or ArgumentError(
+                "path", f"must be a CSV file, not {self.path} ({str(error).strip()})"
+            ) from error
 
-    def _long_row(self) -> str | None:
-        """Return what is wrong with the first row that has more cells than the header, if there is one."""
+    def _long_row(self) -> ArgumentError | None:
+        """Return the error of the first row that has more cells than the header, if there is one."""
         with self.path.open(encoding="utf-8-sig", newline="") as file, contextlib.suppress(ValueError, csv.Error):
             rows = (row for row in csv.reader(file) if row)
             header = next(rows)
             for number, row in enumerate(rows):
                 if len(row) > len(header):
-                    return (
-                        f"{self.path}, row {number} (from 0, below the header), has {len(row)} cells, but the header "
-                        f"has {len(header)}. A cell that holds a comma needs quotes around it."
+                    return ArgumentError(
+                        "path",
+                        f"must have {len(header)} cells in each row, as the header of {self.path} has, not {len(row)} "
+                        f"as in row {number} (from 0, below the header)",
+                        "Put quotes around cells that hold a comma",
                     )
         return None
 

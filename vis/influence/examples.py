@@ -14,6 +14,9 @@ import tensorflow as tf
 
 from vis.engine import addressing, inputs, keras_internals
 from vis.utils.docs import shared_docs
+from vis.utils.errors import ArgumentError, ArgumentTypeError
+
+_ONE_OUTPUT = "vis.influence is for models with one output"
 
 
 class Batch(NamedTuple):
@@ -30,20 +33,8 @@ class Batch(NamedTuple):
     sample_weight: object
 
 
-class UnknownLossError(ValueError):
-    """No loss was given, and none can be derived.
-
-    Args:
-        reason: Why, as a clause.
-        advice: What to do, as a sentence.
-
-    Attributes:
-        reason: As given.
-    """
-
-    def __init__(self, reason: str, advice: str):
-        super().__init__(f"{reason}. {advice}")
-        self.reason = reason
+class UnknownLossError(ArgumentError):
+    """No loss was given, and none can be derived."""
 
 
 class Examples:
@@ -72,30 +63,31 @@ class Examples:
         check_one_output(model)
         try:
             prepared = inputs.prepare(model, x)
-        except (ValueError, TypeError) as error:
-            raise type(error)(str(error).replace("seed_input", names[0])) from error
+        except ArgumentError as error:
+            if error.argument != "seed_input":
+                raise
+            raise error.about(names[0]) from error
         self.arrays = prepared.arrays
         self.structure = prepared.structure
         self.labels = _labels(y, names[1])
         count = len(self.arrays[0])
         if self.labels.ndim == 0 or len(self.labels) != count:
-            given = "one label" if self.labels.ndim == 0 else f"{len(self.labels)} labels"
-            raise ValueError(f"{names[0]} holds {count} examples, but {names[1]} holds {given}: give one for each.")
+            came = "a single number" if self.labels.ndim == 0 else len(self.labels)
+            raise ArgumentError(
+                names[1], f"must hold one label for each of the {count} examples of {names[0]}, not {came}"
+            )
         if count < 2:
-            raise ValueError(f"{names[0]} holds one example. Give two at least.")
+            raise ArgumentError(names[0], f"must hold at least 2 examples, not {count}")
         if self.labels.dtype.kind not in "biuf":
-            raise TypeError(f"{names[1]} must be numeric, not {self.labels.dtype}.")
+            raise ArgumentTypeError(names[1], f"must be numeric, not {self.labels.dtype}")
         if self.labels.dtype.kind == "f" and not np.isfinite(self.labels).all():
-            raise ValueError(f"{names[1]} holds values that are NaN or infinite.")
+            raise ArgumentError(names[1], "must be finite, not NaN or infinite")
         dtype = _dtype(model)
         self.sample_weight = np.ones(count, dtype) if sample_weight is None else np.asarray(sample_weight, dtype)
         if self.sample_weight.shape != (count,):
-            raise ValueError(
-                f"{names[2]} has the shape {self.sample_weight.shape}. Give one number for each of the "
-                f"{count} examples."
-            )
+            raise ArgumentError(names[2], f"must have the shape ({count},), not {self.sample_weight.shape}")
         if not np.isfinite(self.sample_weight).all():
-            raise ValueError(f"{names[2]} holds values that are NaN or infinite.")
+            raise ArgumentError(names[2], "must be finite, not NaN or infinite")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -150,29 +142,31 @@ def example_loss(model, loss, labels: np.ndarray):
         loss = getattr(model, "loss", None) or _loss_of_last_layer(model, labels)
     if isinstance(loss, list | tuple | dict):
         if len(loss) != 1:
-            raise ValueError("loss: a model of several outputs has several losses, which is not supported.")
+            raise ArgumentError("loss", f"must be one loss, not {len(loss)}", _ONE_OUTPUT)
         loss = next(iter(loss.values())) if isinstance(loss, dict) else loss[0]
     try:
         loss = keras.losses.get(loss)
     except ValueError:
         raise UnknownLossError(
-            f"loss is {loss!r}, which is no loss of Keras",
-            "Give for example 'mean_squared_error' or 'sparse_categorical_crossentropy'.",
+            "loss",
+            f"must be a loss of Keras, not {loss!r}",
+            "Give for example 'mean_squared_error' or 'sparse_categorical_crossentropy'",
+            kind="unknown",
         ) from None
     call = loss.call if isinstance(loss, keras.losses.Loss) else loss
 
     def each(y_true, y_pred):
         if isinstance(y_pred, list | tuple | dict):
-            _check_count(len(y_pred), "Give a model of one of them.")
+            _check_count(len(y_pred), "Give a model with one of them")
             y_pred = next(iter(y_pred.values())) if isinstance(y_pred, dict) else y_pred[0]
         if keras_internals.mask_of(y_pred) is not None:
-            raise ValueError("model masks positions of its output, which is not supported by vis.influence.")
+            raise ArgumentError("model", "must not mask positions of its output, which vis.influence does not support")
         y_true = tf.cast(y_true, y_pred.dtype)
         if y_true.shape.rank == y_pred.shape.rank - 1 and y_pred.shape[-1] == 1:
             y_true = y_true[..., None]
         losses = tf.convert_to_tensor(call(y_true, y_pred))
         if losses.shape.rank == 0:
-            raise ValueError("loss gives one number for a whole batch. Give a loss that has one for each example.")
+            raise ArgumentError("loss", "must return one number per example, not one number for a whole batch")
         return tf.reduce_mean(losses, axis=list(range(1, losses.shape.rank)))
 
     return loss, each
@@ -194,18 +188,19 @@ def check_labels(loss, labels: np.ndarray, outputs: int | None, name: str = "y")
     if kind == "sparse_categorical_crossentropy":
         wrong = np.flatnonzero((labels != np.round(labels)) | (labels < 0) | (labels >= (outputs or np.inf)))
         if len(wrong):
-            place = f"{name}[{wrong[0]}]" if len(labels) > 1 else name
-            raise ValueError(
-                f"{place} is {labels.reshape(-1)[wrong[0]]:g}, but the model has the classes 0 to {(outputs or 0) - 1}."
-            )
+            classes = f"a class from 0 to {outputs - 1}" if outputs else "a whole number of at least 0"
+            place = f" as at index {wrong[0]}" if len(labels) > 1 else ""
+            raise ArgumentError(name, f"must be {classes}, not {labels.reshape(-1)[wrong[0]]:g}{place}")
     elif kind in ("categorical_crossentropy", "binary_crossentropy"):
         wrong = np.flatnonzero((labels < 0) | (labels > 1))
         if len(wrong):
-            raise ValueError(f"{name} holds {labels.reshape(-1)[wrong[0]]}, but {kind} takes labels from 0 to 1.")
+            raise ArgumentError(name, f"must be from 0 to 1 for {kind}, not {labels.reshape(-1)[wrong[0]]}")
         if kind == "categorical_crossentropy" and labels.shape[-1] != (outputs or labels.shape[-1]):
-            raise ValueError(
-                f"{name} has the shape {labels.shape}, but categorical_crossentropy takes a row of {outputs} "
-                "probabilities for each example. For class numbers use sparse_categorical_crossentropy."
+            raise ArgumentError(
+                name,
+                f"must be one row of {outputs} probabilities per example for categorical_crossentropy, not an array "
+                f"of shape {labels.shape}",
+                "For class numbers use sparse_categorical_crossentropy",
             )
 
 
@@ -222,7 +217,7 @@ def check_one_output(model) -> None:
         outputs = model.outputs
     except AttributeError:  # a subclassed model, or a Sequential that is not built
         return
-    one = "Give a model of one of them, such as keras.Model(model.input, model.outputs[0])."
+    one = "Give a model with one of them, such as keras.Model(model.input, model.outputs[0])"
     _check_count(len(keras.tree.flatten(outputs)), one)
 
 
@@ -260,19 +255,18 @@ def same_examples(training: Examples, validation: Examples) -> bool:
     )
 
 
-def _check_count(outputs: int, advice: str) -> None:
+def _check_count(outputs: int, remedy: str) -> None:
     if outputs > 1:
-        raise ValueError(f"model has {outputs} outputs; influence needs one. {advice}")
+        raise ArgumentError("model", f"must have one output, not {outputs}", remedy)
 
 
 def _labels(y, name: str) -> np.ndarray:
-    one = "Give one array, a label for each example: influence is of a model of one output."
     if isinstance(y, dict):
-        raise TypeError(f"{name} is a dict. {one}")
+        raise ArgumentTypeError(name, "must be one array, not a dict", _ONE_OUTPUT)
     try:
         return np.asarray(y)
     except ValueError:
-        raise ValueError(f"{name} holds arrays of different shapes. {one}") from None
+        raise ArgumentError(name, "must be one array, not arrays of different shapes", _ONE_OUTPUT) from None
 
 
 def _dtype(model) -> str:
@@ -301,6 +295,8 @@ def _loss_of_last_layer(model, labels: np.ndarray) -> str | keras.losses.Loss:
         return "mean_squared_error"
     name = getattr(layer, "name", "unknown")
     raise UnknownLossError(
-        f"loss is not given, the model is not compiled, and its last layer ({name}) tells of none",
-        "Give loss, for example 'mean_squared_error'.",
+        "loss",
+        f"must be given, because the model is not compiled and its last layer, {name!r}, implies none",
+        "Give for example 'mean_squared_error'",
+        kind="missing",
     )

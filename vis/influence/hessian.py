@@ -25,7 +25,7 @@ from vis.influence.training import State, TrainingStep, compiled, seeded, signat
 from vis.influence.update_rules import update_rule
 from vis.influence.validation import ValidationLoss
 from vis.utils.docs import shared_docs
-from vis.utils.errors import warn
+from vis.utils.errors import ArgumentError, warn
 
 _BATCH = 128
 
@@ -98,9 +98,9 @@ def influence_functions(
     """
     check_model(model)
     if solver not in ("cg", "lissa"):
-        raise ValueError(f"solver is {solver!r}. Give 'cg' or 'lissa'.")
+        raise ArgumentError("solver", f"must be 'cg' or 'lissa', not {solver!r}", kind="unknown")
     if damping < 0:
-        raise ValueError(f"damping is {damping}. Give a number of at least 0.")
+        raise ArgumentError("damping", f"must be at least 0, not {damping}")
     examples = Examples(model, x, y, sample_weight)
     loss, each = example_loss(model, loss, examples.labels)
     check_labels(loss, examples.labels, outputs_of(model))
@@ -214,8 +214,9 @@ def _lissa(product, b, count, damping, scale, iterations, batch_size, samples, s
                 h = [v + u - (hu + damping * u) / scale for v, u, hu in zip(b, h, hessian, strict=True)]
                 bar.update()
                 if not np.sqrt(_dot(h, h)) < limit:
-                    raise ValueError(
-                        f"lissa does not converge with scale={scale}: the Hessian has a larger eigenvalue. Raise scale."
+                    raise ArgumentError(
+                        "scale",
+                        f"must be above the largest eigenvalue of the Hessian for lissa to converge, not {scale}",
                     )
             total = [t + u / (scale * samples) for t, u in zip(total, h, strict=True)]
     return total

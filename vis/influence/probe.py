@@ -23,6 +23,7 @@ from vis.engine.copies import copy_model, set_values
 from vis.engine.exact_moments import exact_moments, wrong_variances
 from vis.influence.examples import Batch
 from vis.influence.training import TrainingStep, dense_gradients
+from vis.utils.errors import ArgumentError
 
 _EXAMPLES = 8
 # Pairs of ε and the relative error that passes. One of them has to, at one of a few points: a kink of ReLU in between
@@ -75,14 +76,16 @@ def check_second_order(step: TrainingStep, state, batch: Batch) -> None:
         return
     if culprits:
         found = " and ".join(f"'{layer.name}' ({type(layer).__name__})" for layer in culprits)
-        advice = "use interpolation='nearest'" if hasattr(culprits[0], "interpolation") else "replace it"
-        what = f"the second derivative of layer {found}"
+        what = f"the layer {found}"
+        remedy = "Use interpolation='nearest'" if hasattr(culprits[0], "interpolation") else "Replace it"
     else:
-        what, advice = "a second derivative of the model", "replace the layer with the unusual operation"
-    raise ValueError(
-        f"{what} is wrong in TensorFlow (off by {100 * error:.0f} % from a finite difference), and the scores would be "
-        f"too. For bilinear resizing that is known: {advice}. tracin and counterfactual_influence need no second "
-        "derivative."
+        what, remedy = "one of its layers", "Replace the layer that has an unusual operation"
+    raise ArgumentError(
+        "model",
+        f"must have second derivatives that TensorFlow computes correctly, not {what}, whose one is off by "
+        f"{100 * error:.0f} % from a finite difference",
+        f"{remedy}, or call tracin or counterfactual_influence, which need no second derivative",
+        kind="second_derivative",
     )
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vis.utils.errors import ArgumentError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -35,12 +37,14 @@ def rank(scores, table: pd.DataFrame | None = None, *, indices=None) -> pd.DataF
     scores = np.asarray(scores, dtype=np.float64)
     scores = scores.mean(axis=0) if scores.ndim == 2 else scores
     if scores.ndim != 1:
-        raise ValueError(f"scores has the shape {scores.shape}. Give (examples,) or (runs, examples).")
+        raise ArgumentError("scores", f"must have the shape (examples,) or (runs, examples), not {scores.shape}")
     if not np.isfinite(scores).all():
-        raise ValueError("scores holds values that are NaN or infinite.")
+        raise ArgumentError("scores", "must be finite, not NaN or infinite")
     indices = np.arange(len(scores)) if indices is None else np.asarray(indices)
-    if len(indices) != len(scores) or (table is not None and len(table) != len(scores)):
-        raise ValueError(f"scores holds {len(scores)} examples: table and indices must have as many rows.")
+    if len(indices) != len(scores):
+        raise ArgumentError("indices", f"must hold one index for each of the {len(scores)} scores, not {len(indices)}")
+    if table is not None and len(table) != len(scores):
+        raise ArgumentError("table", f"must have one row for each of the {len(scores)} scores, not {len(table)}")
     order = np.lexsort((indices, scores))
     ranked = pd.DataFrame({"influence": scores[order], "datasource_index": indices[order]})
     if table is not None:

@@ -16,8 +16,9 @@ from vis.influence.runs import TrainingRun, check_model, checked_indices
 from vis.influence.storage import Storage
 from vis.influence.training import State, seeded
 from vis.influence.update_rules import update_rule
+from vis.utils.checks import real_number, whole_number
 from vis.utils.docs import shared_docs
-from vis.utils.errors import warn
+from vis.utils.errors import ArgumentError, sentence, warn
 
 
 @shared_docs
@@ -81,34 +82,44 @@ def record_training(
     """
     check_model(model)
     examples = Examples(model, x, y, sample_weight)
-    _check_numbers(epochs=epochs, batch_size=batch_size, seed=seed, l2=l2)
+    epochs, batch_size = whole_number("epochs", epochs), whole_number("batch_size", batch_size)
+    seed, l2 = whole_number("seed", seed, 0), real_number("l2", l2)
+    if not l2 >= 0:
+        raise ArgumentError("l2", f"must be at least 0, not {l2}")
     if init not in ("weights", "fresh"):
-        raise ValueError(f"init is {init!r}. Give 'weights' or 'fresh'.")
+        raise ArgumentError("init", f"must be 'weights' or 'fresh', not {init!r}", kind="unknown")
     if batches is not None:
-        batches = [checked_indices(batch, len(examples), f"batches[{step}]") for step, batch in enumerate(batches)]
+        batches = [checked_indices(batch, len(examples), "batches") for batch in batches]
         if not batches or not all(len(batch) for batch in batches):
-            raise ValueError("batches holds no step, or a step without examples.")
+            raise ArgumentError(
+                "batches", "must hold at least one step, each with at least one example, not an empty list"
+            )
     loss, _ = example_loss(model, loss, examples.labels)
     check_labels(loss, examples.labels, outputs_of(model))
     if optimizer is None:
         optimizer = getattr(model, "optimizer", None)
         if optimizer is None:
-            raise ValueError("optimizer is not given and the model is not compiled. Give for example 'adam'.")
+            raise ArgumentError(
+                "optimizer",
+                "must be given, because the model is not compiled",
+                "Give for example 'adam'",
+                kind="missing",
+            )
     rule = update_rule(optimizer)
 
     buffers = seeded(model, seed)
     weights = [variable.numpy() for variable in model.trainable_variables]
     if not weights:
-        raise ValueError("model has no weights to train: every layer is frozen.")
+        raise ArgumentError("model", "must have weights to train, not only frozen layers")
     if init == "fresh":
         weights, drawn = fresh_values(model, examples.batch(slice(0, 1)).inputs, seed)
         buffers = [old if old.dtype.kind in "iu" else new for old, new in zip(buffers, drawn, strict=True)]
     settings = {
         "examples": len(examples),
         "checksum": examples.checksum(),
-        "batch_size": int(batch_size),
-        "seed": int(seed),
-        "l2": float(l2),
+        "batch_size": batch_size,
+        "seed": seed,
+        "l2": l2,
         "init": init,
         "batches": None if batches is None else [batch.tolist() for batch in batches],
         "without": [],
@@ -154,11 +165,15 @@ def load_training(directory: str | os.PathLike, x=None, y=None, *, sample_weight
         2
     """
     if not os.path.isdir(directory):
-        raise ValueError(f"directory {directory} does not exist. Give a folder that a training run was saved to.")
+        raise ArgumentError(
+            "directory",
+            f"must be an existing folder, not {directory}",
+            "Give a folder that a training run was saved to",
+        )
     storage = Storage(directory)
     settings = storage.read_settings()
     if settings is None or storage.epochs() < 0:
-        raise ValueError(f"directory {directory} holds no training run.")
+        raise ArgumentError("directory", f"must be a folder that a training run was saved to, not {directory}")
     if model is None:
         model = _deserialized(settings["model"], "model")
     loss = _deserialized(settings["loss"], "loss")
@@ -166,7 +181,7 @@ def load_training(directory: str | os.PathLike, x=None, y=None, *, sample_weight
     if x is not None:
         examples = Examples(model, x, y, sample_weight)
         if examples.checksum() != settings["checksum"]:
-            raise ValueError("x, y or sample_weight are not what the run was trained on.")
+            raise ArgumentError("x", "must be what the run was trained on, with the same y and sample_weight")
     batches = settings["batches"] and [np.array(batch) for batch in settings["batches"]]
     return TrainingRun(model, examples, loss, settings["optimizer"], storage, settings, batches)
 
@@ -182,9 +197,10 @@ def _begin(storage: Storage, settings: dict, initial: State) -> None:
     if differing:
         # Another number of examples has another checksum, too.
         names = ["x, y or sample_weight" if name == "checksum" else name for name in differing if name != "examples"]
-        raise ValueError(
-            f"directory {storage.directory} holds another run, which differs in {', '.join(names)}. Give another "
-            "folder, or the same arguments."
+        raise ArgumentError(
+            "directory",
+            f"must be a folder without another run, not {storage.directory}, whose run differs in {', '.join(names)}",
+            "Give another folder, or the same arguments",
         )
     recorded = storage.read_state(0)
     if not all(np.array_equal(ours, theirs) for ours, theirs in zip(initial.weights, recorded.weights, strict=True)):
@@ -193,14 +209,6 @@ def _begin(storage: Storage, settings: dict, initial: State) -> None:
             f"directory {storage.directory} holds a run that began with other weights than the model has now: it "
             "continues from its own",
         )
-
-
-def _check_numbers(**values) -> None:
-    for name, value in values.items():
-        least = 1 if name in ("epochs", "batch_size") else 0
-        if isinstance(value, bool) or not np.isreal(value) or value < least or (name != "l2" and value != int(value)):
-            kind = "number" if name == "l2" else "whole number"
-            raise ValueError(f"{name} is {value!r}. Give a {kind} of at least {least}.")
 
 
 def _serialized(thing):
@@ -222,7 +230,13 @@ def _deserialized(config, name: str):
             return keras.models.model_from_json(config["json"])
         return keras.losses.deserialize(config)
     except Exception as error:
-        raise ValueError(
-            f"the run's {name} cannot be made from the record ({error}). Register its class with "
-            f"@keras.saving.register_keras_serializable(){', or give model' if name == 'model' else ''}."
-        ) from error
+        remedy = "Register its class with @keras.saving.register_keras_serializable()"
+        if name == "model":
+            raise ArgumentError(
+                "model",
+                f"must be given, because the record does not suffice to make it ({error})",
+                f"{remedy}, or give a model of the same architecture",
+                kind="missing",
+            ) from error
+        problem = f"the record does not suffice to make the loss of the run ({error})"
+        raise ValueError(sentence(problem, remedy)) from error

@@ -16,7 +16,7 @@ from vis.influence.storage import Storage
 from vis.influence.training import State, TrainingStep
 from vis.influence.update_rules import update_rule
 from vis.utils.docs import shared_docs
-from vis.utils.errors import warn
+from vis.utils.errors import ArgumentError, ArgumentTypeError, sentence, warn
 
 # A loss that is above this, and so many times what it was, is not that of a model that learns.
 _DIVERGED = 10
@@ -91,7 +91,9 @@ class TrainingRun:
             ValueError: The run was loaded without them.
         """
         if self._examples is None:
-            raise ValueError("the run was loaded without its examples. Call load_training(directory, x, y).")
+            raise ArgumentError(
+                "run", "must have its examples, not only its record", "Load it with load_training(directory, x, y)"
+            )
         return self._examples
 
     @property
@@ -189,11 +191,10 @@ class TrainingRun:
         """
         left_out = {*self.without, *checked_indices(without, len(self), "without").tolist()}
         if len(left_out) == len(self):
-            raise ValueError(f"without leaves none of the {len(self)} examples to train on. Leave out fewer.")
+            raise ArgumentError("without", f"must leave at least one of the {len(self)} examples to train on, not none")
         settings = {**self._settings, "without": sorted(left_out)}
         storage = Storage(directory)
-        if storage.read_settings() is not None:
-            raise ValueError(f"directory {directory} holds a training run already. Give another folder.")
+        storage.check_vacant()
         storage.write_settings(settings)
         storage.write_state(0, self.state(0))
         again = TrainingRun(self._model, self.examples, self.loss, self._rule.config, storage, settings, self._batches)
@@ -278,10 +279,8 @@ class TrainingRun:
                 self.example_weights(indices),
             )
             if not np.isfinite(loss):
-                raise ValueError(
-                    f"the training loss is {loss.numpy()} at step {number} (epoch {epoch}, both from 0). Lower the "
-                    "learning rate, or look for inputs that are not scaled."
-                )
+                problem = f"the training loss is {loss.numpy()} at step {number} (epoch {epoch}, both from 0)"
+                raise ValueError(sentence(problem, "Lower the learning rate, or scale the inputs"))
             if losses is not None:
                 losses.append(float(loss))
             if bar is not None:
@@ -315,9 +314,10 @@ def check_run(run) -> None:
             if isinstance(run, keras.Model)
             else "read one with load_training(directory, x, y)"
         )
-        raise TypeError(
-            f"run must be a recorded training run, not {type(run).__name__}. Record one with record_training(model, x, "
-            f"y), or {other}."
+        raise ArgumentTypeError(
+            "run",
+            f"must be a recorded training run, not {type(run).__name__}",
+            f"Record one with record_training(model, x, y), or {other}",
         )
 
 
@@ -336,7 +336,7 @@ def check_model(model) -> None:
             if isinstance(model, TrainingRun)
             else "one, such as keras.saving.load_model returns"
         )
-        raise TypeError(f"model must be a Keras model, not {type(model).__name__}. Give {better}.")
+        raise ArgumentTypeError("model", f"must be a Keras model, not {type(model).__name__}", f"Give {better}")
 
 
 def checked_indices(values, count: int, name: str) -> np.ndarray:
@@ -355,9 +355,10 @@ def checked_indices(values, count: int, name: str) -> np.ndarray:
     """
     array = np.asarray(values, dtype=np.int64 if np.size(values) == 0 else None)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(f"{name} must be a list of indices of examples.")
-    if array.size and (array.min() < 0 or array.max() >= count):
-        raise ValueError(
-            f"{name} holds {array[(array < 0) | (array >= count)][0]}, but the examples are 0 to {count - 1}."
+        raise ArgumentError(
+            name, f"must hold indices of examples, whole numbers, not {array.dtype} of shape {array.shape}"
         )
+    if array.size and (array.min() < 0 or array.max() >= count):
+        wrong = array[(array < 0) | (array >= count)][0]
+        raise ArgumentError(name, f"must hold indices of examples, 0 to {count - 1}, not {wrong}")
     return array.astype(np.int64)

@@ -27,7 +27,9 @@ from vis.influence.probe import check_second_order
 from vis.influence.runs import TrainingRun, check_run
 from vis.influence.training import State, TrainingStep, compiled, signature
 from vis.influence.validation import ValidationLoss
+from vis.utils.checks import whole_number
 from vis.utils.docs import shared_docs
+from vis.utils.errors import ArgumentError, sentence
 
 
 @shared_docs
@@ -74,9 +76,10 @@ def sgd_influence(
     """
     check_run(run)
     if weights not in ("exact", "epoch", "final"):
-        raise ValueError(f"weights is {weights!r}. Give 'exact', 'epoch' or 'final'.")
-    if epochs is not None and (isinstance(epochs, bool) or epochs != int(epochs) or not 1 <= epochs <= run.epochs):
-        raise ValueError(f"epochs is {epochs!r}, but the run has 1 to {run.epochs} of them to go back.")
+        raise ArgumentError("weights", f"must be 'exact', 'epoch' or 'final', not {weights!r}", kind="unknown")
+    backs = whole_number("epochs", run.epochs if epochs is None else epochs)
+    if backs > run.epochs:
+        raise ArgumentError("epochs", f"must be at most {run.epochs}, as many as the run has, not {epochs}")
     validation = ValidationLoss.of_run(run, x_val, y_val)
     run.cached("probe", lambda: check_second_order(run.step, run.state(0), run.examples.batch(slice(0, 8))))
     final = _tensors(run.state(run.epochs))
@@ -84,7 +87,6 @@ def sgd_influence(
     backward = run.cached("backward", lambda: compiled_backward(run.step, run.state(0), run.examples))
     rates = run.learning_rates()
     scores = np.zeros(len(run))
-    backs = run.epochs if epochs is None else int(epochs)
     with tqdm(total=backs * run.steps_per_epoch, desc="Scoring", unit="step", disable=not progress) as bar:
         for epoch in reversed(range(run.epochs - backs, run.epochs)):
             order = run.order(epoch)
@@ -102,10 +104,8 @@ def sgd_influence(
                 np.add.at(scores, indices, -slopes.numpy().astype(np.float64))
                 bar.update()
     if not np.isfinite(scores).all():
-        raise ValueError(
-            "the influence is not finite: the run is not stable, small changes grow without bound. Lower the learning "
-            "rate, or give epochs to go back a few only."
-        )
+        problem = "the influence is not finite: the run is unstable, and small changes grow without bound"
+        raise ValueError(sentence(problem, "Lower the learning rate, or give epochs to go back only a few"))
     scores[list(run.without)] = 0
     return scores
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vis.influence.training import State
+from vis.utils.errors import ArgumentError
 
 _FORMAT = 1
 
@@ -37,7 +38,9 @@ class Storage:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ValueError(f"directory {directory} cannot be made: {error.strerror}.") from error
+            raise ArgumentError(
+                "directory", f"must be a folder that can be created, not {directory} ({error.strerror})"
+            ) from error
 
     def epochs(self) -> int:
         """Return how many epochs are complete: consecutive states from 0 on, minus the first.
@@ -112,10 +115,27 @@ class Storage:
             settings = json.loads(path.read_text())
             known = settings.pop("format") == _FORMAT
         except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise ValueError(f"{path} is not the description of a training run: {error}") from error
+            raise ArgumentError(
+                "directory", f"must be the folder of a training run, not {self.directory}, whose run.json is damaged"
+            ) from error
         if not known:
-            raise ValueError(f"{path} was written by another version of vis. Record the run again.")
+            raise ArgumentError(
+                "directory",
+                f"must be a record of this version of vis, not {path} of another version",
+                "Record it again",
+            )
         return settings
+
+    def check_vacant(self) -> None:
+        """Refuse a folder that holds a training run.
+
+        Raises:
+            ValueError: There is one.
+        """
+        if self.read_settings() is not None:
+            raise ArgumentError(
+                "directory", f"must be a folder without a training run, not {self.directory}", "Give another folder"
+            )
 
     def copy_to(self, directory: str | os.PathLike) -> None:
         """Copy the run into another folder.
@@ -129,8 +149,7 @@ class Storage:
         target = Storage(directory)
         if target.directory.resolve() == self.directory.resolve():
             return
-        if target.read_settings() is not None:
-            raise ValueError(f"{directory} holds a training run already. Give another folder.")
+        target.check_vacant()
         for epoch in range(self.epochs() + 1):
             target.write_state(epoch, self.read_state(epoch))
         target.write_settings(self.read_settings())

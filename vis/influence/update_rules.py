@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from vis.engine import keras_internals
+from vis.utils.errors import ArgumentError
 
 SUPPORTED = "SGD (momentum, nesterov), Adam, AdamW, RMSprop"
 
@@ -112,28 +113,25 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
         # Keras writes the class's name in small letters into a configuration it is given.
         optimizer = keras.optimizers.get(dict(given) if isinstance(given, dict) else given)
     except ValueError:
-        raise ValueError(
-            f"optimizer is {given!r}, which is no optimizer of Keras. Choose one of {SUPPORTED}."
-        ) from None
+        raise ArgumentError("optimizer", f"must be one of {SUPPORTED}, not {given!r}", kind="unknown") from None
     make = _RULES.get(type(optimizer))
     if make is None:
-        raise ValueError(
-            f"optimizer is {type(optimizer).__name__}, whose update rule is not known here. Choose one of {SUPPORTED}."
-        )
+        raise ArgumentError("optimizer", f"must be one of {SUPPORTED}, not {type(optimizer).__name__}", kind="unknown")
     rate = keras_internals.learning_rate(optimizer)
     if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        raise ValueError(
-            "optimizer: its learning rate is a function, which cannot be replayed. Give a number or a "
-            "keras.optimizers.schedules.LearningRateSchedule."
+        raise ArgumentError(
+            "optimizer",
+            "must have a learning rate that can be replayed, not a function",
+            "Give a number or a keras.optimizers.schedules.LearningRateSchedule",
         )
     config = keras.optimizers.serialize(optimizer)
     options = config["config"]
     options.pop("name")  # Keras counts optimizers in their names
     for name in ("use_ema", "gradient_accumulation_steps"):
         if options.get(name):
-            raise ValueError(f"optimizer has {name}={options[name]!r}, which is not supported. Leave it out.")
+            raise ArgumentError("optimizer", f"must not have {name}={options[name]!r}, which has no update rule here")
     if keras_internals.excludes_from_weight_decay(optimizer):
-        raise ValueError("optimizer excludes weights from weight decay, which is not supported. Leave that out.")
+        raise ArgumentError("optimizer", "must not exclude weights from weight decay, which has no update rule here")
     return UpdateRule(*make(options), config)
 
 

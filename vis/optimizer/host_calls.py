@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from vis.utils.checks import modified
+from vis.utils.errors import ArgumentError
 
 _running: dict = {}
 _numbers = itertools.count()
@@ -109,7 +110,9 @@ def in_python(number, name: str, tensor):
         try:
             result = np.asarray(getattr(steps, name)(array), np.float32)
             if result.shape != array.shape:
-                raise ValueError(f"a modifier made {result.shape} of an array of shape {array.shape}; shapes must stay")
+                raise ArgumentError(
+                    "input_modifiers", f"must return images of the same shape, {array.shape}, not {result.shape}"
+                )
             return result
         except Exception as error:
             steps.error = error

@@ -32,7 +32,7 @@ from vis.optimizer.starts import (
 from vis.optimizer.updates import KerasRule, Rms
 from vis.utils import checks
 from vis.utils.docs import shared_docs
-from vis.utils.errors import warn
+from vis.utils.errors import ArgumentError, ArgumentTypeError, sentence, warn
 
 # Steps between two looks at Python, for an interrupt to come through, where no callback asks for fewer.
 _MOST_STEPS = 50
@@ -154,11 +154,11 @@ class Optimizer:
             >>> optimizer.minimize(np.full(2, 0.5), max_iter=100, verbose=False)[0]
             array([0., 1.], dtype=float32)
         """
-        max_iter = checks.whole("max_iter", max_iter)
-        callback_every = checks.whole("callback_every", callback_every)
-        patience = checks.whole("patience", patience, or_none=True)
-        min_delta = checks.number("min_delta", min_delta)
-        seed = checks.whole("seed", seed, 0, or_none=True)
+        max_iter = checks.whole_number("max_iter", max_iter)
+        callback_every = checks.whole_number("callback_every", callback_every)
+        patience = checks.whole_number("patience", patience, or_none=True)
+        min_delta = checks.real_number("min_delta", min_delta)
+        seed = checks.whole_number("seed", seed, 0, or_none=True)
         seed = secrets.randbits(62) if seed is None else seed
         data_format = data_format_of(self.model)
         space = _parameterization(parameterization, data_format)
@@ -258,11 +258,11 @@ class Optimizer:
             for part in evaluate(alone, samples, wrt=question.wrt, batch_size=question.batch_size):
                 wrong = part.scores[~np.isfinite(part.scores)]
                 if wrong.size:
-                    return ValueError(f"the loss {loss.name!r} became {wrong[0]} {when}: {_REMEDY}")
+                    return ValueError(sentence(f"the loss {loss.name!r} became {wrong[0]} {when}", _REMEDY))
                 if not all(np.isfinite(slope).all() for slopes in part.gradients for slope in slopes):
-                    return ValueError(f"the gradient of the loss {loss.name!r} is not finite {when}: {_REMEDY}")
+                    return ValueError(sentence(f"the gradient of the loss {loss.name!r} is not finite {when}", _REMEDY))
         names = ", ".join(map(repr, self.loss_names))
-        return ValueError(f"the weighted sum of the losses {names} is not finite {when}: {_REMEDY}")
+        return ValueError(sentence(f"the weighted sum of the losses {names} is not finite {when}", _REMEDY))
 
     def _warn_of_silence(self, losses):
         for (loss, _), values in zip(self.losses, losses, strict=True):
@@ -276,7 +276,7 @@ class Optimizer:
                 )
 
 
-_REMEDY = "try a smaller learning rate or weight, an input_range like that of the training data, or another seed"
+_REMEDY = "Try a smaller learning rate or weight, an input_range like that of the training data, or another seed"
 
 
 def _adam():
@@ -285,32 +285,43 @@ def _adam():
 
 def _parameterization(name: str, data_format: str):
     if name not in ("pixels", "fourier"):
-        raise ValueError(f"parameterization={name!r} is unknown; known ones are 'pixels', 'fourier'")
+        raise ArgumentError("parameterization", f"must be 'pixels' or 'fourier', not {name!r}", kind="unknown")
     return Pixels() if name == "pixels" else Fourier(data_format)
 
 
 def _steps(modify, modifiers, space) -> tuple[list, PythonSteps]:
     """Return the transforms, and the modifiers that are left to NumPy."""
     if not isinstance(modifiers, (list, tuple)):
-        raise TypeError(f"input_modifiers must be a list of vis.input_modifiers, not {type(modifiers).__name__}")
+        raise ArgumentTypeError(
+            "input_modifiers", f"must be a list of vis.input_modifiers, not {type(modifiers).__name__}"
+        )
     for modifier in modifiers:
         if not (callable(getattr(modifier, "pre", None)) and callable(getattr(modifier, "post", None))):
-            raise TypeError(f"input_modifiers holds {type(modifier).__name__}, which has no pre and post")
+            raise ArgumentTypeError(
+                "input_modifiers",
+                f"must hold objects with the methods pre and post, not {type(modifier).__name__}",
+                "Make it a subclass of vis.input_modifiers.InputModifier",
+            )
     python = PythonSteps(modify, [modifier for modifier in modifiers if not in_graph(modifier)])
     if python.modifiers and not isinstance(space, Pixels):
-        raise ValueError(
-            f"the input modifier {type(python.modifiers[0]).__name__} changes pixels: use parameterization='pixels', "
-            "or make it a vis.input_modifiers.Transform"
+        raise ArgumentError(
+            "input_modifiers",
+            f"must hold only transforms with parameterization='fourier', not {type(python.modifiers[0]).__name__}",
+            "Use parameterization='pixels', or make it a subclass of vis.input_modifiers.Transform",
         )
     return [modifier for modifier in modifiers if in_graph(modifier)], python
 
 
 def _watchers(callbacks):
     if not isinstance(callbacks, (list, tuple)):
-        raise TypeError(f"callbacks must be a list of vis.callbacks, not {type(callbacks).__name__}")
+        raise ArgumentTypeError("callbacks", f"must be a list of vis.callbacks, not {type(callbacks).__name__}")
     for callback in callbacks:
         if not (callable(getattr(callback, "callback", None)) and callable(getattr(callback, "on_end", None))):
-            raise TypeError(f"callbacks holds {type(callback).__name__}, which has no callback and on_end")
+            raise ArgumentTypeError(
+                "callbacks",
+                f"must hold objects with the methods callback and on_end, not {type(callback).__name__}",
+                "Make it a subclass of vis.callbacks.OptimizerCallback",
+            )
     return callbacks
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from vis.utils.errors import ArgumentError
+
 # A square root of the covariance of the colours in ImageNet, as Lucid has it, scaled to columns of norm 1 at most.
 _COLORS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], np.float32)
 _COLORS /= np.linalg.norm(_COLORS, axis=0).max()
@@ -157,9 +159,10 @@ class Fourier:
         images = tf.convert_to_tensor(images, tf.float32)
         rank = images.shape.rank
         if not 3 <= rank <= 5:
-            raise ValueError(
-                f"parameterization='fourier' is for inputs of one to three dimensions and channels, not of the shape "
-                f"{images.shape[1:]}: use parameterization='pixels'"
+            raise ArgumentError(
+                "parameterization",
+                f"must be 'pixels' for an input of shape {images.shape[1:]}, not 'fourier'",
+                "'fourier' needs an image of one to three dimensions and an axis of channels",
             )
         return images if self.channels_first else tf.transpose(images, [0, rank - 1, *range(1, rank - 1)])
 

@@ -8,7 +8,7 @@ import numpy as np
 from vis.engine import addressing
 from vis.engine.inputs import ModelInputs, is_real, prepare, symbolic_inputs
 from vis.engine.rules import underlying
-from vis.utils.errors import warn
+from vis.utils.errors import ArgumentError, warn
 
 
 class Range:
@@ -25,13 +25,13 @@ class Range:
         try:
             low, high = np.broadcast_arrays(*(np.asarray(end, np.float32) for end in input_range))
         except (TypeError, ValueError):
-            raise ValueError(f"input_range must be a pair (min, max), not {input_range!r}") from None
+            raise ArgumentError("input_range", f"must be a pair (min, max), not {input_range!r}") from None
         if low.ndim > 1 or high.ndim > 1 or not (np.isfinite(low).all() and np.isfinite(high).all()):
-            raise ValueError(
-                f"input_range must be two numbers, or two lists of a number a channel, not {input_range!r}"
+            raise ArgumentError(
+                "input_range", f"must be two numbers, or two lists of one number per channel, not {input_range!r}"
             )
         if not (low < high).all():
-            raise ValueError(f"input_range must go from a smaller to a larger number, not {input_range!r}")
+            raise ArgumentError("input_range", f"must go from a smaller to a larger number, not {input_range!r}")
         self.low, self.high = low, high
 
     def ends(self, shape: tuple, data_format: str) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +51,10 @@ class Range:
         ends = []
         for end in (self.low, self.high):
             if end.size not in (1, shape[axis]):
-                raise ValueError(f"input_range has {end.size} values for the {shape[axis]} channels of the input")
+                raise ArgumentError(
+                    "input_range",
+                    f"must have one value, or one for each of the {shape[axis]} channels of the input, not {end.size}",
+                )
             ends.append(end.reshape([-1 if i == axis else 1 for i in range(len(shape))]))
         return ends[0], ends[1]
 
@@ -186,10 +189,18 @@ def _middle(model, value_range: Range):
         shape = (model.get_build_config() or {}).get("input_shape") if model.built else None
         if isinstance(shape, (list, tuple)) and all(size is None or isinstance(size, int) for size in shape):
             return _gray(tuple(shape[1:]), value_range)
-        raise ValueError(f"the model '{model.name}' does not say what input it takes: give seed_input")
+        raise ArgumentError(
+            "seed_input",
+            f"must be given, because the model {model.name!r} does not say which shape its input has",
+            kind="missing",
+        )
     for symbol in symbols:
         if "float" not in symbol.dtype:
-            raise ValueError(f"the input {symbol.name!r} is of integers, which noise cannot stand for: give seed_input")
+            raise ArgumentError(
+                "seed_input",
+                f"must be given, because the input {symbol.name!r} takes integers, for which noise is no start",
+                kind="missing",
+            )
     arrays = [_gray(tuple(symbol.shape[1:]), value_range) for symbol in symbols]
     if isinstance(getattr(model, "input", None), dict):
         return {key: arrays[symbols.index(symbol)] for key, symbol in model.input.items()}
@@ -198,5 +209,10 @@ def _middle(model, value_range: Range):
 
 def _gray(shape, value_range: Range) -> np.ndarray:
     if None in shape:
-        raise ValueError(f"the model takes inputs of any size, {shape}: give seed_input, which tells the size wanted")
+        raise ArgumentError(
+            "seed_input",
+            f"must be given, because the model takes inputs of any size, {shape}",
+            "Its shape is the shape of the result",
+            kind="missing",
+        )
     return np.full(shape, np.mean([value_range.low.mean(), value_range.high.mean()]), np.float32)

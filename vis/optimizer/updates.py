@@ -9,6 +9,8 @@ import threading
 import keras
 import tensorflow as tf
 
+from vis.utils.errors import ArgumentError, ArgumentTypeError
+
 
 class Rms:
     """keras-vis's rule, RMSprop: move each value by its gradient, divided by the root of its running mean square.
@@ -65,11 +67,15 @@ class KerasRule:
             try:
                 optimizer = keras.optimizers.get(optimizer)
             except ValueError as error:
-                raise ValueError(
-                    f"optimizer={optimizer!r} is unknown: give a Keras optimizer, or the name of one such as 'adam'"
+                raise ArgumentError(
+                    "optimizer",
+                    f"must be a Keras optimizer or the name of one, such as 'adam', not {optimizer!r}",
+                    kind="unknown",
                 ) from error
         if not isinstance(optimizer, keras.optimizers.Optimizer):
-            raise TypeError(f"optimizer must be a Keras optimizer, its name or None, not {type(optimizer).__name__}")
+            raise ArgumentTypeError(
+                "optimizer", f"must be a Keras optimizer, its name or None, not {type(optimizer).__name__}"
+            )
         config = optimizer.get_config()
         self.key = (type(optimizer), json.dumps(config, sort_keys=True, default=str))
         self.optimizer = type(optimizer).from_config(config)

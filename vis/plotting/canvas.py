@@ -18,6 +18,7 @@ from PIL import Image
 
 from vis.plotting.pictures import COLORMAP, colormap_named
 from vis.utils.docs import shared_docs
+from vis.utils.errors import ArgumentError
 
 _FONT = 10
 # All lengths are in inches; a point is 1/72 of one.
@@ -81,9 +82,9 @@ def draw(rows: list[tuple[str | None, list[Panel]]], *, alpha, colormap, colorba
         array([2.1, 2.1])
     """
     if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha is {alpha}. Give a number from 0 to 1.")
+        raise ArgumentError("alpha", f"must be from 0 to 1, not {alpha}")
     if not width > 0:
-        raise ValueError(f"width is {width}. Give the width of a picture in inches.")
+        raise ArgumentError("width", f"must be above 0, not {width}", "It is the width of a picture in inches")
     panels = [row for _, row in rows]
     titles = [[wrap(panel.title, width) for panel in row] for row in panels]
     heights = [width * max(panel.ratio for panel in row) for row in panels]
@@ -217,11 +218,12 @@ def _text_width(text: str) -> float:
 
 
 @shared_docs
-def as_picture(image) -> np.ndarray:
+def as_picture(image, argument: str = "image") -> np.ndarray:
     """Turn an image into pixels that can be shown.
 
     Args:
         {{image}}
+        argument: The name of the caller's argument, for the error.
 
     Returns:
         uint8, (height, width, 3).
@@ -239,11 +241,12 @@ def as_picture(image) -> np.ndarray:
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or not pixels.size:
-        raise ValueError(
-            f"image has the shape {pixels.shape}. Give one image, (height, width) or (height, width, 3), channels last."
+        raise ArgumentError(
+            argument,
+            f"must have the shape (height, width), (height, width, 1) or (height, width, 3), not {pixels.shape}",
         )
     if pixels.dtype != np.uint8:
-        pixels = _finite("image", pixels.astype(np.float64))
+        pixels = _finite(argument, pixels.astype(np.float64))
         low, high = pixels.min(), pixels.max()
         if low >= 0 and high <= 1:
             low, high = 0, 1
@@ -253,11 +256,12 @@ def as_picture(image) -> np.ndarray:
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
 
-def as_map(heatmap) -> np.ndarray:
+def as_map(heatmap, argument: str = "heatmap") -> np.ndarray:
     """Turn a map into numbers that can be drawn.
 
     Args:
         heatmap: (height, width), or (height, width, 1).
+        argument: The name of the caller's argument, for the error.
 
     Returns:
         float32, (height, width).
@@ -273,11 +277,11 @@ def as_map(heatmap) -> np.ndarray:
     if values.ndim == 3 and values.shape[-1] == 1:
         values = values[..., 0]
     if values.ndim != 2 or not values.size:
-        raise ValueError(f"heatmap has the shape {values.shape}. Give one map, (height, width).")
-    return _finite("heatmap", values)
+        raise ArgumentError(argument, f"must have the shape (height, width), not {values.shape}")
+    return _finite(argument, values)
 
 
-def _finite(name: str, values: np.ndarray) -> np.ndarray:
+def _finite(argument: str, values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
-        raise ValueError(f"{name} has values that are infinite or not numbers.")
+        raise ArgumentError(argument, "must be finite, not NaN or infinite")
     return values

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vis.plotting.canvas import Panel, as_map, as_picture, draw
+from vis.utils.checks import whole_number
 from vis.utils.docs import shared_docs
+from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 if TYPE_CHECKING:
     from matplotlib.colors import Normalize
@@ -64,12 +66,12 @@ def show(
         'row by row'
     """
     if image is None and heatmap is None:
-        raise ValueError("image and heatmap are both None. Give at least one.")
+        raise ArgumentError("image", "must be given where heatmap is None", kind="missing")
     if heatmap is not None:
         heatmap = as_map(heatmap)
     if image is not None:
         image = as_picture(image)
-    _check_proportions(heatmap, image)
+    _check_proportions("heatmap", heatmap, image)
     panel = Panel(image, heatmap, title, None if heatmap is None else color_scale([heatmap], percentile))
     return draw([(None, [panel])], alpha=alpha, colormap=colormap, colorbar=colorbar, width=width)
 
@@ -118,30 +120,30 @@ def grid(
         >>> len(figure.axes)
         9
     """
-    images = [as_picture(image) for image in images]
+    images = [as_picture(image, "images") for image in images]
     if not images:
-        raise ValueError("images is empty. Give at least one.")
+        raise ArgumentError("images", "must hold at least one image, not none")
     titles = [None] * len(images) if titles is None else list(titles)
     _check_length("titles", titles, images)
     named = isinstance(heatmaps, Mapping)
     if columns is None:
         columns = len(images) if named else min(len(images), 5)
-    _check_columns(columns)
+    columns = whole_number("columns", columns)
 
-    def row(argument, maps):
-        maps = [as_map(each) for each in maps]
-        _check_length(argument, maps, images)
+    def row(maps, name=""):
+        maps = [as_map(each, "heatmaps") for each in maps]
+        _check_length("heatmaps", maps, images, name)
         for image, each in zip(images, maps, strict=True):
-            _check_proportions(each, image)
+            _check_proportions("heatmaps", each, image)
         together = color_scale(maps, percentile) if shared else None
         scales = [together or color_scale([each], percentile) for each in maps]
         return [Panel(image, each, None, scale) for image, each, scale in zip(images, maps, scales, strict=True)]
 
     rows = [(None, [Panel(image) for image in images])]
     if named:
-        rows += [(str(name), row(f"heatmaps[{name!r}]", maps)) for name, maps in heatmaps.items()]
+        rows += [(str(name), row(maps, name)) for name, maps in heatmaps.items()]
     elif heatmaps is not None:
-        rows = [(None, row("heatmaps", heatmaps))]
+        rows = [(None, row(heatmaps))]
     rows[0] = None, [panel._replace(title=title) for panel, title in zip(rows[0][1], titles, strict=True)]
     blocks = [slice(start, start + columns) for start in range(0, len(images), columns)]
     return draw(
@@ -191,18 +193,19 @@ def compare(
         [(0.0, 1.0), (0.0, 1.0)]
     """
     if not isinstance(maps, Mapping):
-        raise ValueError(
-            f"maps is of type {type(maps).__name__}. Give a dict of name and map first, and then the image: "
-            "compare({'saliency': saliency, 'Grad-CAM': regions}, image)."
+        raise ArgumentTypeError(
+            "maps",
+            f"must be a dict of names and maps, not {type(maps).__name__}",
+            "Give the dict first, then the image: compare({'saliency': saliency, 'Grad-CAM': regions}, image)",
         )
     if not maps:
-        raise ValueError("maps is empty. Give a dict of name and map.")
-    _check_columns(columns)
+        raise ArgumentError("maps", "must hold at least one map, not none")
+    columns = whole_number("columns", columns)
     if image is not None:
         image = as_picture(image)
-    maps = {str(name): as_map(heatmap) for name, heatmap in maps.items()}
+    maps = {str(name): as_map(heatmap, "maps") for name, heatmap in maps.items()}
     for heatmap in maps.values():
-        _check_proportions(heatmap, image)
+        _check_proportions("maps", heatmap, image)
     scale = color_scale(maps.values(), percentile)
     panels = [Panel(image, heatmap, name, scale) for name, heatmap in maps.items()]
     if image is not None:
@@ -233,7 +236,7 @@ def color_scale(maps: Iterable[np.ndarray], percentile: float = 99.0) -> Normali
     from matplotlib.colors import Normalize
 
     if not 0 < percentile <= 100:
-        raise ValueError(f"percentile is {percentile}. Give a number above 0, up to 100.")
+        raise ArgumentError("percentile", f"must be above 0 and at most 100, not {percentile}")
     values = np.concatenate([np.ravel(each) for each in maps]).astype(np.float64)
     magnitudes = np.abs(values)
     # Where fewer values differ from 0 than the percentile cuts off, it is 0.
@@ -241,23 +244,20 @@ def color_scale(maps: Iterable[np.ndarray], percentile: float = 99.0) -> Normali
     return Normalize(-limit if values.min() < 0 else 0.0, limit)
 
 
-def _check_proportions(heatmap: np.ndarray | None, image: np.ndarray | None) -> None:
+def _check_proportions(argument: str, heatmap: np.ndarray | None, image: np.ndarray | None) -> None:
     if heatmap is None or image is None:
         return
     # Models take photographs squeezed to a square, so a square map may well be of an image that is none.
     stretched = heatmap.shape[0] / heatmap.shape[1] * image.shape[1] / image.shape[0]
     if max(stretched, 1 / stretched) > _MOST_STRETCHED:
-        raise ValueError(
-            f"heatmap has the shape {heatmap.shape}, whose proportions are not those of the image, {image.shape[:2]}. "
-            "Give a map of this image."
+        raise ArgumentError(
+            argument, f"must have about the proportions of the image, {image.shape[:2]}, not {heatmap.shape}"
         )
 
 
-def _check_columns(columns: int) -> None:
-    if columns < 1:
-        raise ValueError(f"columns is {columns}. Give at least 1.")
-
-
-def _check_length(name: str, values: list, images: list) -> None:
+def _check_length(argument: str, values: list, images: list, name: str = "") -> None:
     if len(values) != len(images):
-        raise ValueError(f"{name} has {len(values)} elements for {len(images)} images. Give one for each.")
+        place = f" under {name!r}" if name else ""
+        raise ArgumentError(
+            argument, f"must have as many elements{place} as there are images, {len(images)}, not {len(values)}"
+        )

@@ -11,6 +11,8 @@ import functools
 import numpy as np
 from PIL import Image
 
+from vis.utils.errors import ArgumentError
+
 COLORMAP = "inferno"
 
 
@@ -32,7 +34,7 @@ def clip_brightness(array: np.ndarray, percentile: float = 99.0) -> np.ndarray:
         array([[0.       , 0.6666667, 1.       , 1.       ]], dtype=float32)
     """
     if not 0 < percentile <= 100:
-        raise ValueError(f"percentile is {percentile}. Give a number above 0, up to 100.")
+        raise ArgumentError("percentile", f"must be above 0 and at most 100, not {percentile}")
     array = np.asarray(array, dtype=np.float32)
     low, high = array.min(), np.percentile(array, percentile)
     if high <= low:
@@ -109,7 +111,7 @@ def heatmap_over(
         (4, 6, 3)
     """
     if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha is {alpha}. Give a number from 0 to 1.")
+        raise ArgumentError("alpha", f"must be from 0 to 1, not {alpha}")
     if not isinstance(image, Image.Image):
         image = Image.fromarray(np.asarray(image, dtype=np.uint8))
     background = np.array(image.convert("RGB"), dtype=np.float32)
@@ -138,7 +140,11 @@ def colormap_named(name: str):
     from matplotlib import colormaps
 
     if name not in colormaps:
-        raise ValueError(f"colormap is {name!r}, which matplotlib does not know. Give for example inferno or viridis.")
+        raise ArgumentError(
+            "colormap",
+            f"must be the name of a matplotlib colormap, such as 'inferno' or 'viridis', not {name!r}",
+            kind="unknown",
+        )
     return colormaps[name]
 
 
@@ -153,7 +159,7 @@ def _resize(heatmap: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     """Return a map at another size, in [0, 1]: interpolated linearly where it grows, averaged where it shrinks."""
     heatmap = np.asarray(heatmap, dtype=np.float32)
     if heatmap.ndim != 2:
-        raise ValueError(f"heatmap has the shape {heatmap.shape}. Give one map, (height, width).")
+        raise ArgumentError("heatmap", f"must have the shape (height, width), not {heatmap.shape}")
     if size is not None and size != heatmap.shape[::-1]:
         heatmap = np.asarray(Image.fromarray(heatmap).resize(size, Image.Resampling.BILINEAR))
     return np.clip(heatmap, 0, 1)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vis.plotting.canvas import NotebookFigure, as_picture
+from vis.utils.checks import whole_number
 from vis.utils.docs import shared_docs
+from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,12 +56,13 @@ def plot_influence(
         'b\\n-1'
     """
     if not hasattr(table, "columns"):
-        raise ValueError(f"table is of type {type(table).__name__}. Give rank(scores), from vis.influence.")
+        raise ArgumentTypeError(
+            "table", f"must be a table from vis.influence.rank, not {type(table).__name__}", "Give rank(scores)"
+        )
     _check_columns("table", table, ("influence", "datasource_index"))
     if cleansing is not None:
         _check_columns("cleansing", cleansing, ("removed", "error", "random"))
-    if shown < 1:
-        raise ValueError(f"shown is {shown}. Give a number of at least 1.")
+    shown = whole_number("shown", shown)
     table = table.sort_values("influence", kind="stable")
     shown = min(shown, len(table))
     groups = [(table.head(shown), "Most harmful", _HARMFUL), (table.tail(shown)[::-1], "Most helpful", _HELPFUL)]
@@ -67,7 +70,9 @@ def plot_influence(
     needed = int(max(frame["datasource_index"].max() for frame, _, _ in groups)) + 1
     for name, values in (("images", images), ("labels", labels)):
         if values is not None and len(values) < needed:
-            raise ValueError(f"{name} holds {len(values)}, but the table speaks of example {needed - 1}.")
+            raise ArgumentError(
+                name, f"must have at least {needed} elements, as table has example {needed - 1}, not {len(values)}"
+            )
 
     heights = [width / shown + 0.5] * len(rows) + [3.0]
     figure = NotebookFigure(figsize=(width, sum(heights)), layout="constrained")
@@ -76,7 +81,7 @@ def plot_influence(
         part.suptitle(title, color=color, fontsize=11)
         for axes, (_, row) in zip(part.subplots(1, shown, squeeze=False)[0], frame.iterrows(), strict=True):
             number = int(row["datasource_index"])
-            axes.imshow(as_picture(images[number]), interpolation="antialiased")
+            axes.imshow(as_picture(images[number], "images"), interpolation="antialiased")
             axes.set(xticks=[], yticks=[])
             above = "" if labels is None else f"{labels[number]}\n"
             axes.set_title(f"{above}{row['influence']:.2g}", fontsize=9)
@@ -87,10 +92,11 @@ def plot_influence(
     return figure
 
 
-def _check_columns(name: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    missing = [column for column in columns if column not in frame]
-    if missing:
-        raise ValueError(f"{name} has no column {missing[0]!r}. It has {', '.join(map(str, frame.columns))}.")
+def _check_columns(argument: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    if any(column not in frame for column in columns):
+        raise ArgumentError(
+            argument, f"must have the columns {', '.join(columns)}, not only {', '.join(map(str, frame.columns))}"
+        )
 
 
 def _paint_histogram(axes, scores: np.ndarray) -> None:

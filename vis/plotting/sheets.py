@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from vis.utils.errors import ArgumentError
+
 _MARGIN, _GROUND = 5, 128
 
 
@@ -31,7 +33,7 @@ def pictures(images, input_range, *, smallest: int = 128) -> np.ndarray:
     if images.ndim == 4 and images.shape[-1] not in (1, 3) and images.shape[1] in (1, 3):
         images = np.moveaxis(images, 1, -1)
     if not (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] in (1, 3))):
-        raise ValueError(f"a picture needs images of 1 or 3 channels, not an array of shape {images.shape}")
+        raise ArgumentError("images", f"must be images of 1 or 3 channels, not an array of shape {images.shape}")
     low, high = (np.asarray(end, np.float32) for end in input_range)
     pixels = np.round(255 * np.clip((images - low) / (high - low), 0, 1)).astype(np.uint8)
     if pixels.ndim == 4 and pixels.shape[-1] == 1:

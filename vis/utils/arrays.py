@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from vis.utils.docs import shared_docs
+from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 
 def normalize(array: np.ndarray, min_value: float = 0.0, max_value: float = 1.0) -> np.ndarray:
@@ -102,10 +103,12 @@ def get_img_shape(img, data_format: str | None = None) -> tuple[int | None, ...]
         (8, 3, 32, 64)
     """
     if not hasattr(img, "shape"):
-        raise TypeError(f"img must be an array or a tensor, got {type(img).__name__}.")
+        raise ArgumentTypeError("img", f"must be an array or a tensor, not {type(img).__name__}")
     shape = tuple(img.shape)
     if len(shape) not in (3, 4, 5):
-        raise ValueError(f"img must be a batch of 1-D, 2-D or 3-D images with channels, got the shape {shape}.")
+        raise ArgumentError(
+            "img", f"must be a batch of 1-D, 2-D or 3-D images with channels, not an array of shape {shape}"
+        )
     if _data_format(data_format) == "channels_first":
         return shape
     samples, *image_dims, channels = shape
@@ -138,7 +141,11 @@ class Slicer:
             return item
         samples, channels, *image_dims = item
         if samples is Ellipsis or channels is Ellipsis:
-            raise ValueError("Write out the samples and the channels: slicer[:, channel, ...].")
+            raise ArgumentError(
+                "slicer",
+                "must be indexed with the samples and the channels, not with '...' in their place",
+                "Write slicer[:, channel, ...]",
+            )
         return (samples, *(image_dims or [Ellipsis]), channels)
 
 
@@ -171,7 +178,7 @@ def _data_format(data_format):
 
         return keras.config.image_data_format()
     if data_format not in ("channels_last", "channels_first"):
-        raise ValueError(f"data_format must be 'channels_last', 'channels_first' or None, got {data_format!r}.")
+        raise ArgumentError("data_format", f"must be 'channels_last', 'channels_first' or None, not {data_format!r}")
     return data_format
 
 

@@ -7,10 +7,10 @@ from numbers import Real
 
 import numpy as np
 
-from vis.utils.errors import ArgumentError
+from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 
-def whole(name: str, value, least: int = 1, *, or_none: bool = False) -> int | None:
+def whole_number(name: str, value, least: int = 1, *, or_none: bool = False) -> int | None:
     """Return an argument as an int, refusing anything but a whole number.
 
     Args:
@@ -26,23 +26,24 @@ def whole(name: str, value, least: int = 1, *, or_none: bool = False) -> int | N
         ValueError: The value is not a whole number, or below `least`.
 
     Example:
-        >>> whole("max_iter", 20.0)
+        >>> whole_number("max_iter", 20.0)
         20
     """
     if value is None and or_none:
         return None
     if isinstance(value, bool) or not isinstance(value, Real) or value % 1 or not value >= least:
         none = ", or None" if or_none else ""
-        raise ValueError(f"{name} must be a whole number of at least {least}{none}, not {value!r}")
+        raise ArgumentError(name, f"must be a whole number of at least {least}{none}, not {value!r}")
     return int(value)
 
 
-def number(name: str, value) -> float:
+def real_number(name: str, value, what: str = "be a number") -> float:
     """Return an argument as a float, refusing anything but a number.
 
     Args:
         name: The argument's name.
         value: The argument's value.
+        what: What the argument must do, for a number that is only a part of it.
 
     Returns:
         The number.
@@ -51,15 +52,16 @@ def number(name: str, value) -> float:
         TypeError: The value is not a number.
 
     Example:
-        >>> number("min_delta", 1)
+        >>> real_number("min_delta", 1)
         1.0
     """
+    error = ArgumentTypeError(name, f"must {what}, not {value!r}")
+    if isinstance(value, (str, bytes)):
+        raise error
     try:
-        if not isinstance(value, (str, bytes)):
-            return float(value)
+        return float(value)
     except (TypeError, ValueError):
-        pass
-    raise TypeError(f"{name} must be a number, not {value!r}")
+        raise error from None
 
 
 def modified(gradients: np.ndarray, modify: Callable) -> np.ndarray:
@@ -83,9 +85,10 @@ def modified(gradients: np.ndarray, modify: Callable) -> np.ndarray:
     shape = None if result is None else np.shape(result)
     if shape != gradients.shape:
         came = "None" if result is None else f"an array of shape {shape}"
-        raise ValueError(
-            f"grad_modifier {getattr(modify, '__name__', modify)!r} returned {came} for gradients of shape "
-            f"{gradients.shape}: it must return an array of that shape"
+        raise ArgumentError(
+            "grad_modifier",
+            f"must return an array of the gradients' shape, {gradients.shape}, not {came}",
+            f"Correct the function {getattr(modify, '__name__', modify)!r}",
         )
     return np.asarray(result)
 

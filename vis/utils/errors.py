@@ -68,10 +68,6 @@ class ArgumentTypeError(ArgumentError, TypeError):
     """
 
 
-class UnusableError(ValueError):
-    """A model that was read completely but cannot be used here; the message says why."""
-
-
 class VisWarning(UserWarning):
     """A result that is right but may mislead, such as a class activation map that is negative everywhere.
 

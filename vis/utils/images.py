@@ -2,10 +2,12 @@
 
 import math
 import os
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
+
+from vis.utils.checks import whole_number
+from vis.utils.errors import ArgumentError, ArgumentTypeError, warn
 
 
 def load_img(path, grayscale: bool = False, target_size: tuple[int, int] | None = None) -> np.ndarray:
@@ -66,15 +68,15 @@ def stitch_images(images: Sequence[np.ndarray], margin: int = 5, cols: int = 5) 
                [0, 0, 0, 0, 0],
                [3, 3, 0, 0, 0]])
     """
-    if cols < 1 or margin < 0:
-        raise ValueError(f"cols must be at least 1 and margin at least 0, got cols={cols}, margin={margin}.")
+    cols, margin = whole_number("cols", cols), whole_number("margin", margin, 0)
     if len(images) == 0:
         return None
     shapes = {np.shape(image) for image in images}
     if len(shapes) > 1 or len(next(iter(shapes))) not in (2, 3):
-        raise ValueError(
-            "images must all have one shape, (height, width) or (height, width, channels); "
-            f"got the shapes {sorted(shapes)}."
+        raise ArgumentError(
+            "images",
+            "must all have the same shape, (height, width) or (height, width, channels), "
+            f"not {', '.join(map(str, sorted(shapes)))}",
         )
     height, width, *channels = shapes.pop()
     rows, cols = math.ceil(len(images) / cols), min(len(images), cols)
@@ -112,7 +114,7 @@ def draw_text(
         ValueError: `img` has another shape.
 
     Warns:
-        UserWarning: The font is not found; DejaVu Sans is used instead.
+        VisWarning: The font was not found, so the text is in DejaVu Sans.
 
     Example:
         >>> label = draw_text(np.full((40, 120, 3), 255, np.uint8), 'zebra', font_size=20)
@@ -123,9 +125,16 @@ def draw_text(
 
     img = np.asarray(img)
     if img.dtype != np.uint8:
-        raise TypeError(f"img must be uint8, got {img.dtype}. For an image in [0, 1]: (255 * img).astype('uint8').")
+        raise ArgumentTypeError(
+            "img",
+            f"must be uint8, not {img.dtype}",
+            "Convert an image in [0, 1] with (255 * img).astype('uint8')",
+            kind="dtype",
+        )
     if not (img.ndim == 2 or (img.ndim == 3 and img.shape[-1] in (1, 3, 4))):
-        raise ValueError(f"img must be (height, width) or (height, width, 1, 3 or 4), got the shape {img.shape}.")
+        raise ArgumentError(
+            "img", f"must have the shape (height, width) or (height, width, 1, 3 or 4), not {img.shape}"
+        )
     gray = img.ndim == 2 or img.shape[-1] == 1
     canvas = Image.fromarray(img.reshape(img.shape[:2]) if gray else img)
     fill = Image.new("RGB", (1, 1), tuple(color)).convert(canvas.mode).getpixel((0, 0))
@@ -150,7 +159,7 @@ def bgr2rgb(img: np.ndarray) -> np.ndarray:
         array([[[  0, 128, 255]]])
     """
     if np.shape(img)[-1:] != (3,):
-        raise ValueError(f"img must have three channels on its last axis, got the shape {np.shape(img)}.")
+        raise ArgumentError("img", f"must have the shape (..., 3), not {np.shape(img)}")
     return np.asarray(img)[..., ::-1]
 
 
@@ -164,7 +173,7 @@ def _load_font(font, font_size):
         try:
             return ImageFont.truetype(font, font_size)
         except OSError:
-            warnings.warn(f"Font {font!r} was not found; DejaVu Sans is taken instead.", stacklevel=3)
+            warn("font_not_found", f"font {font!r} was not found, so the text is in DejaVu Sans")
     return ImageFont.truetype(own, font_size) if os.path.exists(own) else ImageFont.load_default(font_size)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vis.utils.arrays import deprocess_input, get_img_shape, normalize, random_array, slicer
+from vis.utils.errors import ArgumentError, ArgumentTypeError
 from vis.utils.images import bgr2rgb, draw_text, load_img, stitch_images
 
 __all__ = [
@@ -98,9 +99,11 @@ def find_layer_idx(model, layer_name: str) -> int:
     """
     names = [layer.name for layer in model.layers]
     if layer_name not in names:
-        nearest = difflib.get_close_matches(str(layer_name), names, n=3, cutoff=0.4) or names
-        raise ValueError(
-            f"layer_name: no layer {layer_name!r} in model {model.name!r}. Did you mean: {_listed(nearest)}?"
+        nearest = difflib.get_close_matches(str(layer_name), names, n=3, cutoff=0.4)
+        raise ArgumentError(
+            "layer_name",
+            f"must be the name of a layer of model {model.name!r}, not {layer_name!r}",
+            f"Similar names are {_listed(nearest)}" if nearest else f"Its layers are {_listed(names)}",
         )
     return names.index(layer_name)
 
@@ -128,7 +131,7 @@ def lookup_imagenet_labels(indices) -> list[str]:
     indices = [int(index) for index in np.ravel(indices)]
     unknown = [index for index in indices if not 0 <= index < len(names)]
     if unknown:
-        raise ValueError(f"indices must be in 0..{len(names) - 1}, got {_listed(unknown)}.")
+        raise ArgumentError("indices", f"must be from 0 to {len(names) - 1}, not {_listed(unknown)}")
     return [names[index] for index in indices]
 
 
@@ -154,9 +157,9 @@ def get_identifier(identifier: str | Callable, module_globals: dict[str, Any], m
     """
     if callable(identifier):
         return identifier
-    kind = module_name.rpartition(".")[2].replace("_", " ").removesuffix("s")
+    argument = module_name.rpartition(".")[2].removesuffix("s")
     if not isinstance(identifier, str):
-        raise TypeError(f"A {kind} is given by its name or as a function, got {type(identifier).__name__}.")
+        raise ArgumentTypeError(argument, f"must be a name or a function, not {type(identifier).__name__}")
     known = {
         name: value
         for name, value in module_globals.items()
@@ -166,7 +169,9 @@ def get_identifier(identifier: str | Callable, module_globals: dict[str, Any], m
         and name != "get"
     }
     if identifier not in known:
-        raise ValueError(f"Unknown {kind} {identifier!r}. The known ones: {_listed(sorted(known))}.")
+        raise ArgumentError(
+            argument, f"must be one of {_listed(sorted(known))} or a function, not {identifier!r}", kind="unknown"
+        )
     return known[identifier]
 
 
@@ -233,8 +238,8 @@ def _imagenet_labels() -> list[str]:
     except Exception as error:  # get_file raises a bare Exception when the network fails.
         folder = os.path.join(os.environ.get("KERAS_HOME", os.path.join("~", ".keras")), "models")
         raise OSError(
-            f"The names of the ImageNet classes could not be downloaded ({error}). "
-            f"On a machine without internet put the file {IMAGENET_CLASS_INDEX_URL} into {folder}."
+            f"the names of the ImageNet classes could not be downloaded ({error}). "
+            f"On a machine without internet access, put the file {IMAGENET_CLASS_INDEX_URL} into {folder}."
         ) from error
     with open(path, encoding="utf-8") as file:
         class_index = json.load(file)

@@ -71,7 +71,7 @@ def integrated_gradients(
         >>> maps, np.abs(gap) < 1e-5
         (array([ 2., -3.], dtype=float32), array([ True]))
     """
-    alphas, weights = _points(quadrature, checks.whole("steps", steps))
+    alphas, weights = _points(quadrature, checks.whole_number("steps", steps))
     explained, wrt = of_filter(model, layer_idx, filter_indices, logits, backprop_modifier, wrt_tensor)
     differences: list[np.ndarray] = []
 

@@ -161,12 +161,12 @@ def gaussian(noise_level: float, num_samples: int, aggregate: str, seed: int | N
     Its standard deviation is `noise_level` in units of each sample's own range, maximum minus minimum. It depends on
     the seed, the copy's number and the tensor's, and on nothing else.
     """
-    if not 0 <= checks.number("noise_level", noise_level) <= 1:
+    if not 0 <= checks.real_number("noise_level", noise_level) <= 1:
         raise ArgumentError(
             "noise_level", f"must be from 0 to 1, a share of the input's range, not {noise_level}", kind="range"
         )
-    num_samples = checks.whole("num_samples", num_samples)
-    seed = checks.whole("seed", seed, 0, or_none=True)
+    num_samples = checks.whole_number("num_samples", num_samples)
+    seed = checks.whole_number("seed", seed, 0, or_none=True)
     if aggregate not in _AGGREGATES:
         known = ", ".join(map(repr, _AGGREGATES))
         raise ArgumentError("aggregate", f"must be one of {known}, not {aggregate!r}", kind="unknown")

@@ -25,7 +25,7 @@ _MOST_FILTERS = 100
 _MOST_FRAMES = 64
 _SIZE = 224
 _OPTIONS = {
-    "seed_input": "--size",  # what is not typed but drawn, where the model takes any size
+    "seed_input": "an image to start from",  # which no option gives
     "filter_indices": "--filters",
     "layer_idx": "--layer",
     "max_iter": "--steps",
@@ -34,6 +34,7 @@ _OPTIONS = {
 }
 _REMEDIES = {
     **IMAGE_REMEDIES,
+    ("seed_input", "missing"): "Save the model with an input of real numbers",
     "outside_input_range": "Give the --preprocess that the model was trained with",
     "silent_filter": "Try another --seed, or choose other --filters",
 }

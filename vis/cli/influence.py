@@ -250,12 +250,12 @@ def _layout(network: keras.Model) -> InputLayout:
     from vis import images
 
     shape = getattr(network, "input_shape", None)
-    is_table = isinstance(shape, tuple) and len(shape) == 2
+    if isinstance(shape, tuple) and len(shape) == 2:
+        raise ArgumentError("model", f"must take images, not rows of {shape[1]} numbers", "Use vis influence-tabular")
     try:
         layout = images.input_layout(network)
     except ArgumentError as error:
-        remedy = "Use vis influence-tabular" if is_table else "Use vis.influence in Python"
-        raise ArgumentError("model", error.problem, remedy) from error
+        raise ArgumentError("model", error.problem, "Use vis.influence in Python") from error
     if None in (layout.height, layout.width):
         raise ArgumentError("model", "must take images of one size for training, not of any", "Give it a size")
     return layout

@@ -92,8 +92,8 @@ def library_messages(names: Mapping[str, str] = IMAGE_OPTIONS, remedies: Remedie
 
     Args:
         names: The option that stands for an argument.
-        remedies: What to do in the shell: of an error by its argument and kind, of a warning by its code. Each stands
-            in for a remedy of the library; where that has none, none is shown.
+        remedies: What to do in the shell, in place of the library's remedy: of an error by its argument and kind, of a
+            warning by its code, unless it came without a remedy, as it does where that would not help.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", VisWarning)
@@ -140,8 +140,7 @@ def _errors(names: Mapping[str, str], remedies: Remedies) -> Iterator[None]:
 
 
 def _refusal(error: ArgumentError, name: str, remedies: Remedies) -> str:
-    remedy = remedies.get((error.argument, error.kind), error.remedy) if error.remedy else ""
-    return sentence(f"{name} {error.problem}", remedy)
+    return sentence(f"{name} {error.problem}", remedies.get((error.argument, error.kind), error.remedy))
 
 
 def _show(warning: VisWarning, remedies: Remedies, more: int = 0) -> None:
@@ -153,10 +152,9 @@ def _show(warning: VisWarning, remedies: Remedies, more: int = 0) -> None:
 def _usage(error) -> str:
     """What is wrong with the command line, in one line."""
     # Newer releases of Typer have values checked by pydantic, which says as data what is wrong.
-    details = getattr(error.__cause__, "errors", None)
-    if details is None:
+    if getattr(error, "param", None) is None or not hasattr(error.__cause__, "errors"):
         return error.format_message()
-    detail, name = details()[0], error.param.opts[0]
+    detail, name = error.__cause__.errors()[0], error.param.opts[0]
     limits = detail.get("ctx", {})
     problem = _problem(detail["type"], detail["input"], limits)
     return f"{name} {problem}." if problem else f"Invalid value for {name}: {limits.get('error', detail['msg'])}"

@@ -252,8 +252,9 @@ def check_size(model: keras.Model, layout: InputLayout) -> None:
     shape = (layout.channels, height, width) if layout.channel_axis == 0 else (height, width, layout.channels)
     shape = shape[:2] if layout.channel_axis is None else shape
     sample = keras.KerasTensor((1, *shape), model.inputs[0].dtype)
+    structure = model.input if isinstance(model, keras.Function) else sample
     try:
-        model.compute_output_spec(keras.tree.pack_sequence_as(model.input, [sample]))
+        model.compute_output_spec(keras.tree.pack_sequence_as(structure, [sample]))
     except ValueError as error:
         problem = f"must be one that the model's layers can compute, not {height} by {width}"
         raise ArgumentError("size", problem, "Give a larger one") from error

@@ -100,3 +100,10 @@ def test_a_model_that_tells_no_loss_of_keras_is_refused(loss, words):
     with pytest.raises(ArgumentError, match=f"^model must be compiled with a loss of Keras, {words}") as refused:
         label_check(model, Compiled(loss))
     assert (refused.value.argument, refused.value.kind) == ("model", "loss")
+
+
+def test_a_loss_of_labels_of_another_shape_is_refused(model):
+    with pytest.raises(ArgumentError, match="^model must be compiled with a loss that takes a number as a label, not "):
+        label_check(model, Compiled("categorical_hinge"))
+    label_check(model, Compiled("categorical_hinge"), 2)
+    label_check(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]), Compiled("mse"))

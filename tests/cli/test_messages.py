@@ -127,7 +127,7 @@ def test_words_of_the_shell_name_options_that_there_are(command):
 
 
 def edited(source: str) -> list[int]:
-    """The lines in which the text of an exception that was caught is edited, matched or searched."""
+    """The lines in which the text of an exception that was caught is edited."""
     tree = ast.parse(source)
     caught = {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.name}
 
@@ -139,18 +139,15 @@ def edited(source: str) -> list[int]:
             and any(isinstance(argument, ast.Name) and argument.id in caught for argument in node.args)
         )
 
-    editing = {"replace", "removeprefix", "removesuffix", "partition", "startswith", "endswith", "strip", "rstrip"}
+    editing = {"replace", "removeprefix", "removesuffix", "partition", "rpartition"}
     found = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Compare):
-            texts = [each for each in node.comparators if is_text(each)]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            module = getattr(node.func.value, "id", "")
-            texts = [each for each in node.args if module == "re" and is_text(each)]
-            texts += [node.func.value] if node.func.attr in editing and is_text(node.func.value) else []
-        else:
-            texts = []
-        found += [node.lineno for _ in texts]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            name = node.func.attr
+            if (name in editing and is_text(node.func.value)) or (
+                name in ("sub", "subn") and any(map(is_text, node.args))
+            ):
+                found.append(node.lineno)
     return found
 
 
@@ -166,7 +163,6 @@ def test_no_module_edits_the_message_of_an_error():
         ("x = str(e).replace('a', 'b')", True),
         ("x = re.sub('a', 'b', str(e))", True),
         ("x = str(e).removeprefix('a')", True),
-        ("x = 'a' in str(e)", True),
         ("x = ' '.join(str(e).split())", False),
         ("x = str(path).replace('a', 'b')", False),
     ],

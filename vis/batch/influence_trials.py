@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from vis.influence import influence_functions, record_training, sgd_influence, tracin
 from vis.influence.examples import UnknownLossError, check_labels, example_loss, outputs_of
@@ -139,7 +140,7 @@ def label_check(model: keras.Model, compiled: Compiled, width: int = 1) -> Calla
 
     Raises:
         ArgumentError: The model was compiled with a loss that Keras does not have, or with none and its last layer does
-            not imply one.
+            not imply one, or with one that takes labels of another shape.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
@@ -151,13 +152,7 @@ def label_check(model: keras.Model, compiled: Compiled, width: int = 1) -> Calla
         labels = _labels(model, compiled, label[None], "the label")
         check_labels(example_loss(model, loss, labels)[0], labels, outputs, "the label")
 
-    try:
-        # Any label will do: a wrong one is refused with its row.
-        check_label(np.zeros(width) if width > 1 else np.float64(0))
-    except UnknownLossError as error:
-        raise _no_loss(compiled) from error
-    except ValueError:
-        pass
+    _check_loss(model, compiled, width)
     return check_label
 
 
@@ -242,6 +237,29 @@ def _loss(compiled: Compiled):
         return keras.losses.deserialize(compiled.loss)
     except (TypeError, ValueError) as error:
         raise _no_loss(compiled) from error
+
+
+def _check_loss(model: keras.Model, compiled: Compiled, width: int) -> None:
+    """Refuse a loss that there is none of, or that takes labels of another shape."""
+    # Any label will do: a wrong one is refused with its row.
+    labels = _labels(model, compiled, np.zeros((2, width) if width > 1 else 2), "y")
+    try:
+        _, each = example_loss(model, _loss(compiled), labels)
+    except UnknownLossError as error:
+        raise _no_loss(compiled) from error
+    shape = getattr(model, "output_shape", None)
+    if not isinstance(shape, tuple) or None in shape[1:]:
+        return
+    try:
+        each(tf.constant(labels), tf.zeros((2, *shape[1:])))
+    except (TypeError, ValueError, tf.errors.OpError) as error:
+        label = "a number" if width == 1 else f"{width} numbers"
+        raise ArgumentError(
+            "model",
+            f"must be compiled with a loss that takes {label} as a label, not with {_name(compiled)!r}",
+            "Compile it with another loss, or give the labels in as many columns as it takes",
+            kind="labels",
+        ) from error
 
 
 def _no_loss(compiled: Compiled) -> ArgumentError:

@@ -238,6 +238,87 @@ def check_preprocess(preprocess: str, layout: InputLayout) -> None:
         )
 
 
+def check_size(model: keras.Model, layout: InputLayout) -> None:
+    """Refuse a size of images that the layers of a model for images of any size leave nothing of.
+
+    Args:
+        model: The model; a subclassed one, which does not tell its layers' shapes, is not asked.
+        layout: What it takes, with a height and a width.
+
+    Raises:
+        ArgumentError: The layers cannot compute images of this size; its argument is `size`.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.MaxPooling2D(8)])
+        >>> check_size(model, InputLayout(8, 8, 1, -1))
+    """
+    import keras
+
+    if not getattr(model, "inputs", None):
+        return
+    height, width = layout.height, layout.width
+    shape = (layout.channels, height, width) if layout.channel_axis == 0 else (height, width, layout.channels)
+    shape = shape[:2] if layout.channel_axis is None else shape
+    sample = keras.KerasTensor((1, *shape), model.inputs[0].dtype)
+    structure = model.input if isinstance(model, keras.Function) else sample
+    try:
+        model.compute_output_spec(keras.tree.pack_sequence_as(structure, [sample]))
+    except ValueError as error:
+        problem = f"must be one that the model's layers can compute, not {height} by {width}"
+        raise ArgumentError("size", problem, "Give a larger one") from error
+
+
+def value_range(layout: InputLayout, preprocess: str = "unit") -> tuple[np.ndarray, np.ndarray]:
+    """Return the values that a model takes for black and for white.
+
+    Args:
+        layout: What the model takes.
+        preprocess: As in `to_model_input`.
+
+    Returns:
+        (black, white), float32, (channels,) each, in the order of the model's channels: an `input_range` of
+        `vis.visualization.visualize_activation`.
+
+    Raises:
+        ValueError: As `check_preprocess`.
+
+    Example:
+        >>> value_range(InputLayout(None, None, 3, -1), "tf")
+        (array([-1., -1., -1.], dtype=float32), array([1., 1., 1.], dtype=float32))
+    """
+    mode = "L" if layout.channels == 1 else "RGB"
+    pixel = layout._replace(height=1, width=1)
+    black, white = (to_model_input(Image.new(mode, (1, 1), color), pixel, preprocess) for color in ("black", "white"))
+    return black.ravel(), white.ravel()
+
+
+def from_model_input(images: np.ndarray, layout: InputLayout, preprocess: str = "unit") -> np.ndarray:
+    """Turn what a model takes back into colours, the inverse of `to_model_input` but for the size.
+
+    Args:
+        images: (images, height, width, channels), or (images, height, width) where the layout has no channel axis.
+            Channels are last, as `vis.visualization.visualize_activation` returns them.
+        layout: What the model takes.
+        preprocess: As in `to_model_input`.
+
+    Returns:
+        An array of the same shape, from 0 (black) to 1 (white), its colours in the order red, green, blue.
+
+    Raises:
+        ValueError: As `check_preprocess`.
+
+    Example:
+        >>> layout = InputLayout(1, 1, 3, -1)
+        >>> sample = to_model_input(Image.new("RGB", (1, 1), (255, 0, 51)), layout, "caffe")
+        >>> from_model_input(sample[None], layout, "caffe").round(4).tolist()
+        [[[[1.0, 0.0, 0.2]]]]
+    """
+    black, white = value_range(layout, preprocess)
+    unit = (images - black) / (white - black)
+    return unit[..., ::-1] if preprocess == "caffe" else unit  # whose channels are blue, green, red
+
+
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 

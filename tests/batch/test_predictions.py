@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from vis.batch.predictions import output_width, predictor
+from vis.batch.predictions import check_label, output_width, predictor, scorer
+from vis.utils.errors import ArgumentError
 
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 WEIGHTS = [np.array([[1.0], [-2.0], [0.5], [1.0]]), np.array([0.1])]
@@ -49,5 +50,26 @@ def test_positions_are_averaged():
 def test_several_outputs_are_refused():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, [keras.layers.Dense(1)(inputs), keras.layers.Dense(2)(inputs)])
-    with pytest.raises(ValueError, match="2 outputs to choose from"):
+    with pytest.raises(ArgumentError, match="^model must have one output, not 2 outputs to choose from") as refused:
         output_width(model, X[0])
+    assert refused.value.argument == "model"
+
+
+def test_scores_of_all_outputs_are_those_of_the_model():
+    model = model_of(keras.layers.Dense(3, "softmax"))
+    scores, probabilities = scorer(model)(X)
+    np.testing.assert_allclose(scores, model(X), rtol=1e-5)
+    assert probabilities
+
+
+def test_a_model_that_does_not_run_on_a_sample_is_refused():
+    with pytest.raises(ArgumentError) as refused:
+        scorer(model_of())(X[:, :3])
+    assert refused.value.argument == "model"
+    assert refused.value.problem.startswith("does not run on an image of shape (3,): ")
+
+
+@pytest.mark.parametrize(("label", "width"), [(-1, 3), (3, 3), (2, 1)])
+def test_a_label_without_an_output_is_refused(label, width):
+    with pytest.raises(ArgumentError, match=f"^label must be .*, not {label}"):
+        check_label(label, width)

@@ -217,10 +217,10 @@ def test_bad_rows_do_not_stop_the_run(model_path, samples, folder):
     reasons = {
         2: "images/none.png does not exist",
         4: "text.png is not an image",
-        5: "the label 10 is out of range: the model has 10 outputs, 0 to 9",
+        5: "label must be one of the model's outputs, 0 to 9, not 10",
         7: "the label 'cat' is not a whole number",
         8: "the path of the image is empty",
-        9: "the label -1 is out of range",
+        9: "label must be one of the model's outputs, 0 to 9, not -1",
     }
     for row, reason in reasons.items():
         assert f"Row {row}: {reason}" in err
@@ -324,7 +324,7 @@ def test_nothing_is_written_over_the_input(model_path, folder, source):
     write(folder, "x,y", [f"{folder}/images/0.png,0"], source)
     before = contents(folder)
     line = refusal("saliency-batch", "--model", model_path, "--input", source, "--output", "s.csv")
-    assert f"{source} would be written, which is the input itself" in line
+    assert f"--output must not write {source}, which is the input itself" in line
     assert contents(folder) == before
 
 

@@ -325,7 +325,7 @@ def test_bad_arguments(options, words, tumours):
 def test_validating_on_the_training_set_warns(tumours):
     training, validation = tumours
     run = record(dense_network(), training)
-    with pytest.warns(VisWarning, match="x_val and y_val are the training examples"):
+    with pytest.warns(VisWarning, match="the validation examples are the training examples"):
         scores_of(run, training)
     with pytest.raises(ValueError, match="y_val must hold one label for each of the 200 examples of x_val, not 3"):
         scores_of(run, (validation[0], validation[1][:3]))

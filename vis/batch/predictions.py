@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from vis.engine import taps
 from vis.losses import LabelScore as LabelScore
+from vis.utils.errors import ArgumentError
 
 
 class Prediction(NamedTuple):
@@ -33,10 +34,10 @@ class Prediction(NamedTuple):
 
 
 def predictor(model: keras.Model) -> Callable[[np.ndarray], Prediction]:
-    """A compiled function that tells what a model predicts.
+    """Return a compiled function that tells what a model predicts.
 
     Args:
-        model: a model with one input and one output.
+        model: A model with one input and one output.
 
     Returns:
         A function of a batch, (N, ...), that returns the `Prediction`.
@@ -47,46 +48,68 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], Prediction]:
         >>> predictor(model)(np.array([[0.0, 3.0], [5.0, 0.0]], np.float32)).classes
         array([1, 0])
     """
+    scores = scorer(model)
+    return lambda x: decide(*scores(x))
+
+
+def scorer(model: keras.Model) -> Callable[[np.ndarray], tuple[np.ndarray, bool]]:
+    """Return a compiled function that tells a model's score of every class.
+
+    Args:
+        model: A model with one input and one output.
+
+    Returns:
+        A function of a batch, (N, ...), that returns the scores, float32, (N, outputs), the mean over positions where
+        there are any; and whether they are probabilities: the model ends in a softmax or a sigmoid. It raises an
+        `ArgumentError` about `model` where that has several outputs or does not run on the batch.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        >>> model.layers[-1].set_weights([np.eye(2), np.zeros(2)])
+        >>> scorer(model)(np.array([[0.0, 3.0]], np.float32))
+        (array([[0., 3.]], dtype=float32), False)
+    """
     noted = {}
 
     @tf.function(autograph=False, reduce_retracing=True)
     def outputs(x):
         run = taps.run(model, _as_taken(model, x))
         if len(run.outputs) != 1:
-            raise ValueError(
-                f"the model has {len(run.outputs)} outputs to choose from. Use vis.visualization in Python."
-            )
+            count = len(run.outputs)
+            remedy = "Use vis.visualization in Python"
+            raise ArgumentError("model", f"must have one output, not {count} outputs to choose from", remedy)
         noted["probabilities"] = run.ends_in_probability(None)
         scores = tf.cast(run(None), tf.float32)
-        # One number a class; the mean over positions where there are any.
+        # One number per class; the mean over positions where there are any.
         width = scores.shape[-1] if scores.shape.rank > 1 else 1
         return tf.reduce_mean(tf.reshape(scores, [tf.shape(scores)[0], -1, width]), axis=1)
 
-    def predict(x: np.ndarray) -> Prediction:
+    def score(x: np.ndarray) -> tuple[np.ndarray, bool]:
         with warnings.catch_warnings():
             # A model made with inputs=[x] asks for a list of one, and is as well served by what is in it.
             warnings.filterwarnings("ignore", "The structure of `inputs`", UserWarning)
             try:
-                scores = outputs(x).numpy()
+                return outputs(x).numpy(), noted["probabilities"]
+            except ArgumentError:
+                raise
             except (ValueError, TypeError, tf.errors.OpError) as error:
-                raise ValueError(f"the model does not run on an image of shape {x.shape[1:]}: {error}") from error
-        return decide(scores, noted["probabilities"])
+                raise ArgumentError("model", f"does not run on an image of shape {x.shape[1:]}: {error}") from error
 
-    return predict
+    return score
 
 
 def output_width(model: keras.Model, sample: np.ndarray) -> int:
-    """How many outputs a model has.
+    """Return how many outputs a model has.
 
     Args:
-        model: a model with one output.
-        sample: an image that a subclassed model, which does not say, is asked about.
+        model: A model with one output.
+        sample: An image that a subclassed model, which does not say, is asked about.
 
     Returns:
         The number.
 
     Raises:
-        ValueError: the model has several outputs to choose from, or does not run on the sample.
+        ArgumentError: The model has several outputs to choose from, or does not run on the sample.
 
     Example:
         >>> output_width(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]), np.zeros(2))
@@ -99,11 +122,11 @@ def output_width(model: keras.Model, sample: np.ndarray) -> int:
 
 
 def decide(scores: np.ndarray, probabilities: bool) -> Prediction:
-    """The predicted classes of a batch.
+    """Return the predicted classes of a batch.
 
     Args:
         scores: float32, (N, outputs).
-        probabilities: whether they are of a softmax or a sigmoid.
+        probabilities: Whether they are of a softmax or a sigmoid.
 
     Returns:
         The `Prediction`.
@@ -124,11 +147,11 @@ def check_label(label: int, width: int) -> None:
     """Refuse a label that a model has no output for.
 
     Args:
-        label: a class index.
-        width: how many outputs the model has; a single one stands for the classes 0 and 1.
+        label: A class index.
+        width: How many outputs the model has; a single one stands for the classes 0 and 1.
 
     Raises:
-        ValueError: the label is out of range.
+        ArgumentError: The label is out of range.
 
     Example:
         >>> check_label(1, width=1)
@@ -136,8 +159,8 @@ def check_label(label: int, width: int) -> None:
     if 0 <= label < max(width, 2):
         return
     if width == 1:
-        raise ValueError(f"the label {label} is neither 0 nor 1, which is what a model of one output tells apart")
-    raise ValueError(f"the label {label} is out of range: the model has {width} outputs, 0 to {width - 1}")
+        raise ArgumentError("label", f"must be 0 or 1 for a model of one output, not {label}")
+    raise ArgumentError("label", f"must be one of the model's outputs, 0 to {width - 1}, not {label}")
 
 
 def _as_taken(model, x):

@@ -23,6 +23,7 @@ from vis.batch.rows import Sample, question, reader
 from vis.files import outputs, tables
 from vis.files.journal import Journal
 from vis.pages import gallery
+from vis.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
     import keras
@@ -145,14 +146,14 @@ def check_output(survey: Survey) -> None:
         survey: what is asked.
 
     Raises:
-        ValueError: the message says what would be overwritten.
+        ArgumentError: Something would be overwritten; its argument is `output`.
 
     Example:
         >>> check_output(survey)  # doctest: +SKIP
     """
     for path in (survey.output, survey.errors, survey.page, survey.journal):
         if path.exists() and path.samefile(survey.table.path):
-            raise ValueError(f"{path} would be written, which is the input itself. Give another name.")
+            raise ArgumentError("output", f"must not write {path}, which is the input itself", "Give another name")
     pictures = Path(os.path.realpath(survey.pictures))
 
     @functools.lru_cache(1024)
@@ -162,9 +163,10 @@ def check_output(survey: Survey) -> None:
 
     for path in _image_paths(survey):
         if path is not None and holds_images(path.parent):
-            raise ValueError(
-                f"{survey.output} would put its pictures into {survey.pictures}, where images to be explained are "
-                f"({path}). Give another name."
+            raise ArgumentError(
+                "output",
+                f"must not put its pictures into {survey.pictures}, where images to be explained are ({path})",
+                "Give another name",
             )
 
 

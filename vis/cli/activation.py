@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -13,8 +12,9 @@ import typer
 
 from vis.cli import methods
 from vis.cli.app import app
-from vis.cli.messages import library_messages, option, refuse
+from vis.cli.messages import IMAGE_REMEDIES, UsageError, library_messages, option
 from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, PreprocessOption, UnsafeOption
+from vis.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,16 +25,18 @@ _MOST_FILTERS = 100
 _MOST_FRAMES = 64
 _SIZE = 224
 _OPTIONS = {
-    "seed_input": "the image to start from",
+    "seed_input": "an image to start from",  # which no option gives
     "filter_indices": "--filters",
     "layer_idx": "--layer",
     "max_iter": "--steps",
     "input_range": "--preprocess",
-    # What the library advises, and no option gives.
-    "which noise cannot stand for: give seed_input": "which no gradient can move. Save the model with an input of real "
-    "numbers.",
-    "a smaller learning rate or weight, an input_range": "a --preprocess",
-    **{name: f"--{name}" for name in ("model", "seed", "parameterization")},
+    **{name: f"--{name}" for name in ("model", "seed", "parameterization", "jitter")},
+}
+_REMEDIES = {
+    **IMAGE_REMEDIES,
+    ("seed_input", "missing"): "Save the model with an input of real numbers",
+    "outside_input_range": "Give the --preprocess that the model was trained with",
+    "silent_filter": "Try another --seed, or choose other --filters",
 }
 
 
@@ -85,7 +87,7 @@ def activation(
     unsafe: UnsafeOption = False,
 ) -> None:
     """Make the images that filters or classes respond to most, from noise, side by side in one picture."""
-    from vis import callbacks, images
+    from vis import images
     from vis.files import outputs
 
     with option("--filters"):
@@ -99,39 +101,36 @@ def activation(
     with option("--model"):
         layout = images.input_layout(network)
     with option("--preprocess"):
-        colors = _Colors(layout, preprocess.value)
-    height, width = layout.height or size or _SIZE, layout.width or size or _SIZE
-    if size is not None and layout.height and layout.width and (height, width) != (size, size):
-        refuse("--size", f"the model takes images of {height} by {width} only. Leave --size out.")
-    if jitter > min(height, width):
-        refuse(
-            "--jitter",
-            f"{jitter:g} pixels are more than the images have ({height} by {width}). Give fewer, or a share below 1.",
-        )
+        input_range = images.value_range(layout, preprocess.value)
+    any_size = not (layout.height and layout.width)
+    layout = layout._replace(height=layout.height or size or _SIZE, width=layout.width or size or _SIZE)
+    with option("--size"):
+        if size is not None and not any_size:
+            _check_size(size, layout)
+        if any_size:
+            images.check_size(network, layout)
+    with option("--jitter"):
+        _check_jitter(jitter, layout)
 
-    import numpy as np
-
+    from vis import callbacks
     from vis.input_modifiers import Jitter
+    from vis.optimizer import starts
     from vis.plotting import sheets
     from vis.visualization import visualize_activation
 
     watchers = [callbacks.Progress(desc="Activation")]
     if gif is not None:
-        watchers.append(_animation(gif, colors))
-    # Weights in units of the range, so that they weigh alike for images of 0 to 1 and of 0 to 255.
-    extent = float(np.mean(colors.high - colors.low))
+        watchers.append(_animation(gif, layout, preprocess.value))
     noise = None
-    if not (layout.height and layout.width):
-        noise = colors.noise(len(chosen), height, width, parameterization.value, seed)
-    with library_messages(_OPTIONS), _animation_errors(), _size_errors(height, width):
+    if any_size:
+        noise = starts.noise(layout, len(chosen), input_range, parameterization=parameterization.value, seed=seed)
+    with library_messages(_OPTIONS, _REMEDIES), _writing("--gif", gif):
         found = visualize_activation(
             network,
-            int(layer) if layer and re.fullmatch(r"-?\d+", layer) else layer,
+            _parse_layer(layer),
             [[index] for index in chosen],
             seed_input=noise,
-            input_range=(colors.low, colors.high),
-            lp_norm_weight=10 / extent,
-            tv_weight=10 / extent**2,
+            input_range=input_range,
             max_iter=steps,
             seed=seed,
             # Without a channel axis rows would be taken for a signal's positions and columns for its channels.
@@ -140,70 +139,29 @@ def activation(
             callbacks=watchers,
             callback_every=-(-steps // _MOST_FRAMES),
             squeeze=False,
+            **starts.regularizer_weights(input_range),
         )
-    pictures = sheets.pictures(colors.displayed(found), (0, 1))
+    pictures = sheets.pictures(images.from_model_input(found, layout, preprocess.value), (0, 1))
     if len(chosen) > 1:
         pictures = [_labelled(picture, str(index)) for picture, index in zip(pictures, chosen, strict=True)]
-    try:
+    with _writing("--output", output):
         outputs.write_picture(sheets.sheet(pictures), output)
-    except OSError as error:
-        refuse("--output", f"{output} cannot be written: {error.strerror or error}.")
     count = "1 filter" if len(chosen) == 1 else f"{len(chosen)} filters"
     typer.echo(f"{output}: {count} of {layer if layer is not None else 'the output'}, {steps} steps")
 
 
-class _Colors:
-    """How a model's colours are shown: what is black, what is white, and which channel is which.
-
-    Args:
-        layout: What image the model takes.
-        preprocess: How its pixel values are scaled.
-    """
-
-    def __init__(self, layout: InputLayout, preprocess: str):
-        from PIL import Image
-
-        from vis import images
-
-        mode = "L" if layout.channels == 1 else "RGB"
-        one = layout._replace(height=1, width=1)
-        self.low, self.high = (
-            images.to_model_input(Image.new(mode, (1, 1), color), one, preprocess).ravel()
-            for color in ("black", "white")
-        )
-        self.layout = layout
-        self.backwards = preprocess == "caffe"  # its channels are blue, green, red
-
-    def displayed(self, found: np.ndarray) -> np.ndarray:
-        """Images, (images, height, width[, channels]), as they are to be seen: from 0 to 1, in RGB."""
-        unit = (found - self.low) / (self.high - self.low)
-        return unit[..., ::-1] if self.backwards else unit
-
-    def noise(self, count: int, height: int, width: int, parameterization: str, seed: int) -> np.ndarray:
-        """Images to start from, for a model that takes any size."""
-        import numpy as np
-
-        from vis.optimizer.parameterizations import Fourier, Pixels
-
-        layout = self.layout
-        shape = (count, height, width, layout.channels)
-        space = Pixels() if parameterization == "pixels" else Fourier("channels_last")
-        start = np.asarray(space.decode(space.initial(shape, np.random.default_rng(seed)), self.low, self.high))
-        if layout.channel_axis is None:
-            return start[..., 0]
-        return np.moveaxis(start, -1, 1) if layout.channel_axis == 0 else start
-
-
-def _animation(path: Path, colors: _Colors):
+def _animation(path: Path, layout: InputLayout, preprocess: str):
     """A callback that writes an animation in the colours that are to be seen."""
     import numpy as np
 
+    from vis import images
     from vis.callbacks import GifGenerator
 
     class Animation(GifGenerator):
         def callback(self, i, named_losses, overall_loss, grads, wrt_value):
-            found = np.moveaxis(wrt_value, 1, -1) if colors.layout.channel_axis == 0 else wrt_value
-            super().callback(i, named_losses, overall_loss, grads, colors.displayed(found))
+            found = np.moveaxis(wrt_value, 1, -1) if layout.channel_axis == 0 else wrt_value
+            shown = images.from_model_input(found, layout, preprocess)
+            super().callback(i, named_losses, overall_loss, grads, shown)
 
     return Animation(path, input_range=(0, 1))
 
@@ -221,31 +179,46 @@ def _labelled(picture: np.ndarray, text: str) -> np.ndarray:
 def _parse_filters(text: str) -> list[int]:
     """The filters of a list such as 0,3,5-9."""
     chosen: list[int] = []
-    for part in text.replace(" ", "").split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-        if not match or int(match[2] or match[1]) < int(match[1]):
-            raise ValueError(f"{text!r} is not a list of filters, from 0. Give for example 0,1,2 or 0-9.")
-        chosen += range(int(match[1]), int(match[2] or match[1]) + 1)
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        last = last or first
+        if not (_is_index(first) and _is_index(last)) or int(last) < int(first):
+            raise ArgumentError("filters", f"must be filters from 0, not {text!r}", "Give for example 0,1,2 or 0-9")
+        chosen += range(int(first), min(int(last), int(first) + _MOST_FILTERS) + 1)
         if len(chosen) > _MOST_FILTERS:
-            raise ValueError(f"{text} is more than {_MOST_FILTERS} filters. Give fewer.")
+            raise ArgumentError("filters", f"must be at most {_MOST_FILTERS} filters, not {text}", "Give fewer")
     return chosen
 
 
+def _is_index(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _parse_layer(text: str | None) -> int | str | None:
+    """A layer's index, or its name."""
+    return int(text) if text and _is_index(text.removeprefix("-")) else text
+
+
+def _check_size(size: int, layout: InputLayout) -> None:
+    height, width = layout.height, layout.width
+    if (height, width) != (size, size):
+        raise ArgumentError("size", f"must be {height} by {width} for this model, not {size}", "Leave --size out")
+
+
+def _check_jitter(jitter: float, layout: InputLayout) -> None:
+    least = min(layout.height, layout.width)
+    if jitter > least:
+        raise ArgumentError(
+            "jitter",
+            f"must be at most {least} pixels for images of {layout.height} by {layout.width}, not {jitter:g}",
+            "Give fewer, or a fraction of the image below 1",
+        )
+
+
 @contextlib.contextmanager
-def _animation_errors() -> Iterator[None]:
-    """Lay what hinders writing the animation at the door of --gif."""
+def _writing(name: str, path: Path | None) -> Iterator[None]:
+    """Refuse the option of a file that cannot be written."""
     try:
         yield
     except OSError as error:
-        refuse("--gif", f"the animation cannot be written: {error.strerror or error}.")
-
-
-@contextlib.contextmanager
-def _size_errors(height: int, width: int) -> Iterator[None]:
-    """Lay images that are too small for a model's layers at the door of --size, in fewer words than TensorFlow's."""
-    try:
-        yield
-    except ValueError as error:
-        if "Negative dimension size" not in str(error):
-            raise
-        refuse("--size", f"the model's layers leave nothing of images of {height} by {width}. Give more.")
+        raise UsageError(f"{name} {path} cannot be written: {error.strerror or error}.") from error

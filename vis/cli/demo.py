@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vis.cli.app import app
-from vis.cli.messages import UsageError, import_tensorflow, refuse
+from vis.cli.messages import UsageError, import_tensorflow
 
 
 @app.command(short_help="See it at work on digits.")
@@ -21,7 +21,7 @@ def demo(
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        refuse("--output", f"the folder {output} cannot be made: {error.strerror}. Give another.")
+        raise UsageError(f"--output {output} cannot be made: {error.strerror}. Give another folder.") from error
     import_tensorflow()
     from vis import demo as library_demo
 
@@ -33,5 +33,7 @@ def demo(
             raise
         raise UsageError(str(error)) from error
     except OSError as error:
-        refuse("--output", f"{output} cannot be written to: {error.strerror}. Give another folder.")
-    typer.echo(f"The network reads {100 * result.accuracy:.1f} % of the held-out digits rightly. Open {result.page}")
+        raise UsageError(f"--output {output} cannot be written to: {error.strerror}. Give another folder.") from error
+    typer.echo(
+        f"The network classifies {100 * result.accuracy:.1f} % of the held-out digits correctly. Open {result.page}"
+    )

@@ -8,19 +8,39 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vis.cli import trials
+from vis.cli import methods
 from vis.cli.app import app
-from vis.cli.examples import check_columns, check_numbers, open_tables, read_examples
-from vis.cli.messages import option, refuse
+from vis.cli.messages import UsageError, gathered_messages, option
 from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, PreprocessOption, UnsafeOption
+from vis.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-    from vis.cli.examples import Examples
+    from vis.batch.influence_trials import Compiled, Training
+    from vis.batch.training_rows import TrainingRows
+    from vis.files.tables import Table
     from vis.images import InputLayout
 
+_TABLES = ("--input-train", "--input-val")
+_OPTIONS = {
+    "x": "--input-train",
+    "y": "--input-train",
+    "x_val": "--input-val",
+    "y_val": "--input-val",
+    **{
+        name: f"--{name.replace('_', '-')}"
+        for name in ("model", "optimizer", "epochs", "seed", "batch_size", "learning_rate", "init", "weights")
+    },
+}
+_REMEDIES = {
+    ("table", "images"): "For images use vis influence",
+    "diverging_run": "Lower the --learning-rate",
+    "negative_curvature": "Use --method sgd",
+    "not_converged": "Use --method sgd",
+}
+_ERRORS_SHOWN = 20
 _SHOWN = 100  # examples of each kind on the page
 
 
@@ -49,7 +69,7 @@ class Scoring(str, Enum):
 
 TrainOption = Annotated[Path, typer.Option(help="A CSV file of the training data.", show_default=False)]
 ValOption = Annotated[Path, typer.Option(help="A CSV file of validation data, as --input-train.", show_default=False)]
-BatchSizeOption = Annotated[int, typer.Option(min=1, help="Examples a training step.")]
+BatchSizeOption = Annotated[int, typer.Option(min=1, help="Examples per training step.")]
 EpochsOption = Annotated[int, typer.Option(min=1, help="How often each example is trained on.")]
 TrialsOption = Annotated[int, typer.Option(min=1, help="Over how many shuffles of the data the scores are averaged.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Of the first shuffle; the next ones have the next seeds.")]
@@ -98,37 +118,31 @@ def influence(
     unsafe: UnsafeOption = False,
 ) -> None:
     """Score every training image: the change of the validation loss if it had been left out; harmful ones first."""
-    from vis import images
+    from vis import datasets, images
     from vis.pages import ranking
 
-    tables = open_tables(input_train, input_val, output, input_variable, label_variable)
-    for name, table in zip(("--input-train", "--input-val"), tables, strict=True):
-        if len(table.positions(input_variable)) > 1:
-            refuse(name, f"{input_variable!r} is a vector in {table.path}, not images. Use vis influence-tabular.")
-    network = trials.trainable(model, custom_objects, unsafe)
+    tables = _open_tables(input_train, input_val, output, input_variable, label_variable)
+    for name, table in zip(_TABLES, tables, strict=True):
+        with option(name):
+            _check_one_column(table, input_variable)
+    network = _trainable(model, custom_objects, unsafe)
     with option("--model"):
         layout = _layout(network)
-        if None in (layout.height, layout.width):
-            raise ValueError("the model takes images of any size; for training they must be of one. Give it a size.")
     with option("--preprocess"):
         images.check_preprocess(preprocess.value, layout)
 
-    def read(table, cells):
-        from vis import datasets
+    def reader(table):
+        def read(cells):
+            image = images.read_image(datasets.image_path(table.folder, cells[0]))
+            return images.to_model_input(image, layout, preprocess.value)
 
-        image = images.read_image(datasets.image_path(table.folder, cells[0]))
-        return images.to_model_input(image, layout, preprocess.value)
+        return read
 
-    settings = trials.Training(
-        batch_size, epochs, n_trials, seed, init.value, optimizer, learning_rate, weights.value, method.value
+    compiled, settings = _training(
+        model, optimizer, learning_rate, 0.05, 0.0, batch_size=batch_size, epochs=epochs, init=init.value
     )
-    trials.check(model, settings)
-    check = trials.label_check(network, model, len(tables[0].positions(label_variable)))
-    training, validation = (
-        read_examples(name, table, read, check, input_variable, label_variable)
-        for name, table in zip(("--input-train", "--input-val"), tables, strict=True)
-    )
-    ranked = trials.score(network, model, training, validation, settings, default_rate=0.05, l2=0.0)
+    training, validation = _read(tables, reader, network, compiled, input_variable, label_variable)
+    ranked = _ranked(network, compiled, training, validation, settings, method, weights, n_trials, seed)
     positions = [*training.table.positions(input_variable), *training.table.positions(label_variable)]
     names = [training.table.header[position] for position in positions]
     _write(output, ranked[[*names, "influence", "datasource_index"]])
@@ -162,39 +176,177 @@ def influence_tabular(
 ) -> None:
     """Score every training row: the change of the validation loss if it had been left out; harmful ones first."""
     from vis import datasets
+    from vis.batch import training_rows
 
-    tables = open_tables(input_train, input_val, output, input_variable, label_variable)
-    for name, table in zip(("--input-train", "--input-val"), tables, strict=True):
-        check_numbers(name, table, input_variable)
-    network = trials.trainable(model, custom_objects, unsafe)
-    for name, table in zip(("--input-train", "--input-val"), tables, strict=True):
-        check_columns(name, table, input_variable, network)
-    settings = trials.Training(
-        batch_size, epochs, n_trials, seed, init.value, optimizer, learning_rate, weights.value, method.value
+    tables = _open_tables(input_train, input_val, output, input_variable, label_variable)
+    for name, table in zip(_TABLES, tables, strict=True):
+        with option(name, _REMEDIES):
+            training_rows.check_numbers(table, input_variable)
+    network = _trainable(model, custom_objects, unsafe)
+    for name, table in zip(_TABLES, tables, strict=True):
+        with option(name, _REMEDIES):
+            training_rows.check_columns(table, input_variable, network)
+    compiled, settings = _training(
+        model, optimizer, learning_rate, 0.001, 0.001, batch_size=batch_size, epochs=epochs, init=init.value
     )
-    trials.check(model, settings)
-    check = trials.label_check(network, model, len(tables[0].positions(label_variable)))
-    training, validation = (
-        read_examples(name, table, lambda _, cells: datasets.vector(cells), check, input_variable, label_variable)
-        for name, table in zip(("--input-train", "--input-val"), tables, strict=True)
+    training, validation = _read(
+        tables, lambda table: datasets.vector, network, compiled, input_variable, label_variable
     )
-    ranked = trials.score(network, model, training, validation, settings, default_rate=0.001, l2=0.001)
+    ranked = _ranked(network, compiled, training, validation, settings, method, weights, n_trials, seed)
     ranked.insert(0, "index", range(len(ranked)))
     _write(output, ranked)
     _finish(output, training, validation)
+
+
+def _open_tables(
+    input_train: Path, input_val: Path, output: Path, input_variable: str, label_variable: str
+) -> list[Table]:
+    """The two tables, after all checks that need no model."""
+    from vis.batch import training_rows
+    from vis.files import outputs
+
+    tables = []
+    for name, path in zip(_TABLES, (input_train, input_val), strict=True):
+        with option(name):
+            table = training_rows.open_table(path)
+        with option("--input-variable"):
+            table.positions(input_variable)
+        with option("--label-variable"):
+            table.positions(label_variable)
+        tables.append(table)
+    with option("--output"):
+        outputs.check_output(output, (".csv",))
+        if output.exists() and (output.samefile(input_train) or output.samefile(input_val)):
+            raise ArgumentError("output", f"must not be {output}, which is an input itself", "Give another name")
+    return tables
+
+
+def _check_one_column(table: Table, input_variable: str) -> None:
+    count = len(table.positions(input_variable))
+    if count > 1:
+        problem = f"must have one column {input_variable!r} of images, not a vector of {count} as {table.path} has"
+        raise ArgumentError("table", problem, "Use vis influence-tabular")
+
+
+def _trainable(path: Path, custom_objects: list[str], unsafe: bool) -> keras.Model:
+    """The model of a file, if it can be trained by one loss."""
+    from vis import models
+
+    with option("--model"):
+        models.check_file(path)
+        if path.is_dir():
+            problem = f"must be a file, not {path}, a SavedModel folder, which cannot be trained"
+            raise ArgumentError("model", problem, "Give the .keras or .h5 file of the model, compiled with its loss")
+    network = methods.load(path, custom_objects, unsafe)
+    from vis.influence.examples import check_one_output
+
+    with option("--model"):
+        check_one_output(network)
+    return network
 
 
 def _layout(network: keras.Model) -> InputLayout:
     """What image a model takes; a model of something else is referred to what does for it."""
     from vis import images
 
+    shape = getattr(network, "input_shape", None)
+    if isinstance(shape, tuple) and len(shape) == 2:
+        raise ArgumentError("model", f"must take images, not rows of {shape[1]} numbers", "Use vis influence-tabular")
     try:
-        return images.input_layout(network)
-    except ValueError as error:
-        shape = getattr(network, "input_shape", None)
-        is_table = isinstance(shape, tuple) and len(shape) == 2
-        better = "vis influence-tabular." if is_table else "vis.influence in Python."
-        raise ValueError(str(error).replace("vis.visualization in Python.", better)) from error
+        layout = images.input_layout(network)
+    except ArgumentError as error:
+        raise ArgumentError("model", error.problem, "Use vis.influence in Python") from error
+    if None in (layout.height, layout.width):
+        raise ArgumentError("model", "must take images of one size for training, not of any", "Give it a size")
+    return layout
+
+
+def _training(
+    path: Path, optimizer: str | None, learning_rate: float | None, default_rate: float, default_l2: float, **settings
+) -> tuple[Compiled, Training]:
+    """What the model file was compiled with, and how it is to be trained."""
+    from vis.batch import influence_trials
+
+    compiled = influence_trials.compiled_with(path)
+    with gathered_messages(_OPTIONS, _REMEDIES):
+        return compiled, influence_trials.training_of(
+            compiled,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            default_rate=default_rate,
+            default_l2=default_l2,
+            **settings,
+        )
+
+
+def _read(
+    tables: list[Table], reader, network: keras.Model, compiled: Compiled, input_variable: str, label_variable: str
+) -> list[TrainingRows]:
+    """The rows of both tables that can be used; the others are named."""
+    from tqdm import tqdm
+
+    from vis.batch import influence_trials, training_rows
+
+    with option("--model", _REMEDIES):
+        check = influence_trials.label_check(network, compiled, len(tables[0].positions(label_variable)))
+    found = []
+    for name, table in zip(_TABLES, tables, strict=True):
+        with tqdm(total=table.count(), desc=table.path.name, unit=" rows") as bar:
+            try:
+                read = training_rows.read(
+                    table,
+                    reader(table),
+                    input_variable=input_variable,
+                    label_variable=label_variable,
+                    check_label=check,
+                    on_rows=bar.update,
+                )
+            except training_rows.TooFewRowsError as error:
+                first = "".join(f" Row {row.number}: {row.error}" for row in error.errors[:1])
+                raise UsageError(f"{name} {error.problem}.{first}") from error
+        for row in read.errors[:_ERRORS_SHOWN]:
+            typer.echo(f"{table.path}, row {row.number}: {row.error}", err=True)
+        if len(read.errors) > _ERRORS_SHOWN:
+            typer.echo(f"... and {len(read.errors) - _ERRORS_SHOWN} rows more", err=True)
+        found.append(read)
+    return found
+
+
+def _ranked(
+    network: keras.Model,
+    compiled: Compiled,
+    training: TrainingRows,
+    validation: TrainingRows,
+    settings: Training,
+    method: Scoring,
+    weights: Weights,
+    n_trials: int,
+    seed: int,
+) -> pd.DataFrame:
+    """The table of `vis.influence.rank`, with the cells of the training table."""
+    import pandas as pd
+
+    from vis.batch import influence_trials
+    from vis.influence import rank
+
+    with gathered_messages(_OPTIONS, _REMEDIES):
+        scores = influence_trials.score(
+            network,
+            compiled,
+            training.x,
+            training.y,
+            validation.x,
+            validation.y,
+            training=settings,
+            method=method.value,
+            weights=weights.value,
+            n_trials=n_trials,
+            seed=seed,
+            on_trial=lambda trial: typer.echo(f"Trial {trial + 1} of {n_trials}", err=True),
+        )
+    cells = pd.concat(list(training.table.rows())).loc[training.rows]
+    cells.columns = training.table.header
+    return rank(scores, cells, indices=training.rows)
 
 
 def _write(output: Path, ranked: pd.DataFrame) -> None:
@@ -204,11 +356,11 @@ def _write(output: Path, ranked: pd.DataFrame) -> None:
         with replacing(output) as file:
             ranked.to_csv(file, index=False, lineterminator="\n")
     except OSError as error:
-        refuse("--output", f"{output} cannot be written: {error.strerror or error}.")
+        raise UsageError(f"--output {output} cannot be written: {error.strerror or error}.") from error
 
 
-def _finish(output: Path, training: Examples, validation: Examples) -> None:
-    failed = training.failed + validation.failed
+def _finish(output: Path, training: TrainingRows, validation: TrainingRows) -> None:
+    failed = len(training.errors) + len(validation.errors)
     typer.echo(
         f"{output}: {len(training.rows):,} rows, the most harmful first"
         + (f"; {failed:,} rows were left out" if failed else "")

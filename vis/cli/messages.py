@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import tempfile
 import warnings
@@ -15,13 +14,13 @@ from typing import NoReturn
 import typer
 from typer.core import TyperGroup
 
-from vis import VisWarning
+from vis.utils.errors import ArgumentError, VisWarning, sentence
 
 # Typer exports this class's child only, and has its own copy of click or not, by version.
 UsageError = typer.BadParameter.__base__
 
-# What arguments of the library are called on the command line, for its messages to name what was typed: by those
-# commands that explain an image. Others tell the functions below what they have.
+# The option that stands for an argument of the library, in those commands that explain images. An argument that no
+# option stands for is shown as it is.
 IMAGE_OPTIONS = {
     "seed_input": "--image",
     "filter_indices": "--class-index",
@@ -33,6 +32,16 @@ IMAGE_OPTIONS = {
     "noise_level": "--noise-level",
     "num_samples": "--num-samples",
     **{name: f"--{name}" for name in ("model", "aggregate", "seed", "preprocess", "colormap")},
+}
+# What to do about it in the shell, where the library's remedy is one for Python: of an error by its argument and kind,
+# of a warning by its code.
+Remedies = Mapping[tuple[str, str] | str, str]
+IMAGE_REMEDIES: Remedies = {
+    "class_token_only": "Choose a layer before the last attention by --layer",
+    "negative_map": "--grad-modifier negate shows what speaks against it",
+    "not_the_output": "Give another --layer",
+    "saturated": "Leave --logits on",
+    "single_position": "Choose an earlier layer by --layer",
 }
 _KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false"}
 
@@ -47,7 +56,7 @@ class OneLineErrors(TyperGroup):
         try:
             sys.exit(super().main(*args, standalone_mode=False, **kwargs))
         except UsageError as error:
-            typer.echo(f"Error: {_one_line(_mistake(error))}", err=True)
+            typer.echo(f"Error: {_one_line(_usage(error))}", err=True)
             sys.exit(error.exit_code)
         except typer.Abort:
             sys.exit(1)
@@ -59,106 +68,106 @@ def refuse(option: str, message: str) -> NoReturn:
 
 
 @contextlib.contextmanager
-def option(name: str) -> Iterator[None]:
-    """Lay a mistake found inside at the door of an option."""
+def option(name: str, remedies: Remedies = IMAGE_REMEDIES) -> Iterator[None]:
+    """Refuse the value of an option where the library refuses the argument that it was passed as.
+
+    Args:
+        name: The option; it stands for whichever argument an error inside is about.
+        remedies: What to do in the shell, as `library_messages` has it.
+    """
     try:
         yield
     except OSError as error:  # a name that is too long, for example
         reason = f"{error.filename} {error.strerror}" if error.filename else error
         raise typer.BadParameter(f"{reason}.", param_hint=name) from error
+    except ArgumentError as error:
+        raise UsageError(_refusal(error, name, remedies)) from error
     except ValueError as error:
-        message = _in_options(str(error), {name.removeprefix("--").replace("-", "_"): name})
-        if message.startswith(name):
-            raise UsageError(message) from error
-        raise typer.BadParameter(message, param_hint=name) from error
+        raise typer.BadParameter(str(error), param_hint=name) from error
 
 
 @contextlib.contextmanager
-def library_messages(names: Mapping[str, str] = IMAGE_OPTIONS) -> Iterator[None]:
-    """Give the library's errors and warnings as lines that name options instead of Python arguments.
+def library_messages(names: Mapping[str, str] = IMAGE_OPTIONS, remedies: Remedies = IMAGE_REMEDIES) -> Iterator[None]:
+    """Give the library's errors and warnings as lines of the command.
 
     Args:
-        names: the arguments, and what the command calls them; those of one ordinary word count only where a message
-            gives their value.
+        names: The option that stands for an argument.
+        remedies: What to do in the shell, in place of the library's remedy: of an error by its argument and kind, of a
+            warning by its code, unless it came without a remedy, as it does where that would not help.
     """
-    import tensorflow as tf
-
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", VisWarning)
-        try:
+        with _errors(names, remedies):
             yield
-        except (ValueError, TypeError, tf.errors.OpError) as error:
-            raise UsageError(_in_options(str(error), names)) from error
-    for warning in caught:
-        if issubclass(warning.category, VisWarning):
-            _show(str(warning.message), names)
+    for each in caught:
+        if isinstance(each.message, VisWarning):
+            _show(each.message, remedies)
 
 
 @contextlib.contextmanager
-def gathered_messages(names: Mapping[str, str] = IMAGE_OPTIONS) -> Iterator[None]:
-    """As `library_messages`, for many calls: warnings that differ only in numbers are shown once, and counted."""
-    import tensorflow as tf
-
-    first: dict[str, str] = {}
+def gathered_messages(names: Mapping[str, str] = IMAGE_OPTIONS, remedies: Remedies = IMAGE_REMEDIES) -> Iterator[None]:
+    """As `library_messages`, for many calls: of the warnings of one code the first is shown, and all are counted."""
+    first: dict[str, VisWarning] = {}
     times: Counter[str] = Counter()
 
     def note(message, category, *place, **more):
-        if issubclass(category, VisWarning):
-            kind = re.sub(r"[-+]?\d[\d.e+-]*", "#", str(message))
-            first.setdefault(kind, str(message))
-            times[kind] += 1
+        if isinstance(message, VisWarning):
+            first.setdefault(message.code, message)
+            times[message.code] += 1
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", VisWarning)
         warnings.showwarning = note
         try:
-            yield
-        except (ValueError, TypeError, tf.errors.OpError) as error:
-            raise UsageError(_in_options(str(error), names)) from error
+            with _errors(names, remedies):
+                yield
         finally:
-            for kind, message in first.items():
-                more = times[kind] - 1
-                _show(message + (f" (and so {more} time{'s' * (more > 1)} more)" if more else ""), names)
+            for code, warning in first.items():
+                _show(warning, remedies, times[code] - 1)
 
 
-def _show(warning: str, names: Mapping[str, str]) -> None:
-    typer.echo(f"Warning: {_one_line(_in_options(warning, names))}", err=True)
+@contextlib.contextmanager
+def _errors(names: Mapping[str, str], remedies: Remedies) -> Iterator[None]:
+    """Refuse an option for an argument that the library refuses; any other error of a library is shown as it is."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except ArgumentError as error:
+        raise UsageError(_refusal(error, names.get(error.argument, error.argument), remedies)) from error
+    except (ValueError, TypeError, tf.errors.OpError) as error:
+        raise UsageError(str(error)) from error
 
 
-def _in_options(message: str, names: Mapping[str, str]) -> str:
-    """A message of the library, with options in place of Python arguments."""
-    telling = sorted((name for name in names if "_" in name), key=len, reverse=True)
-    ordinary = [name for name in names if "_" not in name]
-    patterns = [rf"{name.replace('_', '[_ ]')}\b" for name in telling]
-    if ordinary:
-        patterns.append(
-            rf"(?<!the )(?<!this )(?<!a )(?:{'|'.join(ordinary)})(?==| is\b| must\b| takes\b| holds\b| has\b|:)"
-        )
-    spaced = {name.replace("_", " "): option for name, option in names.items()}
-    return re.sub(rf"(?<![\w.'-])(?:{'|'.join(patterns)})", lambda match: spaced[match[0].replace("_", " ")], message)
+def _refusal(error: ArgumentError, name: str, remedies: Remedies) -> str:
+    return sentence(f"{name} {error.problem}", remedies.get((error.argument, error.kind), error.remedy))
 
 
-def _mistake(error) -> str:
-    """What is wrong with the command line, in words that say what was given."""
-    message = error.format_message()
-    # Newer releases of Typer have values checked by pydantic and quote what it says.
-    details = getattr(error.__cause__, "errors", None)
-    if details is not None:
-        detail = details()[0]
-        message = message.replace(error.message, _unfit(detail["type"], detail["input"], detail))
-    return re.sub(r"^Invalid value for '(--[\w-]+)'", r"Invalid value for \1", message)
+def _show(warning: VisWarning, remedies: Remedies, more: int = 0) -> None:
+    remedy = remedies.get(warning.code, warning.remedy) if warning.remedy else ""
+    repeated = f" (repeated {more} more time{'s' * (more > 1)})" if more else ""
+    typer.echo(f"Warning: {_one_line(sentence(warning.problem, remedy))}{repeated}", err=True)
 
 
-def _unfit(kind: str, given, detail: dict) -> str:
+def _usage(error) -> str:
+    """What is wrong with the command line, in one line."""
+    # Newer releases of Typer have values checked by pydantic, which says as data what is wrong.
+    if getattr(error, "param", None) is None or not hasattr(error.__cause__, "errors"):
+        return error.format_message()
+    detail, name = error.__cause__.errors()[0], error.param.opts[0]
     limits = detail.get("ctx", {})
-    if kind in ("greater_than_equal", "less_than_equal"):
-        limit, side = (limits["ge"], "less") if "ge" in limits else (limits["le"], "more")
-        return f"{given} is {side} than {limit}."
-    kind, _, _ = kind.partition("_")
-    if kind in _KINDS:
-        return f"{given!r} is not {_KINDS[kind]}."
-    said = str(limits.get("error", detail["msg"]))
-    return said if str(given) in said else f"{given!r}: {said}"
+    problem = _problem(detail["type"], detail["input"], limits)
+    return f"{name} {problem}." if problem else f"Invalid value for {name}: {limits.get('error', detail['msg'])}"
+
+
+def _problem(kind: str, came, limits: Mapping) -> str | None:
+    """What is wrong with a value by pydantic's type of error, or None for a type that is not known here."""
+    if kind == "greater_than_equal":
+        return f"must be at least {limits['ge']:g}, not {came}"
+    if kind == "less_than_equal":
+        return f"must be at most {limits['le']:g}, not {came}"
+    wanted = _KINDS.get(kind.partition("_")[0])
+    return wanted and f"must be {wanted}, not {came!r}"
 
 
 def _one_line(message: str) -> str:

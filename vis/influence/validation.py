@@ -43,8 +43,8 @@ class ValidationLoss:
         if same_examples(training, self.examples):
             warn(
                 "training_as_validation",
-                "x_val and y_val are the training examples: the scores tell what lowers the training loss, not what "
-                "helps on new data",
+                "the validation examples are the training examples: the scores tell what lowers the training loss, not "
+                "what helps on new data",
             )
         self.step = step
         state, *_ = signature(state, training)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import keras
 import numpy as np
 
 from vis.engine import addressing
 from vis.engine.inputs import ModelInputs, is_real, prepare, symbolic_inputs
 from vis.engine.rules import underlying
+from vis.optimizer.parameterizations import Fourier, Pixels
 from vis.utils.errors import ArgumentError, warn
+
+if TYPE_CHECKING:
+    from vis.images import InputLayout
 
 
 class Range:
@@ -95,6 +101,58 @@ def samples_of(model, seed_input, count: int, value_range: Range) -> ModelInputs
     if samples.count == 1 < count:
         samples = samples.repeat(count)
     return samples
+
+
+def noise(
+    layout: InputLayout, count: int, input_range, *, parameterization: str = "pixels", seed: int | None = None
+) -> np.ndarray:
+    """Return random images to start from, for a model that takes images of any size.
+
+    Args:
+        layout: What the model takes, from `vis.images.input_layout`, with the height and the width wanted in it.
+        count: How many images.
+        input_range: (min, max) of the values that the model takes, numbers or one number per channel.
+        parameterization: `'pixels'` or `'fourier'`: what is to be moved, which decides what its noise looks like.
+        seed: Of the noise.
+
+    Returns:
+        A `seed_input`, float32: (count, height, width, channels), (count, channels, height, width) or (count, height,
+        width), as the layout says.
+
+    Example:
+        >>> from vis.images import InputLayout
+        >>> noise(InputLayout(8, 6, 3, channel_axis=0), 2, (0.0, 1.0), seed=0).shape
+        (2, 3, 8, 6)
+    """
+    value_range = Range(input_range)
+    space = Fourier("channels_last") if parameterization == "fourier" else Pixels()
+    shape = (count, layout.height, layout.width, layout.channels)
+    images = space.decode(space.initial(shape, np.random.default_rng(seed)), value_range.low, value_range.high)
+    images = np.asarray(images)
+    if layout.channel_axis is None:
+        return images[..., 0]
+    return np.moveaxis(images, -1, 1) if layout.channel_axis == 0 else images
+
+
+def regularizer_weights(input_range, weight: float = 10) -> dict[str, float]:
+    """Return weights of the regularizers that weigh alike for images of 0 to 1 and of 0 to 255.
+
+    `LPNorm` grows with the values of an image, `TotalVariation` with β = 2 with their square.
+
+    Args:
+        input_range: (min, max) of the values that the model takes, numbers or one number per channel.
+        weight: The weight of both for values of 0 to 1.
+
+    Returns:
+        `lp_norm_weight` and `tv_weight`, arguments of `vis.visualization.visualize_activation`.
+
+    Example:
+        >>> regularizer_weights((-1.0, 1.0))
+        {'lp_norm_weight': 5.0, 'tv_weight': 2.5}
+    """
+    value_range = Range(input_range)
+    extent = float(np.mean(value_range.high - value_range.low))
+    return {"lp_norm_weight": weight / extent, "tv_weight": weight / extent**2}
 
 
 def warn_of_values_outside(arrays: list, ranges: list) -> None:

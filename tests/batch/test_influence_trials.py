@@ -1,0 +1,109 @@
+"""Influence scores of a model file as it was compiled, in several trainings."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from vis.batch.influence_trials import Compiled, Training, compiled_with, label_check, score, training_of
+from vis.influence import record_training, sgd_influence
+from vis.utils.errors import ArgumentError
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(12, 3)).astype(np.float32)
+Y = RNG.integers(0, 2, 12)
+
+
+@pytest.fixture
+def model():
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "softmax")])
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_a_file_says_what_it_was_compiled_with(model, tmp_path, name):
+    model.save(tmp_path / name)
+    assert compiled_with(tmp_path / name) == Compiled()
+    model.compile(keras.optimizers.Adam(0.25), "categorical_crossentropy")
+    model.save(tmp_path / name)
+    compiled = compiled_with(tmp_path / name)
+    assert compiled.loss == "categorical_crossentropy"
+    assert training_of(compiled).optimizer["config"]["learning_rate"] == pytest.approx(0.25)
+
+
+def test_a_model_trains_as_it_was_compiled_unless_something_else_is_asked_for():
+    adam = keras.optimizers.serialize(keras.optimizers.Adam(0.25))
+    unset = training_of(Compiled(), default_rate=0.5, default_l2=0.1)
+    assert (unset.optimizer["class_name"], unset.optimizer["config"]["learning_rate"], unset.l2) == ("SGD", 0.5, 0.1)
+    own = training_of(Compiled(optimizer=adam), default_l2=0.1, epochs=3)
+    assert (own.optimizer["class_name"], own.l2, own.epochs) == ("Adam", 0.0, 3)
+    asked = training_of(Compiled(optimizer=adam), optimizer="sgd", learning_rate=2.0)
+    assert (asked.optimizer["class_name"], asked.optimizer["config"]["learning_rate"]) == ("SGD", 2.0)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_learning_rate_that_is_none_is_refused(rate):
+    with pytest.raises(ArgumentError, match="^learning_rate must be a finite number above 0, not ") as refused:
+        training_of(Compiled(), learning_rate=rate)
+    assert refused.value.argument == "learning_rate"
+
+
+def test_scores_are_those_of_trainings_with_one_seed_after_the_other(model):
+    compiled = Compiled("sparse_categorical_crossentropy")
+    told = []
+    training = Training(training_of(compiled).optimizer, batch_size=4, epochs=2)
+    scores = score(
+        model, compiled, X, Y, X[:5], Y[:5], training=training, n_trials=2, seed=7, on_trial=told.append, progress=False
+    )
+    expected = []
+    for seed in (7, 8):
+        run = record_training(
+            model, X, Y, optimizer=keras.optimizers.SGD(0.05), batch_size=4, epochs=2, seed=seed, progress=False
+        )
+        expected.append(sgd_influence(run, X[:5], Y[:5], progress=False))
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-9)
+    assert told == [0, 1]
+    assert (scores[0] != scores[1]).any()
+
+
+def test_class_numbers_serve_for_rows_of_probabilities(model):
+    numbers, rows = (
+        score(model, Compiled("categorical_crossentropy"), X, y, X[:5], Y[:5], n_trials=1, progress=False)
+        for y in (Y, np.eye(2)[Y])
+    )
+    np.testing.assert_allclose(numbers, rows, rtol=1e-5)
+
+
+def test_an_unknown_method_is_refused(model):
+    with pytest.raises(ArgumentError, match="^method must be one of 'sgd', 'tracin', 'hessian', not 'foo'"):
+        score(model, Compiled(), X, Y, X, Y, method="foo")
+
+
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "categorical_crossentropy", None])
+def test_a_label_that_is_no_class_is_refused(model, loss):
+    check = label_check(model, Compiled(loss))
+    check(np.float32(1))
+    with pytest.raises(ValueError, match="0 to 1.*2|2.*0 to 1"):
+        check(np.float32(2))
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (None, "as its last layer implies none"),
+        ("own_loss", "not with 'own_loss'"),
+        ({"class_name": "Own", "config": {"name": "own"}}, "not with 'own'"),
+    ],
+)
+def test_a_model_that_tells_no_loss_of_keras_is_refused(loss, words):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "tanh")])
+    with pytest.raises(ArgumentError, match=f"^model must be compiled with a loss of Keras, {words}") as refused:
+        label_check(model, Compiled(loss))
+    assert (refused.value.argument, refused.value.kind) == ("model", "loss")
+
+
+def test_a_loss_of_labels_of_another_shape_is_refused(model):
+    with pytest.raises(ArgumentError, match="^model must be compiled with a loss that takes a number as a label, not "):
+        label_check(model, Compiled("categorical_hinge"))
+    label_check(model, Compiled("categorical_hinge"), 2)
+    label_check(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]), Compiled("mse"))

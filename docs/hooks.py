@@ -4,6 +4,11 @@ Formulas become MathML, which browsers draw by themselves: no script, no network
 """
 
 import re
+import sys
+from pathlib import Path
+
+# The pages are about this checkout, as those of the API are, whatever is installed.
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from vis.methods import FORWARD_PASSES, METHODS
 

@@ -14,10 +14,11 @@ from PIL import Image
 from benchmarks import lower_bounds
 from benchmarks.harness import Row, benchmark, compare
 from benchmarks.memory import _in_fresh_process
+from vis.batch.labels import explain_labels
 from vis.batch.plan import Survey
 from vis.batch.run import explain, journal_of
-from vis.cli import methods
 from vis.files.tables import Table
+from vis.methods import METHODS
 
 SIDE = 96
 CLASS = 5
@@ -29,14 +30,15 @@ def batch(quick):
     """Grad-CAM and SmoothGrad of every row of a CSV file of 96 x 96 images, at 85 and 90 % of the bare rate."""
     keras.utils.set_random_seed(0)
     model = keras.applications.MobileNetV2((SIDE, SIDE, 3), weights=None)
+    mean = {"aggregate": "mean"}
     with tempfile.TemporaryDirectory() as folder:
-        for name, method, count, bare, limit in (
-            ("Grad-CAM", methods.gradcam(), 200 if quick else 1000, _bare_gradcam, 1 / 0.85),
-            ("SmoothGrad", methods.smoothgrad(aggregate=_Mean), 8 if quick else 64, _bare_smoothgrad, 1 / 0.90),
+        for name, method, options, count, bare, limit in (
+            ("Grad-CAM", METHODS["gradcam"], {}, 200 if quick else 1000, _bare_gradcam, 1 / 0.85),
+            ("SmoothGrad", METHODS["smoothgrad"], mean, 8 if quick else 64, _bare_smoothgrad, 1 / 0.90),
         ):
             table, images = _data_set(Path(folder), count)
             comparison = compare(
-                functools.partial(_survey, model, method, table),
+                functools.partial(_survey, model, method, options, table),
                 bare(model, images),
                 repeats=5 if quick else 11,
                 seconds=90,
@@ -59,10 +61,6 @@ def batch_memory(quick):
     )
 
 
-class _Mean:
-    value = "mean"
-
-
 def _data_set(folder, count):
     """A CSV file of PNG images that are as hard to compress as photographs, and the images in memory."""
     rng = np.random.default_rng(0)
@@ -78,7 +76,7 @@ def _data_set(folder, count):
     return Table(folder / "data.csv"), np.stack(images).astype(np.float32) / 255
 
 
-def _survey(model, method, table):
+def _survey(model, method, options, table):
     survey = Survey(
         table=table,
         output=table.folder / "maps.csv",
@@ -86,10 +84,9 @@ def _survey(model, method, table):
         input_variable="x",
         label_variable="y",
         preprocess="unit",
-        explain=method.explain,
-        draw=method.draw,
-        logits=method.logits,
-        copies=method.copies,
+        explain=functools.partial(explain_labels, method, options),
+        draw=functools.partial(method.picture, options=options),
+        copies=method.copies(options),
         predict=False,
         settings={},
     )
@@ -139,6 +136,6 @@ def _peak(count):
         del images
         rows = "".join(f"images/{number % 200}.png,{CLASS}\n" for number in range(count))
         (Path(folder) / "data.csv").write_text(f"x:image,y:label\n{rows}")
-        _survey(model, methods.gradcam(), table)
+        _survey(model, METHODS["gradcam"], {}, table)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, kilobytes elsewhere
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

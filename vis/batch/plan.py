@@ -22,9 +22,9 @@ class Survey(NamedTuple):
         input_variable: the name of the column of images.
         label_variable: the name of the column of labels, or None to explain the predicted class.
         preprocess: the scale of pixel values, as in `vis.images.to_model_input`.
-        explain: `(model, losses, x) -> maps`, of a batch of images of one size, with the sample axis.
+        explain: `(model, labels, width, x) -> maps` of each sample's own label, of a batch of images of one size, with
+            the sample axis; `width` is the number of the model's outputs.
         draw: `(image, map) -> picture`, uint8.
-        logits: whether a class score is read before a final softmax or sigmoid.
         copies: of how many noisy copies of an image a map is made.
         predict: whether every prediction is wanted, too.
         settings: what else the pictures depend on, for a run that is resumed to be of the same kind.
@@ -38,7 +38,6 @@ class Survey(NamedTuple):
     preprocess: str
     explain: Callable
     draw: Callable[[Image.Image, np.ndarray], np.ndarray]
-    logits: bool
     copies: int
     predict: bool
     settings: dict

@@ -48,7 +48,7 @@ def question(survey: Survey, model) -> Callable:
 
     It returns what is to be drawn, a list of `(outcome, sample, map)`, and the outcomes of the rows that failed.
     """
-    from vis.batch.predictions import LabelScore, check_label, output_width, predictor
+    from vis.batch.predictions import check_label, output_width, predictor
     from vis.visualization.attribution import NotFiniteError
 
     predict = predictor(model)
@@ -100,7 +100,7 @@ def question(survey: Survey, model) -> Callable:
         # What is explained of a regressor is what increases its output, as for label 1.
         labels = [each.predicted if each.label is None else each.label for each in outcomes]
         labels = np.array([1 if label is None else label for label in labels])
-        heatmaps = survey.explain(model, [(LabelScore(labels, width, logits=survey.logits), -1)], x)
+        heatmaps = survey.explain(model, labels, width, x)
         return zip(outcomes, samples, heatmaps, strict=True)
 
     return ask

@@ -8,8 +8,7 @@ import typer
 
 import vis
 from vis.cli.messages import OneLineErrors
-
-_ORDER = ("demo", "saliency", "smoothgrad", "gradcam", "activation", "saliency-batch", "smoothgrad-batch")
+from vis.methods import METHODS
 
 
 class _Commands(OneLineErrors):
@@ -17,7 +16,8 @@ class _Commands(OneLineErrors):
 
     def list_commands(self, ctx):
         names = super().list_commands(ctx)
-        return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+        first = ["demo", *METHODS, "activation", *(f"{name}-batch" for name in METHODS)]
+        return sorted(names, key=lambda name: first.index(name) if name in first else len(first))
 
 
 app = typer.Typer(

@@ -1,17 +1,19 @@
-"""`vis saliency-batch`, `vis smoothgrad-batch`, `vis gradcam-batch`: a CSV file of images in, one of pictures out."""
+"""`vis NAME-batch` for each method of the table: a CSV file of images in, one of pictures out."""
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vis.cli import methods
 from vis.cli.messages import IMAGE_OPTIONS, gathered_messages, option, refuse
 from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, PreprocessOption, UnsafeOption
+from vis.methods import METHODS, Method
 
 if TYPE_CHECKING:
     import keras
@@ -19,15 +21,13 @@ if TYPE_CHECKING:
     from vis.batch.plan import Outcome, Survey
     from vis.files.journal import Journal
 
-_COLUMNS = {"saliency-batch": "saliency", "smoothgrad-batch": "SmoothGrad", "gradcam-batch": "gradcam"}
 _OPTIONS = {**IMAGE_OPTIONS, "seed_input": "--input", "filter_indices": "--label-variable"}
 _ERRORS_SHOWN = 20
 
 
 def every_row(
-    name: str,
-    method: methods.Method,
-    settings: dict,
+    method: Method,
+    options: dict[str, Any],
     *,
     model: ModelOption,
     input: Annotated[  # noqa: A002 - the option's name
@@ -54,18 +54,18 @@ def every_row(
     """For every row of a CSV file: the CSV file again, with the paths of the pictures in a column more."""
     from vis import images, models
     from vis.batch import run
+    from vis.batch.labels import explain_labels
     from vis.batch.plan import Survey
     from vis.files import outputs
     from vis.files.tables import Table
 
-    column = _COLUMNS[name]
     with option("--input"):
         table = Table(input)
         count = table.count()
         if not count:
             raise ValueError(f"{input} has a header but no rows.")
-        if column in (cell.partition(":")[0].strip() for cell in table.header):
-            raise ValueError(f"{input} has a column {column!r} already. Rename it, or take it out.")
+        if method.column in (cell.partition(":")[0].strip() for cell in table.header):
+            raise ValueError(f"{input} has a column {method.column!r} already. Rename it, or take it out.")
     with option("--input-variable"):
         columns = table.positions(input_variable)
         if len(columns) > 1:
@@ -77,17 +77,16 @@ def every_row(
     survey = Survey(
         table=table,
         output=output,
-        column=column,
+        column=method.column,
         input_variable=input_variable,
         label_variable=labels,
         preprocess=preprocess.value,
-        explain=method.explain,
-        draw=method.draw,
-        logits=method.logits,
-        copies=method.copies,
+        explain=functools.partial(explain_labels, method, options),
+        draw=functools.partial(method.picture, options=options),
+        copies=method.copies(options),
         predict=html,
         settings={
-            "method": name.removesuffix("-batch"),
+            "method": method.name,
             "--model": _fingerprint(model),
             "--input": _fingerprint(input),
             "--input-variable": input_variable,
@@ -95,7 +94,7 @@ def every_row(
             "--preprocess": preprocess.value,
             "--html": html,
             "--custom-objects": sorted(custom_objects),
-            **{f"--{key.replace('_', '-')}": value for key, value in settings.items()},
+            **{each.flag: each.spelled(options[each.name]) for each in method.options},
         },
     )
     with option("--output"):
@@ -109,15 +108,17 @@ def every_row(
     if labels is None:
         asked = "As asked" if label_variable is not None else f"{input} has no labels to explain"
         typer.echo(f"{asked}: the predicted class is explained.")
-    _run(survey, network, count, resume, html)
+    _run(survey, network, count, resume, html, _OPTIONS | methods.flags(method))
 
 
-for _name, _short_help, _method in (
-    ("saliency-batch", "saliency for every row of a CSV file.", methods.saliency),
-    ("smoothgrad-batch", "smoothgrad for every row of a CSV file.", methods.smoothgrad),
-    ("gradcam-batch", "gradcam for every row of a CSV file.", methods.gradcam),
-):
-    methods.command(_name, _short_help, _method, every_row, f"{_name.removesuffix('-batch')}.csv")
+for _method in METHODS.values():
+    methods.command(
+        f"{_method.name}-batch",
+        f"{_method.name} for every row of a CSV file.",
+        _method,
+        every_row,
+        f"{_method.name}.csv",
+    )
 
 
 def _label_variable(table, given: str | None) -> str | None:
@@ -141,7 +142,7 @@ def _fingerprint(path: Path) -> list:
     return [path.name, state.st_size, state.st_mtime_ns]
 
 
-def _run(survey: Survey, network: keras.Model, count: int, resume: bool, html: bool) -> None:
+def _run(survey: Survey, network: keras.Model, count: int, resume: bool, html: bool, names: dict[str, str]) -> None:
     from vis.batch import run
 
     begin = time.monotonic()
@@ -154,7 +155,7 @@ def _run(survey: Survey, network: keras.Model, count: int, resume: bool, html: b
             journal = run.journal_of(survey, network, resume=resume)
         with journal:
             resumed = journal.done
-            with gathered_messages(_OPTIONS), _progress(survey.column, count) as bar:
+            with gathered_messages(names), _progress(survey.column, count) as bar:
                 for number, some in enumerate(run.explain(survey, network, journal)):
                     if number < resumed:
                         bar.initial += len(some)

@@ -19,14 +19,6 @@ class Preprocess(str, Enum):
     torch = "torch"
 
 
-class Aggregate(str, Enum):
-    """How SmoothGrad puts the gradients of its samples together."""
-
-    square = "square"
-    mean = "mean"
-    var = "var"
-
-
 ModelOption = Annotated[
     Path, typer.Option(help="A trained model: .keras, .h5 or a SavedModel folder.", show_default=False)
 ]
@@ -41,17 +33,6 @@ PreprocessOption = Annotated[
         "'tf', 'caffe' and 'torch' as keras.applications has them."
     ),
 ]
-GradModifierOption = Annotated[
-    str,
-    typer.Option(help="What is done to the gradient: absolute, negate, invert, relu, small_values or none."),
-]
-BackpropModifierOption = Annotated[
-    str, typer.Option(help="How gradients pass activations: none, guided, or rectified (also relu, deconv).")
-]
-LogitsOption = Annotated[
-    bool, typer.Option("--logits/--no-logits", help="Explain the score before a final softmax or sigmoid, or after it.")
-]
-ColormapOption = Annotated[str, typer.Option(help="A colour map of matplotlib, such as inferno, viridis or jet.")]
 CustomObjectsOption = Annotated[
     list[str],
     typer.Option(

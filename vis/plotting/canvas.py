@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from itertools import accumulate
 from typing import NamedTuple
@@ -10,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from PIL import Image
 
-from vis.plotting.pictures import COLORMAP, colormap_named
+from vis.plotting.pictures import COLORMAP, colormap_named, diverging_colormap
 from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError
 
@@ -160,25 +159,6 @@ def _colors(scale: Normalize, colormap: str | None) -> Colormap:
     if colormap is not None:
         return colormap_named(colormap)
     return diverging_colormap() if scale.vmin < 0 else colormap_named(COLORMAP)
-
-
-@functools.cache
-def diverging_colormap() -> Colormap:
-    """Return the colours of both signs: blue below 0, white at 0, red above, equally dark at equal distance from 0.
-
-    The colours are ColorBrewer's RdBu, with white in place of the gray in its middle.
-
-    Returns:
-        A `matplotlib.colors.Colormap`. It has an odd number of colours, so that the one in the middle is white itself.
-
-    Example:
-        >>> diverging_colormap()(0.5)[:3] == (1, 1, 1)
-        True
-    """
-    # ColorBrewer's RdBu, with white in place of the gray in its middle.
-    colors = ["#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#ffffff"]
-    colors += ["#fddbc7", "#f4a582", "#d6604d", "#b2182b", "#67001f"]
-    return LinearSegmentedColormap.from_list("blue_white_red", colors, N=257)
 
 
 def wrap(text: str | None, width: float) -> str:

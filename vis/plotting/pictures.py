@@ -7,13 +7,18 @@ same in grayscale and to a colour-blind eye, which cannot be said of `'jet'`.
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from vis.utils.errors import ArgumentError
 
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+
 COLORMAP = "inferno"
+DIVERGING = "blue_white_red"
 
 
 def clip_brightness(array: np.ndarray, percentile: float = 99.0) -> np.ndarray:
@@ -121,11 +126,12 @@ def heatmap_over(
     return np.round(background, out=background).astype(np.uint8)
 
 
-def colormap_named(name: str):
-    """Return the matplotlib colour map of a name.
+def colormap_named(name: str) -> Colormap:
+    """Return the colour map of a name.
 
     Args:
-        name: For example `'inferno'`, `'viridis'`, `'cividis'`, `'gray'`.
+        name: A name of matplotlib's, for example `'inferno'`, `'viridis'`, `'cividis'`, `'gray'`; or
+            `'blue_white_red'`, the colours of both signs.
 
     Returns:
         The `matplotlib.colors.Colormap`.
@@ -139,6 +145,8 @@ def colormap_named(name: str):
     """
     from matplotlib import colormaps
 
+    if name == DIVERGING:
+        return diverging_colormap()
     if name not in colormaps:
         raise ArgumentError(
             "colormap",
@@ -146,6 +154,25 @@ def colormap_named(name: str):
             kind="unknown",
         )
     return colormaps[name]
+
+
+@functools.cache
+def diverging_colormap() -> Colormap:
+    """The colours of both signs: blue below 0, white at 0, red above, about equally dark at equal distance from 0.
+
+    Returns:
+        A `matplotlib.colors.Colormap`. It has an odd number of colours, so that the one in the middle is white itself.
+
+    Example:
+        >>> diverging_colormap()(0.5)[:3] == (1, 1, 1)
+        True
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    # ColorBrewer's RdBu, with white in place of the gray in its middle.
+    colors = ["#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#ffffff"]
+    colors += ["#fddbc7", "#f4a582", "#d6604d", "#b2182b", "#67001f"]
+    return LinearSegmentedColormap.from_list(DIVERGING, colors, N=257)
 
 
 @functools.cache

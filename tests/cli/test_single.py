@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -310,6 +313,38 @@ def test_other_options(model_path, digit, tmp_path, name, options, messages):
     for message in messages:
         assert message in line
     assert os.listdir(tmp_path) == ["seven.png"]
+
+
+def test_options_that_need_no_model_are_refused_before_tensorflow_is_imported(tmp_path):
+    (tmp_path / "in.csv").write_text("x,y\na.png,0\n")
+    attempts = [
+        ["smoothgrad", "--num-samples", "0"],
+        ["smoothgrad", "--noise-level", "nan"],
+        ["smoothgrad-batch", "--seed", "-1"],
+        ["smoothgrad", "--aggregate", "median"],
+        ["saliency", "--grad-modifier", "squared"],
+        ["gradcam-batch", "--backprop-modifier", "misguided"],
+        ["gradcam", "--colormap", "rainbow9"],
+    ]
+    code = f"""
+import sys
+from vis.cli import app
+for command, *options in {attempts!r}:
+    files = ["--input", "in.csv"] if command.endswith("-batch") else ["--image", "a.png"]
+    try:
+        app([command, "--model", "m.keras", *files, *options])
+    except SystemExit as error:
+        assert error.code == 2, error.code
+assert "tensorflow" not in sys.modules
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(attempts)
+    for line, (_, option, value) in zip(lines, attempts, strict=True):
+        assert line.startswith(f"Error: {option} ")
+        assert value in line
 
 
 def test_no_layer_with_a_feature_map(saved, tmp_path):

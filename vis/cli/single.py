@@ -1,15 +1,15 @@
-"""`vis saliency`, `vis smoothgrad` and `vis gradcam`: one image in, one picture out."""
+"""`vis NAME` for each method of the table: one image in, one picture out."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vis.cli import methods
-from vis.cli.messages import library_messages, option, refuse
+from vis.cli.messages import IMAGE_OPTIONS, library_messages, option, refuse
 from vis.cli.options import (
     ClassIndexOption,
     CustomObjectsOption,
@@ -19,6 +19,7 @@ from vis.cli.options import (
     PreprocessOption,
     UnsafeOption,
 )
+from vis.methods import METHODS, Method
 
 if TYPE_CHECKING:
     import keras
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
 
 
 def one_image(
-    name: str,
-    method: methods.Method,
-    settings: dict,
+    method: Method,
+    options: dict[str, Any],
     *,
     model: ModelOption,
     image: ImageOption,
@@ -63,21 +63,17 @@ def one_image(
         classes = "one output: give 0" if len(scores) == 1 else f"{len(scores)} outputs: give 0 to {len(scores) - 1}"
         refuse("--class-index", f"{index} is out of range, the model has {classes} or auto.")
 
-    from vis.losses import ActivationMaximization
-
-    with library_messages():
-        losses = [(ActivationMaximization(None, index, logits=method.logits), -1)]
-        (heatmap,) = method.explain(network, losses, sample[None])
+    with library_messages(IMAGE_OPTIONS | methods.flags(method)):
+        (heatmap,) = method.explain(network, index, sample[None], options)
     try:
-        outputs.write_picture(method.draw(picture, heatmap), output)
+        outputs.write_picture(method.picture(picture, heatmap, options), output)
     except OSError as error:
         refuse("--output", f"{output} cannot be written: {error.strerror or error}.")
     typer.echo(f"{output}: output {index}, score {scores[index]:.4g}")
 
 
-methods.command("saliency", "Which pixels change the score.", methods.saliency, one_image, "saliency.png")
-methods.command("smoothgrad", "The same, averaged over noise.", methods.smoothgrad, one_image, "smoothgrad.png")
-methods.command("gradcam", "Which regions speak for the score.", methods.gradcam, one_image, "gradcam.png")
+for _method in METHODS.values():
+    methods.command(_method.name, f"{_method.line}.", _method, one_image, f"{_method.name}.png")
 
 
 def _parse_class_index(text: str) -> int | None:

@@ -1,0 +1,366 @@
+"""The table of methods: what each one shows, what it costs, and which options it takes.
+
+The `vis` command for one image, its runs over data sets and the documentation read this table, so that a method is
+added by its function in `vis.visualization` and one row here. The table imports neither TensorFlow nor NumPy: a row
+names its function as `"module:name"`, which is imported when the method is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vis.utils.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    from PIL import Image
+
+# What a pass costs, in forward passes of the model.
+FORWARD_PASSES = {"forward pass": 1, "gradient": 2.6}
+
+
+def resolve(name: str) -> Callable:
+    """Import what a row names.
+
+    Args:
+        name: `"module:name"`.
+
+    Returns:
+        The function.
+
+    Example:
+        >>> resolve("vis.methods:layer_address")("-2")
+        -2
+    """
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def layer_address(text: str) -> int | str:
+    """Read a layer's address: an index, a name, or a path through nested models.
+
+    Args:
+        text: For example `"-1"` or `"backbone/conv5"`.
+
+    Returns:
+        The index as a number; anything else as it is.
+
+    Example:
+        >>> layer_address("-1"), layer_address("backbone/conv5")
+        (-1, 'backbone/conv5')
+    """
+    return int(text) if re.fullmatch(r"-?\d+", text) else text
+
+
+class Option(NamedTuple):
+    """An option of a method.
+
+    Attributes:
+        name: Its name in the command, with underscores.
+        help: What it is, as a sentence without its full stop.
+        default: Its default in the command; the function's own, unless the two differ on purpose.
+        type: `int`, `float`, `bool` or `str`, or a function that makes a value of a text.
+        minimum: The least number it takes, or None.
+        maximum: The largest number it takes, or None.
+        choices: The values it takes, where they can be listed; None is spelled `none` in the command.
+        argument: The function's argument, where that has another name.
+        draws: Whether it is about the picture, and not about the map.
+        checked_by: A function that refuses a value, as `"module:name"`; it must not import TensorFlow.
+
+    Example:
+        >>> Option("num_samples", "How many copies", 25, int, minimum=1).check(0)
+        Traceback (most recent call last):
+        ...
+        vis.utils.errors.ArgumentError: num_samples must be at least 1, not 0.
+    """
+
+    name: str
+    help: str
+    default: Any
+    type: Callable = str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple = ()
+    argument: str = ""
+    draws: bool = False
+    checked_by: str = ""
+
+    @property
+    def flag(self) -> str:
+        """The option as it is typed."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def keyword(self) -> str:
+        """The function's argument."""
+        return self.argument or self.name
+
+    @property
+    def range(self) -> str:
+        """The numbers it takes, in words; nothing if it takes any."""
+        low, high = self.minimum, self.maximum
+        if low is None or high is None:
+            return f"at least {low:g}" if low is not None else f"at most {high:g}" if high is not None else ""
+        return f"from {low:g} to {high:g}"
+
+    def spelled(self, value: Any) -> Any:
+        """Return a value as the command has it: None among choices is `none`."""
+        return "none" if value is None and None in self.choices else value
+
+    def check(self, value: Any) -> None:
+        """Refuse a value that no model would make right.
+
+        Args:
+            value: A value of this option's type.
+
+        Raises:
+            ValueError: It is not among the choices or out of range, or `checked_by` refuses it.
+        """
+        if self.choices and value not in self.choices:
+            known = ", ".join(map(self.spelled, self.choices))
+            raise ArgumentError(self.name, f"must be one of {known}, not {value!r}")
+        low, high = self.minimum, self.maximum
+        if not ((low is None or value >= low) and (high is None or value <= high)):  # so that NaN is refused too
+            raise ArgumentError(self.name, f"must be {self.range}, not {value}")
+        if self.checked_by:
+            resolve(self.checked_by)(value)
+
+
+class Cost(NamedTuple):
+    """How many passes through the model a map takes.
+
+    Attributes:
+        unit: The kind of pass, of `FORWARD_PASSES`.
+        times: Their number, or the name of the option that says how many.
+
+    Example:
+        >>> str(Cost("gradient")), str(Cost("gradient", "num_samples"))
+        ('1 gradient', 'num_samples gradients')
+    """
+
+    unit: str
+    times: int | str = 1
+
+    def __str__(self) -> str:
+        return f"{self.times} {self.unit}" + ("" if self.times == 1 else "es" if self.unit.endswith("s") else "s")
+
+
+class Method(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        name: The command's name: `vis NAME`, and `vis NAME-batch` for a data set.
+        function: `"module:name"` of a function `(model, layer_idx, filter_indices, seed_input, **options)`.
+        line: What the map shows, in one line.
+        description: How, and what the picture looks like.
+        kind: `"positive"` for maps from 0 to 1, `"signed"` for maps with both signs.
+        draw: How a map is drawn, of `vis.plotting.styles.STYLES`.
+        cost: What a map costs.
+        needs: What a model must have.
+        beware: Where the map misleads.
+        column: The header of the column that a data set gets.
+        options: Its options, in the order of the command's help.
+        whole_batch: Whether a batch is computed in one piece, since hardly anything of it is kept for the gradient.
+    """
+
+    name: str
+    function: str
+    line: str
+    description: str
+    kind: str
+    draw: str
+    cost: Cost
+    needs: str
+    beware: str
+    column: str
+    options: tuple[Option, ...]
+    whole_batch: bool = False
+
+    def copies(self, options: Mapping[str, Any]) -> int:
+        """Return how many passes one map takes.
+
+        Args:
+            options: Values by the options' names; an option that is left out has its default.
+
+        Returns:
+            The number.
+
+        Example:
+            >>> METHODS["smoothgrad"].copies({"num_samples": 50}), METHODS["saliency"].copies({})
+            (50, 1)
+        """
+        return {**self._defaults(), **options}.get(self.cost.times, self.cost.times)
+
+    def arguments(self, options: Mapping[str, Any], x: np.ndarray) -> dict[str, Any]:
+        """Return the keyword arguments with which the function explains a batch.
+
+        Args:
+            options: As in `copies`.
+            x: The batch, with its sample axis.
+
+        Returns:
+            The arguments by name.
+
+        Example:
+            >>> import numpy as np
+            >>> METHODS["gradcam"].arguments({"layer": -3}, np.zeros((2, 8, 8, 1)))["penultimate_layer_idx"]
+            -3
+        """
+        values = {**self._defaults(), **options}
+        arguments = {option.keyword: values[option.name] for option in self.options if not option.draws}
+        if "keepdims" in inspect.signature(resolve(self.function)).parameters:
+            # Images without a channel axis have nothing to reduce.
+            arguments["keepdims"] = x.ndim == 3
+        if self.whole_batch:
+            arguments["batch_size"] = len(x)
+        return {**arguments, "squeeze": False}
+
+    def explain(self, model: keras.Model, filter_indices, x: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
+        """Explain the model's own output for a batch of images.
+
+        Args:
+            model: A Keras model.
+            filter_indices: What to explain, as the function takes it: an index, an array of shape (samples, k), or a
+                function of the output.
+            x: The images, with their sample axis.
+            options: As in `copies`.
+
+        Returns:
+            float32, one map per sample.
+
+        Example:
+            >>> METHODS["saliency"].explain(model, 3, images, {"grad_modifier": "relu"})  # doctest: +SKIP
+        """
+        return resolve(self.function)(model, None, filter_indices, x, **self.arguments(options, x))
+
+    def picture(self, image: Image.Image, heatmap: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
+        """Draw a map.
+
+        Args:
+            image: The image that it explains.
+            heatmap: The map, (height, width).
+            options: As in `copies`.
+
+        Returns:
+            uint8, of the image's size.
+
+        Example:
+            >>> import numpy as np
+            >>> from PIL import Image
+            >>> METHODS["gradcam"].picture(Image.new("L", (6, 4)), np.zeros((2, 2)), {}).shape
+            (4, 6, 3)
+        """
+        from vis.plotting.styles import STYLES
+
+        values = {**self._defaults(), **options}
+        return STYLES[self.draw](
+            image, heatmap, **{option.keyword: values[option.name] for option in self.options if option.draws}
+        )
+
+    def _defaults(self) -> dict[str, Any]:
+        return {option.name: option.default for option in self.options}
+
+
+# The modules of these names import TensorFlow, or NumPy.
+GRAD_MODIFIERS = ("absolute", "identity", "invert", "negate", "relu", "small_values", None)
+BACKPROP_MODIFIERS = ("guided", "rectified", "relu", "deconv", None)
+
+_GRAD_MODIFIER = Option("grad_modifier", "What is done to the gradient", "absolute", choices=GRAD_MODIFIERS)
+_BACKPROP_MODIFIER = Option(
+    "backprop_modifier",
+    "How gradients pass activations; relu and deconv are other names of rectified",
+    None,
+    choices=BACKPROP_MODIFIERS,
+)
+_LOGITS = Option("logits", "Explain the score before a final softmax or sigmoid, or after it", True, bool)
+_COLORMAP = Option(
+    "colormap",
+    "A colour map of matplotlib, such as inferno, viridis or jet",
+    "inferno",
+    draws=True,
+    checked_by="vis.plotting:colormap_named",
+)
+
+_ROWS = (
+    Method(
+        name="saliency",
+        function="vis.visualization:visualize_saliency",
+        line="Which pixels change the score",
+        description="the gradient of the output with respect to the image, in colours",
+        kind="positive",
+        draw="colors",
+        cost=Cost("gradient"),
+        needs="a gradient with respect to the input",
+        beware="noisy; says where the score is sensitive, not what is present",
+        column="saliency",
+        options=(_GRAD_MODIFIER, _BACKPROP_MODIFIER, _LOGITS, _COLORMAP),
+    ),
+    Method(
+        name="smoothgrad",
+        function="vis.visualization:smoothgrad",
+        line="Which pixels change the score, averaged over noise",
+        description="the gradients of noisy copies of the image, as a sensitivity map in grayscale",
+        kind="positive",
+        draw="grayscale",
+        cost=Cost("gradient", "num_samples"),
+        needs="a gradient with respect to the input",
+        beware="a smooth picture is not yet a true one",
+        column="SmoothGrad",
+        options=(
+            Option(
+                "noise_level",
+                "The noise's sigma as a share of the image's range",
+                0.15,
+                float,
+                minimum=0,
+                maximum=1,
+            ),
+            Option("num_samples", "How many noisy copies to average", 25, int, minimum=1),
+            Option(
+                "aggregate",
+                "Mean of the squared gradients, mean, or variance",
+                "square",
+                choices=("square", "mean", "var"),
+            ),
+            Option("seed", "Seed of the noise: the same seed gives the same picture", 0, int, minimum=0),
+            _GRAD_MODIFIER,
+            _BACKPROP_MODIFIER,
+            _LOGITS,
+        ),
+    ),
+    Method(
+        name="gradcam",
+        function="vis.visualization:visualize_cam",
+        line="Which regions speak for the score",
+        description="Grad-CAM, in colours over the image",
+        kind="positive",
+        draw="over_image",
+        # Only what follows the feature map is differentiated.
+        cost=Cost("forward pass"),
+        needs="a feature map before the output",
+        beware="no finer than the feature map; blank where nothing speaks *for* the class",
+        column="gradcam",
+        options=(
+            Option(
+                "layer",
+                "The layer whose feature maps are weighted: its name ('backbone/conv5' in a nested model) or index. "
+                "The last one with feature maps, unless given",
+                None,
+                layer_address,
+                argument="penultimate_layer_idx",
+            ),
+            _GRAD_MODIFIER._replace(default=None),
+            _BACKPROP_MODIFIER,
+            _LOGITS,
+            _COLORMAP,
+        ),
+        whole_batch=True,
+    ),
+)
+
+METHODS = {row.name: row for row in _ROWS}

@@ -148,7 +148,7 @@ def without_mlxtend(folder: Path) -> subprocess.CompletedProcess:
     code = "import sys; sys.modules['mlxtend'] = None; from vis.cli import main; sys.argv = ['vis', 'demo']; main()"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
     )
 
 

@@ -36,7 +36,8 @@ def runs(tmp_path_factory):
         own = folder / str(NOTEBOOKS.index(path))
         own.mkdir()
         resources = {"metadata": {"path": own}}
-        client = nbclient.NotebookClient(cells, timeout=300, kernel_name="python3", resources=resources)
+        limits = {"timeout": 1800, "startup_timeout": 600}  # of a busy machine, where a kernel may take a minute to begin
+        client = nbclient.NotebookClient(cells, kernel_name="python3", resources=resources, **limits)
         asyncio.run(client.async_execute(env=environment))  # with a loop of its own, which it closes
         return cells
 

@@ -22,7 +22,7 @@ HEAVY = ("tensorflow", "keras", "matplotlib", "pandas", "PIL", "jinja2")
 def python(*arguments: str) -> subprocess.CompletedProcess:
     """A fresh interpreter that sees this checkout."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=600)
 
 
 def heavy_imports(result: subprocess.CompletedProcess) -> set[str]:

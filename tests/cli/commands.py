@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ def refusal(*arguments) -> str:
     assert code == 2
     assert out == ""
     *bar, line = err.splitlines(keepends=True)
-    assert all("rows/s" in drawn or not drawn.strip() for drawn in bar)
+    assert all(re.search(r"\d%\|", drawn) or not drawn.strip() for drawn in bar)
     assert line.startswith("Error: ")
     assert line.endswith("\n")
     return line

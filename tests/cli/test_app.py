@@ -29,7 +29,7 @@ def test_version_and_help():
 def finish(*arguments, folder) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a command in a process of its own."""
     process = start(*arguments, folder=folder)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import importlib
 import os
+import re
 import shutil
-import signal
 import sys
 import time
 from pathlib import Path
@@ -52,12 +52,22 @@ def write(folder, header, rows, name="output_result.csv"):
     (folder / name).write_text("\n".join([header, *rows, ""]))
 
 
+def age(*paths) -> None:
+    """Date files back to 1970, so that whether they are written again does not depend on how finely clocks tick."""
+    for path in paths:
+        os.utime(path, (0, 0))
+
+
+def is_old(path) -> bool:
+    """Whether a file was not written since `age`."""
+    return Path(path).stat().st_mtime_ns == 0
+
+
 def test_gradcam_of_every_row(model_path, digit_model, samples, folder):
     code, out, err = run("gradcam-batch", "--model", model_path)
     assert code == 0
     assert "gradcam.csv: 12 of 12 rows explained" in out
-    assert "12/12" in err
-    assert "rows/s" in err
+    assert re.search(r"gradcam: 100%\|.* 12/12 .*rows", err)
     x, y = samples
     assert lines("gradcam.csv") == [
         "x:image,y:label,gradcam",
@@ -416,21 +426,26 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_result(model_path, samples,
     (folder / "killed").mkdir()
     assert run(*whole)[0] == 1
 
+    os.mkfifo(folder / "images" / "none.png")  # a pipe that nobody writes to: the run waits at row 300 to be killed
     journal = folder / "killed" / "s" / "journal.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     with start(*killed, folder=folder) as process:
-        while not (journal.exists() and len(journal.read_bytes().splitlines()) >= 3):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
+        try:
+            while not (journal.exists() and len(journal.read_bytes().splitlines()) >= 3):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        finally:
+            process.kill()
+    (folder / "images" / "none.png").unlink()
     assert not (folder / "killed" / "s.csv").exists()
 
     # A picture that was cut off in the middle of writing, and half a line in the journal.
     (folder / "killed" / "s" / "0000" / "319.png").write_bytes(b"half a picture")
     with journal.open("a") as file:
         file.write('[[192, "s/0000/')
-    written = {path: path.stat().st_mtime_ns for path in (folder / "killed" / "s" / "0000").glob("[0-9]*.png")}
+    written = list((folder / "killed" / "s" / "0000").glob("[0-9]*.png"))
+    age(*written)
     noted = 8 * (len(journal.read_bytes().splitlines()) - 2)
     assert 8 <= noted < 320
 
@@ -440,16 +455,14 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_result(model_path, samples,
     expected = contents(folder / "whole")
     assert len(expected) == 319 + 3
     assert contents(folder / "killed") == expected
-    for path, at in written.items():
-        if int(path.stem) < noted:
-            assert path.stat().st_mtime_ns == at, "was computed again"
+    assert {path for path in written if is_old(path)} == {path for path in written if int(path.stem) < noted}
 
 
 def test_an_interrupted_run_says_how_to_go_on(model_path, folder, monkeypatch):
     from vis.batch import run as batch_run
 
     write(folder, "x,y", ["images/0.png,0"] * 70 + ["none.png,0"] * 2)
-    explained = run._explained
+    explained = batch_run._explained
 
     def interrupted(*arguments):
         yield next(explained(*arguments))
@@ -501,14 +514,17 @@ def test_a_finished_run_is_found_finished(model_path, folder):
     write(folder, "x,y", ["images/0.png,0", "none.png,0", "images/1.png,0"])
     arguments = ("saliency-batch", "--model", model_path, "--html", "--resume")
     assert run(*arguments)[0] == 1
-    before = contents(folder), Path("saliency/0000/0.png").stat().st_mtime_ns
+    age("saliency/0000/0.png")
+    before = contents(folder)
     again = run(*arguments)
     assert again[0] == 1
     assert "2 of 3 rows explained" in again[1]
     assert "Row 1: none.png does not exist" in again[2]
-    assert (contents(folder), Path("saliency/0000/0.png").stat().st_mtime_ns) == before
+    assert contents(folder) == before
+    assert is_old("saliency/0000/0.png")
     assert "another --html (True, now False)" in refusal(*arguments[:3], "--resume")
     write(folder, "x,y", ["images/4.png,4", "none.png,0", "images/5.png,5"])
+    os.utime("output_result.csv", (1, 1))  # of the same size, so that only the time of change can tell
     assert "another --input" in refusal(*arguments)
 
 
@@ -525,9 +541,9 @@ def test_a_page_that_was_interrupted_is_written_without_computing_anything_again
         code, _, err = run(*arguments)
     assert code == 130
     assert "Interrupted after 12 of 12 rows. Go on with --resume." in err
-    before = Path("saliency/0000/0.png").stat().st_mtime_ns
+    age("saliency/0000/0.png")
     assert "Open saliency.html" in run(*arguments, "--resume")[1]
-    assert Path("saliency/0000/0.png").stat().st_mtime_ns == before
+    assert is_old("saliency/0000/0.png")
 
 
 def test_pictures_that_are_gone_are_made_again(model_path, folder):
@@ -535,11 +551,11 @@ def test_pictures_that_are_gone_are_made_again(model_path, folder):
     assert run(*arguments, "--resume")[0] == 0
     before = contents(folder)
     Path("saliency/0000/70.png").unlink()
-    first, second = (Path(f"saliency/0000/{row}.png").stat().st_mtime_ns for row in (0, 99))
+    age("saliency/0000/0.png", "saliency/0000/99.png")
     assert run(*arguments, "--resume")[0] == 0
     assert contents(folder) == before
-    assert Path("saliency/0000/0.png").stat().st_mtime_ns == first
-    assert Path("saliency/0000/99.png").stat().st_mtime_ns > second
+    assert is_old("saliency/0000/0.png")
+    assert not is_old("saliency/0000/99.png")
 
 
 def test_two_runs_do_not_write_one_output(model_path, folder):
@@ -566,9 +582,9 @@ def test_a_changed_input_is_not_resumed(model_path, folder):
 
 def test_without_resume_a_run_starts_anew(model_path, folder):
     arguments = half_a_run(model_path, folder)
-    before = (folder / "saliency" / "0000" / "0.png").stat().st_mtime_ns
+    age("saliency/0000/0.png")
     assert run(*arguments)[0] == 0
-    assert (folder / "saliency" / "0000" / "0.png").stat().st_mtime_ns > before
+    assert not is_old("saliency/0000/0.png")
 
 
 def test_resuming_what_never_ran_starts_from_the_first_row(model_path, folder):

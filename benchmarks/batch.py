@@ -14,7 +14,6 @@ from PIL import Image
 from benchmarks import lower_bounds
 from benchmarks.harness import Row, benchmark, compare
 from benchmarks.memory import _in_fresh_process
-from vis.batch.labels import explain_labels
 from vis.batch.plan import Survey
 from vis.batch.run import explain, journal_of
 from vis.files.tables import Table
@@ -84,9 +83,8 @@ def _survey(model, method, options, table):
         input_variable="x",
         label_variable="y",
         preprocess="unit",
-        explain=functools.partial(explain_labels, method, options),
-        draw=functools.partial(method.picture, options=options),
-        copies=method.copies(options),
+        method=method,
+        options=options,
         predict=False,
         settings={},
     )

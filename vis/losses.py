@@ -167,6 +167,27 @@ class ActivationMaximization(Loss):
         return -tf.reduce_sum(tf.math.multiply_no_nan(output, chosen), axis=-1)
 
 
+class Labels:
+    """Labels, in place of filters: one class per sample, of which a single output has two.
+
+    Given as `filter_indices`, it explains each sample's own class: label 1 of a single output is what increases it,
+    label 0 what decreases it, as for the y of a stream.
+
+    Args:
+        labels: One label per sample, shape (samples,) or (samples, 1), or rows of marks (one-hot or multi-hot).
+
+    Example:
+        >>> from vis.visualization import visualize_saliency
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
+        >>> model.layers[-1].set_weights([np.array([[1.0], [2.0]]), np.zeros(1)])
+        >>> visualize_saliency(model, -1, Labels([0]), np.zeros(2), grad_modifier=None, normalize=False)
+        array([-1., -2.], dtype=float32)
+    """
+
+    def __init__(self, labels):
+        self.labels = np.asarray(labels)
+
+
 class LabelScore(ActivationMaximization):
     """Minus the score of each sample's own label; a single output speaks for label 1 and, negated, for label 0.
 

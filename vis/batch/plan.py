@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from PIL import Image
-
 from vis.files.tables import Table
+from vis.methods import Method
 
 
 class Survey(NamedTuple):
@@ -22,10 +19,8 @@ class Survey(NamedTuple):
         input_variable: the name of the column of images.
         label_variable: the name of the column of labels, or None to explain the predicted class.
         preprocess: the scale of pixel values, as in `vis.images.to_model_input`.
-        explain: `(model, labels, width, x) -> maps` of each sample's own label, of a batch of images of one size, with
-            the sample axis; `width` is the number of the model's outputs.
-        draw: `(image, map) -> picture`, uint8.
-        copies: of how many noisy copies of an image a map is made.
+        method: a row of the table of methods.
+        options: values of its options, by name.
         predict: whether every prediction is wanted, too.
         settings: what else the pictures depend on, for a run that is resumed to be of the same kind.
     """
@@ -36,9 +31,8 @@ class Survey(NamedTuple):
     input_variable: str
     label_variable: str | None
     preprocess: str
-    explain: Callable
-    draw: Callable[[Image.Image, np.ndarray], np.ndarray]
-    copies: int
+    method: Method
+    options: dict
     predict: bool
     settings: dict
 

@@ -49,6 +49,7 @@ def question(survey: Survey, model) -> Callable:
     It returns what is to be drawn, a list of `(outcome, sample, map)`, and the outcomes of the rows that failed.
     """
     from vis.batch.predictions import check_label, output_width, predictor
+    from vis.losses import Labels
     from vis.visualization.attribution import NotFiniteError
 
     predict = predictor(model)
@@ -95,12 +96,12 @@ def question(survey: Survey, model) -> Callable:
         if survey.predict or survey.label_variable is None:
             prediction = predict(x)
             if not np.isfinite(prediction.scores).all():
-                raise NotFiniteError("the model's output is NaN or infinite")
+                raise NotFiniteError("model", "must give finite numbers, but its output is NaN or infinite")
             outcomes = _predicted(outcomes, prediction)
         # What is explained of a regressor is what increases its output, as for label 1.
         labels = [each.predicted if each.label is None else each.label for each in outcomes]
         labels = np.array([1 if label is None else label for label in labels])
-        heatmaps = survey.explain(model, labels, width, x)
+        heatmaps = survey.method.explain(model, Labels(labels), x, survey.options)
         return zip(outcomes, samples, heatmaps, strict=True)
 
     return ask

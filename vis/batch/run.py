@@ -135,7 +135,7 @@ def rows_at_once(survey: Survey, layout: images.InputLayout) -> int:
         11
     """
     numbers = layout.channels * _pixels(survey, layout)
-    most = _ROWS_AT_ONCE if survey.copies == 1 else _ROWS_OF_COPIES_AT_ONCE
+    most = _ROWS_AT_ONCE if survey.method.copies(survey.options) == 1 else _ROWS_OF_COPIES_AT_ONCE
     return int(np.clip(_NUMBERS_AT_ONCE // numbers, 1, most))
 
 
@@ -227,7 +227,7 @@ def _draw(survey: Survey, explained: list[tuple[Outcome, Sample, np.ndarray]]) -
     for outcome, sample, heatmap in explained:
         name = f"{outcome.row // 1000:04d}/{outcome.row}.png"
         image = sample.image or images.read_image(sample.path)
-        content = outputs.encode_png(survey.draw(image, heatmap))
+        content = outputs.encode_png(survey.method.picture(image, heatmap, survey.options))
         path = survey.pictures / name
         # No temporary name: until the journal says that it is whole, a picture counts as not written.
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import time
 from pathlib import Path
@@ -54,7 +53,6 @@ def every_row(
     """For every row of a CSV file: the CSV file again, with the paths of the pictures in a column more."""
     from vis import images, models
     from vis.batch import run
-    from vis.batch.labels import explain_labels
     from vis.batch.plan import Survey
     from vis.files import outputs
     from vis.files.tables import Table
@@ -81,9 +79,8 @@ def every_row(
         input_variable=input_variable,
         label_variable=labels,
         preprocess=preprocess.value,
-        explain=functools.partial(explain_labels, method, options),
-        draw=functools.partial(method.picture, options=options),
-        copies=method.copies(options),
+        method=method,
+        options=options,
         predict=html,
         settings={
             "method": method.name,

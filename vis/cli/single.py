@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,8 +21,7 @@ from vis.cli.options import (
 from vis.methods import METHODS, Method
 
 if TYPE_CHECKING:
-    import keras
-    import numpy as np
+    pass
 
 
 def one_image(
@@ -55,21 +53,27 @@ def one_image(
         layout = images.input_layout(network)
     with option("--preprocess"):
         sample = images.to_model_input(picture, layout, preprocess.value)
+    from vis.batch.predictions import decide, scorer
+    from vis.losses import Labels
+
     with option("--model"):
-        scores = _scores(network, sample)
+        scores, probabilities = scorer(network)(sample[None])
+    width = scores.shape[1]
     if index is None:
-        index = int(scores.argmax())
-    if index >= len(scores):
-        classes = "one output: give 0" if len(scores) == 1 else f"{len(scores)} outputs: give 0 to {len(scores) - 1}"
+        index = int(decide(scores, probabilities).classes[0])
+    # A single output has two classes: what increases it, and what decreases it.
+    if index >= max(width, 2):
+        classes = "one output: give 0, 1" if width == 1 else f"{width} outputs: give 0 to {width - 1}"
         refuse("--class-index", f"{index} is out of range, the model has {classes} or auto.")
 
     with library_messages(IMAGE_OPTIONS | methods.flags(method)):
-        (heatmap,) = method.explain(network, index, sample[None], options)
+        (heatmap,) = method.explain(network, Labels([index]), sample[None], options)
     try:
         outputs.write_picture(method.picture(picture, heatmap, options), output)
     except OSError as error:
         refuse("--output", f"{output} cannot be written: {error.strerror or error}.")
-    typer.echo(f"{output}: output {index}, score {scores[index]:.4g}")
+    score = scores[0, index] if width > 1 else scores[0, 0]
+    typer.echo(f"{output}: output {index}, score {score:.4g}")
 
 
 for _method in METHODS.values():
@@ -87,23 +91,3 @@ def _parse_class_index(text: str) -> int | None:
     if index < 0:
         raise ValueError(f"{index} is negative. Give the class's index, from 0, or auto.")
     return index
-
-
-def _scores(model: keras.Model, sample: np.ndarray) -> np.ndarray:
-    """The model's outputs for one sample, one number a class; the mean over positions where there are any."""
-    import numpy as np
-    import tensorflow as tf
-
-    try:
-        with warnings.catch_warnings():
-            # A model made with inputs=[x] asks for a list of one, and is as well served by what is in it.
-            warnings.filterwarnings("ignore", "The structure of `inputs`", UserWarning)
-            scores = model(sample[None], training=False)
-    except (ValueError, TypeError, tf.errors.OpError) as error:
-        raise ValueError(f"the model does not run on an image of shape {sample.shape}: {error}") from error
-    if isinstance(scores, list | tuple | dict):
-        if len(scores) != 1:
-            raise ValueError(f"the model has {len(scores)} outputs to choose from. Use vis.visualization in Python.")
-        scores = next(iter(scores.values() if isinstance(scores, dict) else scores))
-    scores = np.asarray(scores)
-    return scores.reshape(-1, scores.shape[-1]).mean(axis=0)

@@ -22,7 +22,7 @@ from vis.engine.evaluate import Objective, evaluate
 from vis.engine.inputs import ModelInputs, prepare
 from vis.engine.rules import underlying
 from vis.engine.types import Evaluated, Source
-from vis.losses import ActivationMaximization, LabelScore, Prediction, Target, marks, weighted
+from vis.losses import ActivationMaximization, Labels, LabelScore, Prediction, Target, marks, weighted
 from vis.utils.errors import ArgumentError, warn
 from vis.utils.utils import normalize as normalize_to_unit
 
@@ -77,6 +77,8 @@ class Filter:
                 )
             labels = predicted(Objective(self.model, [(Prediction(self.layer), 1.0)]), inputs)
             return self._of_labels(labels)
+        if isinstance(wanted, Labels):
+            return self._of_labels(wanted.labels)
         if wanted is None and y is not None:
             return self._of_labels(np.asarray(y))
         _warn_of_flat_classes(wanted, inputs.count)

@@ -274,14 +274,14 @@ def value_range(layout: InputLayout, preprocess: str = "unit") -> tuple[np.ndarr
 
     Args:
         layout: What the model takes.
-        preprocess: As in `to_model_input`.
+        preprocess: The scale of pixel values: 'unit', 'raw', 'tf', 'caffe' or 'torch'.
 
     Returns:
         (black, white), float32, (channels,) each, in the order of the model's channels: an `input_range` of
         `vis.visualization.visualize_activation`.
 
     Raises:
-        ValueError: As `check_preprocess`.
+        ArgumentError: `preprocess` is unknown, or it needs three channels and the model takes another number.
 
     Example:
         >>> value_range(InputLayout(None, None, 3, -1), "tf")
@@ -300,13 +300,13 @@ def from_model_input(images: np.ndarray, layout: InputLayout, preprocess: str = 
         images: (images, height, width, channels), or (images, height, width) where the layout has no channel axis.
             Channels are last, as `vis.visualization.visualize_activation` returns them.
         layout: What the model takes.
-        preprocess: As in `to_model_input`.
+        preprocess: The scale of pixel values: 'unit', 'raw', 'tf', 'caffe' or 'torch'.
 
     Returns:
         An array of the same shape, from 0 (black) to 1 (white), its colours in the order red, green, blue.
 
     Raises:
-        ValueError: As `check_preprocess`.
+        ArgumentError: `preprocess` is unknown, or it needs three channels and the model takes another number.
 
     Example:
         >>> layout = InputLayout(1, 1, 3, -1)

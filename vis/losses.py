@@ -39,10 +39,13 @@ class Loss:
     name = "Unnamed Loss"
 
     def build_loss(self):
-        """The loss as a symbolic expression of `keras.ops` on `layer.output` or on other tensors of the graph.
+        """Return the loss as a symbolic expression of `keras.ops` on `layer.output` or on other tensors of the graph.
 
         Returns:
-            A Keras tensor: a scalar, or better one value a sample, which lets a batch be computed at once.
+            A Keras tensor: a scalar, or better one value per sample, which lets a batch be computed at once.
+
+        Raises:
+            ArgumentTypeError: The class overrides neither this nor `__call__`.
         """
         raise ArgumentTypeError(
             "losses",
@@ -64,14 +67,32 @@ class Loss:
         return run(self.build_loss())
 
     def arguments(self, samples: int) -> list[np.ndarray]:
-        """Arrays that may change from call to call without a new trace, each with one row a sample."""
+        """Return arrays that may change from call to call without a new trace; `__call__` gets them as tensors.
+
+        Args:
+            samples: The number of samples.
+
+        Returns:
+            Arrays of shape (samples, ...).
+        """
         return []
 
     def validate(self, width: int | None) -> None:
-        """Called before the computation with the number of filters that this loss found to choose from."""
+        """Refuse what does not fit the layer; called before each computation, after the trace.
+
+        Args:
+            width: The number of filters to choose from, as `__call__` set it in `run.notes.width`; else None.
+        """
 
     def bound(self, model) -> Loss:
-        """Return this loss with the layer that it names found in a model; itself, where it names none."""
+        """Return this loss with the layer that it names found in a model.
+
+        Args:
+            model: A Keras model.
+
+        Returns:
+            A copy whose `layer` is the layer itself; the loss itself, where it names none or has no key of its own.
+        """
         layer = getattr(self, "layer", None)
         found = addressing.resolve_target(model, layer)
         if found is layer or type(self).key is Loss.key:
@@ -82,9 +103,9 @@ class Loss:
 
     @property
     def key(self):
-        """What two losses must have in common for one traced function to serve both.
+        """Return the loss's part in the key of a traced function: two losses with equal keys share one.
 
-        By default their class, their attributes and what their methods read, by value.
+        By default it holds the class, the attributes and what the methods read, by value.
         """
         return key_of(self)
 
@@ -124,6 +145,17 @@ class ActivationMaximization(Loss):
         return ActivationMaximization, self.layer, self.filter_indices is None, self.logits
 
     def arguments(self, samples: int) -> list[np.ndarray]:
+        """Return the filters, (samples, k), as the base class says.
+
+        Args:
+            samples: The number of samples.
+
+        Returns:
+            The filters in a list; nothing where all filters are meant.
+
+        Raises:
+            ArgumentError: There are rows for another number of samples.
+        """
         if self.filter_indices is None:
             return []
         indices = np.atleast_2d(self.filter_indices)
@@ -137,6 +169,14 @@ class ActivationMaximization(Loss):
         return [np.broadcast_to(indices, (samples, indices.shape[1]))]
 
     def validate(self, width: int | None) -> None:
+        """Refuse a filter that the layer does not have.
+
+        Args:
+            width: The number of filters to choose from, or None.
+
+        Raises:
+            ArgumentError: A filter is out of range.
+        """
         if self.filter_indices is None or width is None:
             return
         wrong = self.filter_indices[self.filter_indices >= width]
@@ -198,7 +238,7 @@ class LabelScore(ActivationMaximization):
         labels: One label per sample, shape (samples,) or (samples, 1), or rows of marks (one-hot or multi-hot), of
             integers or of floats that are whole.
         width: How many outputs the layer has, or None where that is not known.
-        layer: The layer, as in `ActivationMaximization`; None for the model's own output.
+        layer: The layer: the object itself, or its index, name or path. None for the model's own output.
         logits: Whether a class score is read before the softmax or sigmoid that ends the model.
 
     Raises:
@@ -259,7 +299,11 @@ class Prediction(ActivationMaximization):
     That is whether a final sigmoid is at least a half, or a logit at least zero. It has no gradient.
 
     Args:
-        layer: The layer, as in `ActivationMaximization`.
+        layer: The layer: the object itself, or its index, name or path. None for the model's own output.
+
+    Example:
+        >>> Prediction(None).name
+        'Prediction'
     """
 
     name = "Prediction"
@@ -288,8 +332,8 @@ class LogProbability(ActivationMaximization):
     It is 0 where the layer is not a softmax that ends the model, as there is no competition.
 
     Args:
-        layer: As in `ActivationMaximization`.
-        filter_indices: The classes, as in `ActivationMaximization`; of several the probabilities are summed.
+        layer: The layer: the object itself, or its index, name or path. None for the model's own output.
+        filter_indices: The classes: an int, a flat list whose probabilities are summed, or one list per sample.
 
     Example:
         >>> import keras
@@ -332,8 +376,12 @@ class Target(Loss):
             sample (shape (samples,), or more axes, which are summed), or a scalar, for which samples run one by one.
             Of a model with several outputs, `output` has the model's own structure: a
             list, or a dict.
-        layer: The layer whose output is taken, as in `ActivationMaximization`; None for the model's output.
+        layer: The layer whose output is taken: the object itself, or its index, name or path. None for the model's
+            output.
         logits: Whether that output is read before the softmax or sigmoid that ends the model.
+
+    Raises:
+        ArgumentTypeError: `function` is none.
 
     Example:
         >>> margin = Target(lambda output: output[:, 3] - output[:, 5], logits=True)
@@ -365,7 +413,7 @@ _WEIGHT = "have a number as the weight of {!r}"
 
 
 def weighted(losses) -> list[tuple[Loss, float]]:
-    """A list of `(loss, weight)` from what a user gives.
+    """Return a list of `(loss, weight)` from what a user gives.
 
     Args:
         losses: A list of `(loss, weight)`; or of losses, whose weight is then 1; or one loss. A plain function
@@ -377,6 +425,10 @@ def weighted(losses) -> list[tuple[Loss, float]]:
     Raises:
         TypeError: An element is neither a loss nor a function.
         ValueError: Nothing is left.
+
+    Example:
+        >>> [(loss.name, weight) for loss, weight in weighted([(lambda output: output[:, 0], 2)])]
+        [('<lambda>', 2.0)]
     """
     pairs = []
     for element in losses if isinstance(losses, (list, tuple)) else [losses]:
@@ -408,7 +460,14 @@ def weighted(losses) -> list[tuple[Loss, float]]:
 
 
 def marks(filter_indices, width: int | None):
-    """Return the filters of rows of marks, 0 or 1 for each of `width` filters, or None for anything else.
+    """Return the filters of rows of marks, 0 or 1 for each filter.
+
+    Args:
+        filter_indices: Anything that may stand for filters.
+        width: The number of filters, or None where it is not known.
+
+    Returns:
+        A list of filters per row; None where these are no rows of marks.
 
     Example:
         >>> marks([[0, 0, 1], [1, 1, 0]], 3)
@@ -451,7 +510,7 @@ def _indices(filter_indices) -> np.ndarray:
 
 
 def get_num_filters(layer) -> int:
-    """The number of filters of a layer: its output's size along the channel axis; for a dense layer, its units.
+    """Return the number of filters of a layer: its output's size along the channel axis; for a dense layer, its units.
 
     Args:
         layer: A Keras layer that has been built or knows its number of filters.

@@ -59,15 +59,23 @@ def one_image(
     with option("--model"):
         scores, probabilities = scorer(network)(sample[None])
     width = scores.shape[1]
+    # A sigmoid has two classes: 1 is what increases it, 0 what decreases it. The only class of a regressor is 0.
+    is_regressor = width == 1 and not probabilities
+    count = 1 if is_regressor else max(width, 2)
     if index is None:
-        index = int(decide(scores, probabilities).classes[0])
-    # A single output has two classes: what increases it, and what decreases it.
-    if index >= max(width, 2):
-        classes = "one output: give 0, 1" if width == 1 else f"{width} outputs: give 0 to {width - 1}"
+        index = 0 if is_regressor else int(decide(scores, probabilities).classes[0])
+    if index >= count:
+        classes = (
+            "one output: give 0"
+            if count == 1
+            else f"{width} outputs: give 0 to {width - 1}"
+            if width > 1
+            else "two classes: give 0 or 1"
+        )
         refuse("--class-index", f"{index} is out of range, the model has {classes} or auto.")
 
     with library_messages(IMAGE_OPTIONS | methods.flags(method)):
-        (heatmap,) = method.explain(network, Labels([index]), sample[None], options)
+        (heatmap,) = method.explain(network, 0 if is_regressor else Labels([index]), sample[None], options)
     try:
         outputs.write_picture(method.picture(picture, heatmap, options), output)
     except OSError as error:

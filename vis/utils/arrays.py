@@ -183,11 +183,11 @@ def _data_format(data_format):
 
 
 def resize(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Interpolates maps linearly, along any number of axes; pixels are areas, as in `tf.image.resize`.
+    """Interpolate maps linearly, along any number of axes; pixels are areas, like those of TensorFlow's resizing.
 
     Args:
         maps: Shape (samples, *positions).
-        size: The positions wanted, one number an axis.
+        size: The positions wanted, one number per axis.
 
     Returns:
         An array of shape (samples, *size).

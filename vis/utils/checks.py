@@ -94,11 +94,11 @@ def modified(gradients: np.ndarray, modify: Callable) -> np.ndarray:
 
 
 def axis(name: str, value, rank: int) -> int | None:
-    """An argument that must be an axis of an array, or None.
+    """Return an argument as an axis of an array counted from the front, or None.
 
     Args:
         name: The argument's name.
-        value: What came.
+        value: The argument's value.
         rank: How many axes the array has.
 
     Returns:

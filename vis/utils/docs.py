@@ -58,14 +58,12 @@ TEXTS: dict[str, str | list[str]] = {
     ),
     "penultimate_layer_idx": (
         "penultimate_layer_idx: The layer whose feature map is weighted, addressed like `layer_idx`. None takes the "
-        "last layer before the explained one whose output has more than one position, inside nested models too. A "
-        "list of layers gives the mean of their maps, each scaled to [0, 1] first."
+        "last layer before the explained one whose output has more than one position, inside nested models too."
     ),
     "penultimate_layer": (
         "penultimate_layer: The layer whose feature map is weighted: an index into `model.layers`, a name, a path "
         "through nested models or the layer itself. None takes the last layer before the explained one whose output "
-        "has more than one position, inside nested models too. A list of layers gives the mean of their maps, each "
-        "scaled to [0, 1] first."
+        "has more than one position, inside nested models too."
     ),
     "backprop_modifier": (
         "backprop_modifier: How a gradient passes back through rectifiers such as ReLU: `'guided'`, `'rectified'`, a "

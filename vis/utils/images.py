@@ -178,7 +178,7 @@ def _load_font(font, font_size):
 
 
 def overlay(array1, array2, alpha: float = 0.5) -> np.ndarray:
-    """Lays one picture over another.
+    """Lay one picture over another.
 
     Args:
         array1: The upper picture, an array of any shape.

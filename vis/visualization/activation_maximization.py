@@ -12,9 +12,11 @@ from vis.losses import ActivationMaximization, LogProbability
 from vis.optimizer import Optimizer
 from vis.optimizer.starts import data_format_of
 from vis.regularizers import LPNorm, TotalVariation
+from vis.utils.docs import shared_docs
 from vis.visualization.attribution import modified
 
 
+@shared_docs
 def visualize_activation(
     model,
     layer_idx,
@@ -32,7 +34,7 @@ def visualize_activation(
     logits: bool = True,
     **optimizer_params,
 ):
-    """Makes the image that a filter responds to most, from noise or from a given one.
+    """Make the image that a filter responds to most, from noise or from a given one.
 
     x* = argmin over x of −a(x) + λ₁ Lp(x) + λ₂ TV(x), a being the filter's mean activation; for a classifier's last
     layer the class score before the softmax (Simonyan et al. 2013, "Deep Inside Convolutional Networks", arXiv
@@ -44,33 +46,33 @@ def visualize_activation(
     for clearer shapes `input_modifiers=[Jitter(4)]`.
 
     Args:
-        model: A Keras model of any kind.
-        layer_idx: The layer: an index, a name, a path such as `'backbone/block5_conv3'`, a layer, or None for the
-            model's own output.
+        {{model}}
+        {{layer_idx}}
         filter_indices: The filter (for a classifier's last layer, the class): an int, or a list whose activations are
             summed; an array of shape (images, k), such as [[0], [1], [2]], makes an image for each row at once. None
             means all filters together.
-        wrt_tensor: As in `vis.optimizer.Optimizer`: for anything behind the input nothing is optimized.
-        seed_input: Where to start; noise unless given.
-        input_range: (min, max) of the values that the model takes, numbers or one number a channel. The image stays
-            within.
-        backprop_modifier: `'guided'`, `'rectified'`, a function `model -> model`, or None.
-        grad_modifier: What is done to each gradient: a name or function of `vis.grad_modifiers`, or None.
+        {{optimized_tensor}}
+        {{start}}
+        {{input_range}}
+        {{backprop_modifier}}
+        {{step_modifier}} `'negate'` gives the input that decreases the output.
         act_max_weight: The weight of the activation; 0 or None leaves the term out, here and below.
         lp_norm_weight: The weight λ₁ of `LPNorm`, p = 6.
         tv_weight: The weight λ₂ of `TotalVariation`, β = 2: more gives smoother images.
         class_weight: The weight λ₃ of a class's log-probability; 0 is keras-vis's objective, the score alone.
-        logits: Whether a class score is read before the softmax or sigmoid that ends the model.
-        **optimizer_params: What `vis.optimizer.Optimizer.minimize` takes: `max_iter`, `input_modifiers`, `callbacks`,
-            `verbose` (False here), `optimizer`, `parameterization`, `seed`, ...
+        {{logits}}
+        **optimizer_params: Options of `vis.optimizer.Optimizer.minimize`: `max_iter`, `input_modifiers`, `callbacks`,
+            `verbose` (False here), `optimizer`, `parameterization`, `callback_every`, `patience`, `min_delta`, `seed`,
+            `squeeze`, `batch_size`.
 
     Returns:
         The image, without sample axis; several in an array of shape (images, ...). Its channels are last, whatever the
         model's order. uint8 for the `input_range` (0, 255) in integers; float32 for any other.
 
     Raises:
-        ValueError: What is wrong with an argument, and what would do; or a loss became NaN or infinite.
-        TypeError: An argument is of a wrong type.
+        ArgumentError: A layer that does not exist, a filter out of range, an unknown modifier, an `input_range` that is
+            no range, or a `seed_input` that does not fit the model; or a loss became NaN or infinite.
+        ArgumentTypeError: An argument of a wrong type, or one that there is not.
 
     Warns:
         VisWarning: `seed_input` leaves `input_range`; the filter is never active.
@@ -95,25 +97,29 @@ def visualize_activation(
     )
 
 
+@shared_docs
 def visualize_activation_with_losses(
     input_tensor, losses, wrt_tensor=None, seed_input=None, input_range=(0, 255), **optimizer_params
 ):
-    """Makes the image that minimizes the weighted sum of losses.
+    """Make the image that minimizes the weighted sum of losses.
 
     Args:
-        input_tensor: `model.input`, or the model itself.
-        losses: A list of `(loss, weight)`; a plain function of the model's output is a loss too.
-        wrt_tensor: As in `visualize_activation`.
-        seed_input: As in `visualize_activation`.
-        input_range: As in `visualize_activation`.
-        **optimizer_params: As in `visualize_activation`.
+        {{input_tensor}}
+        {{losses}}
+        {{optimized_tensor}}
+        {{start}}
+        {{input_range}}
+        **optimizer_params: Options of `vis.optimizer.Optimizer.minimize`, and `verbose=False`.
 
     Returns:
-        As `visualize_activation`; for a model with several inputs a list.
+        The image, without sample axis; several in an array of shape (images, ...). Its channels are last, whatever the
+        model's order. uint8 for the `input_range` (0, 255) in integers; float32 for any other. For a model with several
+        inputs a list.
 
     Raises:
-        ValueError: As `visualize_activation`.
-        TypeError: As `visualize_activation`.
+        ArgumentError: No loss is left, `input_range` is no range, or `seed_input` does not fit the model; or a loss
+            became NaN or infinite.
+        ArgumentTypeError: An argument of a wrong type, or one that there is not.
 
     Example:
         >>> import keras

@@ -11,11 +11,13 @@ from vis.engine.addressing import NEAREST
 from vis.engine.evaluate import evaluate
 from vis.utils import checks
 from vis.utils.arrays import resize as resize
+from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError, ArgumentTypeError, warn
 from vis.visualization import positions
 from vis.visualization.attribution import attribute, of_filter, of_losses
 
 
+@shared_docs
 def visualize_cam(
     model,
     layer_idx,
@@ -33,46 +35,41 @@ def visualize_cam(
     squeeze: bool = True,
     batch_size: int | None = None,
 ):
-    """Grad-CAM: which regions speak for a score, at the resolution of a feature map.
+    """Show which regions speak for a score, at the resolution of a feature map: Grad-CAM.
 
-    With A the feature map of a layer: the weight of channel k is α_k = mean over positions of ∂S/∂A_k, and the map is
+    With A the feature map of a layer, the weight of channel k is α_k = mean over positions of ∂S/∂A_k, and the map is
     ReLU(Σ_k α_k A_k), interpolated linearly to the input's size (Selvaraju et al. 2017, "Grad-CAM", arXiv 1610.02391,
     equations 1 and 2). For a regressor, `grad_modifier` None, `'negate'` and `'small_values'` show what increases,
     decreases and keeps the output.
 
     Args:
-        model: A Keras model of any kind.
-        layer_idx: The layer whose filter is explained: an index into `model.layers`, a name, a path through nested
-            models, a layer, or None for the model's own output.
-        filter_indices: The filter (for a classifier's last layer, the class): an int, or a list whose scores are
-            summed; an array of shape (samples, k) gives each sample its own. None means all.
-        seed_input: One sample or a batch, with or without the sample axis, in the model's own units; or batches of
-            `x` or `(x, y)`, as in `visualize_saliency`.
-        penultimate_layer_idx: The layer whose feature map is used, addressed like `layer_idx`. None takes the nearest
-            one in front of the target with more than one position, inside a nested model too.
-        backprop_modifier: `'guided'`, `'rectified'`, a function `model -> model`, or None.
-        grad_modifier: What is done to the gradient before it is averaged: `'negate'`, `'small_values'`, ..., a
-            function, or None.
-        method: How a feature map is weighted: `'gradcam'`.
-        logits: Whether a class score is read before the softmax or sigmoid that ends the model.
-        normalize: Whether to bring each sample's map to [0, 1].
-        squeeze: Whether a single sample's map loses its sample axis.
-        batch_size: The most samples to compute at once; None chooses.
+        {{explained}}
+        {{penultimate_layer_idx}}
+        {{backprop_modifier}}
+        {{grad_modifier}}
+        method: `'gradcam'`, or a function `(activations, gradients) -> maps` of two arrays of shape (samples,
+            *positions, channels) that returns (samples, *positions): the ReLU, the interpolation and the normalization
+            come after it.
+        {{token_grid}}
+        {{extra_tokens}}
+        {{logits}}
+        {{output_options}}
 
     Returns:
-        A float32 array of shape `(samples, *input positions)`, or `(*input positions)` for a single sample; of a
-        feature map that lacks some of the input's axes, such as time behind a `ConvLSTM2D`, or height and width where
-        each frame was pooled, the positions of those it has. For a layer that is called several times, one map a
-        call, along axis 1. For batches a generator of the result of each.
+        A float32 array of shape (samples, *positions of the input), or (*positions,) for a single sample. A feature map
+        that lacks some of the input's axes, such as time after a `ConvLSTM2D`, gives the axes it has; one whose axis
+        was folded into the channels, as before a recurrent layer over the columns of a picture, is constant along it.
+        Tokens that come from a picture are folded into it. For a layer that is called several times, one map per call,
+        along axis 1; for branches over different inputs a dict by the inputs' names. For a stream of batches a
+        generator of these.
 
     Raises:
-        ValueError: What is wrong with an argument, and what would do.
-        TypeError: An argument is of a wrong type.
+        {{map_errors}}
 
     Warns:
         VisWarning: The map may mislead: it is negative everywhere before the ReLU, the feature map has a single
-            position or is flat, the gradient is zero everywhere, or it cannot be told which of the input's axes the
-            map has, so that it is given in its own size.
+            position or is flat, the gradient is zero everywhere, or its positions are not known to be places of the
+            input, so that it is given in its own size.
 
     Example:
         >>> import keras, numpy as np
@@ -91,6 +88,7 @@ def visualize_cam(
     return _cam(explained, seed_input, penultimate, grad_modifier, get(method), folding, normalize, squeeze, batch_size)
 
 
+@shared_docs
 def visualize_cam_with_losses(
     input_tensor,
     losses,
@@ -105,26 +103,36 @@ def visualize_cam_with_losses(
     squeeze: bool = True,
     batch_size: int | None = None,
 ):
-    """Grad-CAM of any losses: the gradient is that of their weighted sum.
+    """Show which regions speak for any losses' weighted sum, at the resolution of a feature map.
 
     Args:
-        input_tensor: `model.input`, or the model itself (a subclassed model has no symbolic input).
-        losses: A list of `(loss, weight)`; a plain function of the model's output is a loss too. As losses are
-            minimized, `(ActivationMaximization(layer, 3), -1)` is what `visualize_cam` explains.
-        seed_input: As in `visualize_cam`.
-        penultimate_layer: The layer whose feature map is used, by itself or addressed; None for the nearest one.
-        grad_modifier: As in `visualize_cam`.
-        method: As in `visualize_cam`.
-        normalize: As in `visualize_cam`.
-        squeeze: As in `visualize_cam`.
-        batch_size: As in `visualize_cam`.
+        {{input_tensor}}
+        {{losses}}
+        {{seed_input}}
+        {{penultimate_layer}}
+        {{grad_modifier}}
+        method: `'gradcam'`, or a function `(activations, gradients) -> maps` of two arrays of shape (samples,
+            *positions, channels) that returns (samples, *positions): the ReLU, the interpolation and the normalization
+            come after it.
+        {{token_grid}}
+        {{extra_tokens}}
+        {{output_options}}
 
     Returns:
-        As `visualize_cam`.
+        A float32 array of shape (samples, *positions of the input), or (*positions,) for a single sample. A feature map
+        that lacks some of the input's axes, such as time after a `ConvLSTM2D`, gives the axes it has; one whose axis
+        was folded into the channels, as before a recurrent layer over the columns of a picture, is constant along it.
+        Tokens that come from a picture are folded into it. For a layer that is called several times, one map per call,
+        along axis 1; for branches over different inputs a dict by the inputs' names. For a stream of batches a
+        generator of these.
 
     Raises:
-        ValueError: What is wrong with an argument, and what would do.
-        TypeError: An argument is of a wrong type.
+        {{map_errors}}
+
+    Warns:
+        VisWarning: The map may mislead: it is negative everywhere before the ReLU, the feature map has a single
+            position or is flat, the gradient is zero everywhere, or its positions are not known to be places of the
+            input, so that it is given in its own size.
 
     Example:
         >>> import keras, numpy as np

@@ -8,12 +8,14 @@ import tensorflow as tf
 from vis.engine.evaluate import evaluate
 from vis.engine.types import Change, Reduce
 from vis.utils import checks
+from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError
 from vis.visualization.attribution import attribute, of_filter
 from vis.visualization.baselines import baselines_of
 from vis.visualization.saliency import channel_of
 
 
+@shared_docs
 def integrated_gradients(
     model,
     layer_idx,
@@ -56,12 +58,12 @@ def integrated_gradients(
 
     Returns:
         A float32 array of shape (samples, *positions), of both signs: summed over channels unless `keepdims`. For a
-        table one value per feature, for an embedding one per token. Structures as in `visualize_saliency`. With
+        table one value per feature, for an embedding one per token; for several inputs a list or dict of these. With
         `return_gap` a pair (maps, gap), gap being Σ attribution − (S(x) − S(baseline)), float64 of shape (samples,).
 
     Raises:
-        ArgumentError: A `baseline` that does not fit the input, an unknown `quadrature`, fewer than one step, and
-            what `visualize_saliency` refuses.
+        ArgumentError: A `baseline` that does not fit the input, an unknown `quadrature`, fewer than one step, a layer
+            that does not exist, a filter out of range, or a `seed_input` that does not fit the model.
 
     Example:
         >>> import keras

@@ -10,9 +10,11 @@ import numpy as np
 from vis import grad_modifiers
 from vis.engine.evaluate import evaluate
 from vis.utils import checks
+from vis.utils.docs import shared_docs
 from vis.visualization.attribution import attribute, of_filter, of_losses
 
 
+@shared_docs
 def visualize_saliency(
     model,
     layer_idx,
@@ -29,46 +31,30 @@ def visualize_saliency(
     squeeze: bool = True,
     batch_size: int | None = None,
 ):
-    """Saliency: where a small change of the input changes a score most.
+    """Show how much each position of the input changes a filter's score: the gradient of the score.
 
-    M = max over channels of |∂S/∂x|, S being the class score before the softmax (Simonyan et al. 2013, "Deep Inside
-    Convolutional Networks", arXiv 1312.6034, section 3). For a regressor, `grad_modifier` None, `'negate'` and
-    `'small_values'` show what increases, decreases and keeps the output.
+    M = max over channels of |∂S/∂x| (Simonyan et al. 2013, "Deep Inside Convolutional Networks", arXiv 1312.6034,
+    section 3.1). For a regressor, `grad_modifier` None, `'negate'` and `'small_values'` show what increases, decreases
+    and keeps the output.
 
     Args:
-        model: A Keras model of any kind.
-        layer_idx: The layer whose filter is explained: an index into `model.layers`, a name, a path through nested
-            models such as `'backbone/block5_conv3'`, a layer, or None for the model's own output.
-        filter_indices: The filter (for a classifier's last layer, the class): an int, or a list whose scores are
-            summed; an array of shape (samples, k) gives each sample its own. None means all.
-        seed_input: One sample or a batch: an array, a tensor or a Pillow image, with or without the sample axis; for
-            several inputs a list or dict of them. In the model's own units (preprocessed). Or a `tf.data.Dataset` or
-            another iterable of batches: of `x`, or of `(x, y)`, where y is each sample's filter if `filter_indices`
-            is None.
-        wrt_tensor: What the gradient is taken with respect to: None for all inputs, a tensor of the graph, a layer
-            (object, index, name or path), or a list of these. For a model that takes tokens, its embedding layer.
-        backprop_modifier: `'guided'`, `'rectified'`, a function `model -> model`, or None.
-        grad_modifier: What is done to the gradient before the maximum over channels: `'absolute'`, `'negate'`,
-            `'invert'`, `'relu'`, `'small_values'`, a function, or None.
-        keepdims: Whether to keep the channels instead of taking their maximum.
-        logits: Whether a class score is read before the softmax or sigmoid that ends the model.
-        normalize: Whether to bring each sample's map to [0, 1].
-        squeeze: Whether a single sample's map loses its sample axis.
-        batch_size: The most samples to compute at once; None chooses.
+        {{explained}}
+        {{wrt_tensor}}
+        {{backprop_modifier}}
+        {{grad_modifier}}
+        {{keepdims}}
+        {{channel_axis}}
+        {{logits}}
+        {{output_options}}
 
     Returns:
-        A float32 array of shape `(samples, *positions)`, or `(*positions)` for a single sample; with `keepdims` the
-        gradient's own shape. Inputs of rank 2 (tables) have no channel axis: a value a feature. For several inputs a
-        list or dict of arrays, as in `seed_input`; for a list `wrt_tensor`, a list. For a layer that is called
-        several times, one map a call, along axis 1. For an iterable of batches a generator of the result of each.
+        {{maps}}
 
     Raises:
-        ValueError: What is wrong with an argument, and what would do.
-        TypeError: An argument is of a wrong type.
+        {{map_errors}}
 
     Warns:
-        VisWarning: The map may mislead: a disconnected gradient, one that is zero everywhere, a saturated softmax, an
-            activation that the backprop modifier could not reach.
+        {{map_warnings}}
 
     Example:
         >>> import keras, numpy as np
@@ -81,6 +67,7 @@ def visualize_saliency(
     return _saliency(explained, seed_input, wrt, grad_modifier, keepdims, channel_axis, normalize, squeeze, batch_size)
 
 
+@shared_docs
 def visualize_saliency_with_losses(
     input_tensor,
     losses,
@@ -94,26 +81,26 @@ def visualize_saliency_with_losses(
     squeeze: bool = True,
     batch_size: int | None = None,
 ):
-    """Saliency of any losses: the gradient of their weighted sum.
+    """Show how much each position of the input changes any losses: the gradient of their weighted sum.
 
     Args:
-        input_tensor: `model.input`, or the model itself (a subclassed model has no symbolic input).
-        losses: A list of `(loss, weight)`; a plain function of the model's output is a loss too. As losses are
-            minimized, `(ActivationMaximization(layer, 3), -1)` is what `visualize_saliency` explains.
-        seed_input: As in `visualize_saliency`.
-        wrt_tensor: As in `visualize_saliency`.
-        grad_modifier: As in `visualize_saliency`.
-        keepdims: As in `visualize_saliency`.
-        normalize: As in `visualize_saliency`.
-        squeeze: As in `visualize_saliency`.
-        batch_size: As in `visualize_saliency`.
+        {{input_tensor}}
+        {{losses}}
+        {{seed_input}}
+        {{wrt_tensor}}
+        {{grad_modifier}}
+        {{keepdims}}
+        {{channel_axis}}
+        {{output_options}}
 
     Returns:
-        As `visualize_saliency`.
+        {{maps}}
 
     Raises:
-        ValueError: What is wrong with an argument, and what would do.
-        TypeError: An argument is of a wrong type.
+        {{map_errors}}
+
+    Warns:
+        {{map_warnings}}
 
     Example:
         >>> import keras, numpy as np

@@ -10,11 +10,13 @@ import tensorflow as tf
 from vis.engine.evaluate import evaluate
 from vis.engine.types import Change, Reduce
 from vis.utils import checks
+from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError
 from vis.visualization.attribution import attribute, of_filter, of_losses
 from vis.visualization.saliency import sensitivity
 
 
+@shared_docs
 def smoothgrad(
     model,
     layer_idx,
@@ -35,40 +37,34 @@ def smoothgrad(
     squeeze: bool = True,
     batch_size: int | None = None,
 ):
-    """SmoothGrad: saliency averaged over noisy copies of the input.
+    """Average saliency over noisy copies of the input.
 
     M = 1/n Σ ∂S/∂x (x + 𝒩(0, σ²)), with σ = `noise_level` · (max x − min x) of each sample (Smilkov et al. 2017,
-    "SmoothGrad: removing noise by adding noise", arXiv 1706.03825, equation 2 and section 3.2).
+    "SmoothGrad: removing noise by adding noise", arXiv 1706.03825, equation 2 and section 3.2). The noise is added to
+    `wrt_tensor`, so that a model that takes tokens gets it on its embeddings.
 
     Args:
-        model: As in `visualize_saliency`.
-        layer_idx: As in `visualize_saliency`.
-        filter_indices: As in `visualize_saliency`.
-        seed_input: As in `visualize_saliency`.
-        wrt_tensor: As in `visualize_saliency`. The noise is added there, so that a model that takes tokens gets it on
-            its embeddings.
-        backprop_modifier: As in `visualize_saliency`.
-        grad_modifier: As in `visualize_saliency`; it acts on the aggregate.
-        keepdims: As in `visualize_saliency`.
-        noise_level: The noise's standard deviation in units of the sample's range, from 0 to 1. The paper finds 0.1
-            to 0.2 good.
-        num_samples: The number n of noisy copies.
-        aggregate: `'mean'` of the gradients, as in the paper; `'square'`, the mean of their squares, which keeps what
-            the sign would cancel (Hooker et al. 2019, arXiv 1806.10758); or `'var'`, their variance (Adebayo et al.
-            2018, arXiv 1810.03307).
-        seed: An int for the same noise at each call; None for another one.
-        logits: As in `visualize_saliency`.
-        normalize: As in `visualize_saliency`.
-        squeeze: As in `visualize_saliency`.
-        batch_size: The most noisy copies to compute at once; None chooses. The result does not depend on it, nor does
-            the memory depend on `num_samples`.
+        {{explained}}
+        {{wrt_tensor}}
+        {{backprop_modifier}}
+        {{grad_modifier}} It acts on the aggregate.
+        {{keepdims}}
+        {{noise_level}}
+        {{num_noisy}}
+        {{aggregate}}
+        {{random_seed}}
+        {{channel_axis}}
+        {{logits}}
+        {{output_options}}
 
     Returns:
-        As `visualize_saliency`.
+        {{maps}}
 
     Raises:
-        ValueError: What is wrong with an argument, and what would do.
-        TypeError: An argument is of a wrong type.
+        {{map_errors}}
+
+    Warns:
+        {{map_warnings}}
 
     Example:
         >>> import keras, numpy as np
@@ -84,6 +80,7 @@ def smoothgrad(
     )
 
 
+@shared_docs
 def smoothgrad_with_losses(
     input_tensor,
     losses,
@@ -101,29 +98,30 @@ def smoothgrad_with_losses(
     squeeze: bool = True,
     batch_size: int | None = None,
 ):
-    """SmoothGrad of any losses: the gradient of their weighted sum, averaged over noisy copies of the input.
+    """Average the gradient of any losses' weighted sum over noisy copies of the input.
 
     Args:
-        input_tensor: As in `visualize_saliency_with_losses`.
-        losses: As in `visualize_saliency_with_losses`.
-        seed_input: As in `visualize_saliency`.
-        wrt_tensor: As in `smoothgrad`.
-        grad_modifier: As in `smoothgrad`.
-        keepdims: As in `visualize_saliency`.
-        noise_level: As in `smoothgrad`.
-        num_samples: As in `smoothgrad`.
-        aggregate: As in `smoothgrad`.
-        seed: As in `smoothgrad`.
-        normalize: As in `visualize_saliency`.
-        squeeze: As in `visualize_saliency`.
-        batch_size: As in `smoothgrad`.
+        {{input_tensor}}
+        {{losses}}
+        {{seed_input}}
+        {{wrt_tensor}}
+        {{grad_modifier}} It acts on the aggregate.
+        {{keepdims}}
+        {{noise_level}}
+        {{num_noisy}}
+        {{aggregate}}
+        {{random_seed}}
+        {{channel_axis}}
+        {{output_options}}
 
     Returns:
-        As `visualize_saliency`.
+        {{maps}}
 
     Raises:
-        ValueError: What is wrong with an argument, and what would do.
-        TypeError: An argument is of a wrong type.
+        {{map_errors}}
+
+    Warns:
+        {{map_warnings}}
 
     Example:
         >>> import keras, numpy as np

@@ -317,3 +317,42 @@ def test_a_second_thread_waits_to_replace():
         waiting.result()
     assert order == ["first", "second"]
     assert "call" not in vars(layer)
+
+
+def test_the_keys_of_outputs_are_in_flat_order():
+    x = keras.Input((4,))
+    first, second = keras.layers.Dense(1)(x), keras.layers.Dense(2)(x)
+    model = keras.Model(x, {"b": first, "a": second})
+    assert keras_internals.output_keys(model) == ["a", "b"]
+    assert [output.shape[-1] for output in model.outputs] == [2, 1]
+    assert keras_internals.output_keys(keras.Model(x, [first, second])) == []
+
+
+def test_a_fingerprint_notices_what_a_call_reads():
+    class Scaled(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self._factor = 2.0
+
+        def call(self, x):
+            return self._factor * x
+
+    scaled, dense = Scaled(), keras.layers.Dense(2, activation="relu")
+    dense.build((None, 3))
+    for layer, change in [
+        (scaled, lambda: setattr(scaled, "_factor", 3.0)),
+        (dense, lambda: setattr(dense, "activation", keras.activations.tanh)),
+        (dense, lambda: dense.enable_lora(1)),
+    ]:
+        before = keras_internals.fingerprint(layer)
+        assert keras_internals.fingerprint(layer) == before
+        change()
+        assert keras_internals.fingerprint(layer) != before
+
+
+def test_a_fingerprint_does_not_change_by_a_call():
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization()])
+    before = [keras_internals.fingerprint(layer) for layer in model.layers]
+    model(np.ones((1, 8, 8, 3)))
+    model.predict(np.ones((1, 8, 8, 3)), verbose=0)
+    assert [keras_internals.fingerprint(layer) for layer in model.layers] == before

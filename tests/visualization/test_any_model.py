@@ -9,6 +9,7 @@ import tensorflow as tf
 import zoo
 
 from vis import VisWarning
+from vis.engine import keras_internals
 from vis.losses import ActivationMaximization, Target
 from vis.visualization import (
     smoothgrad,
@@ -174,7 +175,7 @@ def test_one_call_of_a_shared_layer_by_its_tensor():
     model = two_branches()
     left, right = zoo.images(2, (8, 8, 3), seed=1), zoo.images(2, (8, 8, 3), seed=2)
     _, of_maps, _ = reference_of_two_branches(model, left, right, 1)
-    symbols = [node.outputs[0] for node in model.get_layer("shared")._inbound_nodes]
+    symbols = [node.outputs[0] for node in keras_internals.nodes(model.get_layer("shared"))]
     for symbol, expected in zip(symbols, of_maps, strict=True):
         zoo.assert_close(visualize_saliency(model, -1, 1, [left, right], wrt_tensor=symbol, **SIGNED), expected)
 

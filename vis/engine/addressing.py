@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import keras
 
+from vis.engine import keras_internals
 from vis.engine.rules import ModifiedModel, underlying
 from vis.utils.errors import ArgumentError, ArgumentTypeError
 
@@ -56,7 +57,7 @@ def children(parent) -> list:
     if isinstance(parent, keras.Sequential):
         return list(parent.layers)
     if isinstance(parent, keras.layers.Layer):
-        return list(parent._layers)
+        return keras_internals.sublayers(parent)
     return []
 
 
@@ -173,10 +174,10 @@ def operations_after_last_layer(model) -> list[str]:
     if not isinstance(model, keras.Function) or len(model.outputs) != 1:
         return []
     names, tensors = [], model.outputs
-    while len(tensors) == 1 and not isinstance(tensors[0]._keras_history.operation, keras.layers.Layer):
-        operation, node_index, _ = tensors[0]._keras_history
+    while len(tensors) == 1 and not isinstance(operation_of(tensors[0]), keras.layers.Layer):
+        operation, node_index, _ = keras_internals.producer(tensors[0])
         names += [type(operation).__name__] if type(operation).__name__ not in _KEEP_SCORES else []
-        tensors = operation._inbound_nodes[node_index].input_tensors
+        tensors = keras_internals.node_inputs(operation, node_index)
     return names
 
 
@@ -212,7 +213,7 @@ def model_of(input_tensor):
             "input_tensor", f"must be model.input or a model, not {type(input_tensor).__name__}", kind="dtype"
         )
     # Kept beside the tensor, so that it goes when the graph goes and the functions traced for it serve again.
-    known = vars(symbols[0]).setdefault("_vis_models", {})
+    known = keras_internals.attached(symbols[0], dict)
     key = tuple(id(symbol) for symbol in symbols)
     ends = _ends(symbols)
     if key not in known or [id(end) for end in known[key].outputs] != [id(end) for end in ends]:
@@ -223,9 +224,9 @@ def model_of(input_tensor):
 def _ends(symbols) -> list:
     """The tensors that can be computed from symbolic inputs and that nothing more is computed from."""
     reachable = {id(symbol): symbol for symbol in symbols}
-    used, waiting = set(), [symbol._keras_history.operation for symbol in symbols]
+    used, waiting = set(), [operation_of(symbol) for symbol in symbols]
     while waiting:
-        for node in waiting.pop()._outbound_nodes:
+        for node in keras_internals.consumers(waiting.pop()):
             if not all(id(tensor) in reachable for tensor in node.input_tensors):
                 continue
             used.update(id(tensor) for tensor in node.input_tensors)
@@ -284,7 +285,7 @@ def resolve(model, address, argument: str = "layer_idx", keys=None) -> Address:
             Address("symbol", address, address.name) if position is None else Address("input", position, address.name)
         )
     layer = find_layer(model, address, argument)
-    position = next((i for i, symbol in enumerate(symbols) if symbol._keras_history.operation is layer), None)
+    position = next((i for i, symbol in enumerate(symbols) if operation_of(symbol) is layer), None)
     return (
         Address("layer", layer, path_of(model, layer)) if position is None else Address("input", position, layer.name)
     )
@@ -314,7 +315,7 @@ def resolve_target(model, address, argument: str = "layer_idx"):
 
 def operation_of(symbol):
     """Return the layer or graph operation that gives a Keras tensor."""
-    return symbol._keras_history.operation
+    return keras_internals.producer(symbol)[0]
 
 
 def output_names(model) -> list[str]:
@@ -326,10 +327,8 @@ def output_names(model) -> list[str]:
         >>> output_names(keras.Model(x, {"b": keras.layers.Dense(1)(x), "a": x}))
         ['a', 'b']
     """
-    structure = getattr(underlying(model), "_outputs_struct", None)
-    if isinstance(structure, dict):
-        return [str(key) for key in sorted(structure)]
-    return [str(name) for name in getattr(underlying(model), "output_names", None) or []]
+    keys = keras_internals.output_keys(underlying(model))
+    return keys or [str(name) for name in getattr(underlying(model), "output_names", None) or []]
 
 
 def symbolic_inputs(model) -> list:

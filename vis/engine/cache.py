@@ -8,19 +8,15 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 
-import keras
 import numpy as np
 
-from vis.engine import addressing
+from vis.engine import addressing, keras_internals
 from vis.engine.rules import rule_of, underlying
 
 # What has been traced, by model; a model that is dropped takes it along. What is kept holds graphs, not the model.
 _traced: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _tracing = threading.RLock()
 _MOST_TRACED = 64  # a model; the least recently used one goes
-_PLAIN = frozenset((bool, int, float, str, bytes, type(None)))
-# Attributes of Keras's own, some of which change when a layer is called.
-_OF_EVERY_LAYER = frozenset(vars(keras.layers.Layer())) | {"_parent_path", "_saved_model_arg_spec", "_called"}
 
 
 def remember(model, key: tuple, trace: Callable):
@@ -79,27 +75,7 @@ def state_of(model) -> tuple:
     That is which layers and variables it has, and the plain attributes of the layers: numbers, texts, flags, tuples of
     these, and functions such as an activation.
     """
-    state: list = []
-    for layer in addressing.flatten(model):
-        # A weak reference, for a new layer may stand where one that is gone stood.
-        state.append(weakref.ref(layer))
-        own = not type(layer).__module__.startswith("keras.")
-        for name, value in vars(layer).items():
-            kind = type(value)
-            if kind in _PLAIN:
-                if name[0] != "_" or (own and name not in _OF_EVERY_LAYER):
-                    state.append(value)
-            elif kind is tuple:
-                state.append(_plain_tuple(value))
-            elif kind is types.FunctionType:
-                state.append(id(value))
-            elif name in ("_trainable_variables", "_non_trainable_variables"):
-                state.extend(map(id, value))
-    return tuple(state)
-
-
-def _plain_tuple(value: tuple) -> tuple:
-    return tuple(each if type(each) in _PLAIN else id(each) for each in value)
+    return tuple(part for layer in addressing.flatten(model) for part in keras_internals.fingerprint(layer))
 
 
 def _weakly(*parts) -> tuple:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+import types
+import weakref
 from collections.abc import Callable, Iterable
 
 import keras
@@ -116,6 +118,70 @@ def excludes_from_weight_decay(optimizer) -> bool:
     # An optimizer has these only once that method was called.
     names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
     return any(bool(getattr(optimizer, name, None)) for name in names)
+
+
+def output_keys(model) -> list[str]:
+    """Return the keys of a functional model's outputs in their flat order, where they are a dict; else nothing.
+
+    Example:
+        >>> x = keras.Input((4,))
+        >>> output_keys(keras.Model(x, {"b": keras.layers.Dense(1)(x), "a": x}))
+        ['a', 'b']
+    """
+    structure = getattr(model, "_outputs_struct", None)
+    return [str(key) for key in sorted(structure)] if isinstance(structure, dict) else []
+
+
+def attached(symbol, make: Callable):
+    """Return an object that is kept beside a symbolic tensor and goes with it, made at the first call.
+
+    Example:
+        >>> symbol = keras.Input((4,))
+        >>> attached(symbol, dict) is attached(symbol, dict)
+        True
+    """
+    return vars(symbol).setdefault("_vis_attached", make())
+
+
+def function_of(layer, name: str = "activation") -> Callable | None:
+    """Return the function that a layer holds under a name, as `Dense(activation=f)` does, or None."""
+    found = vars(layer).get(name)
+    return found if callable(found) and not isinstance(found, keras.Operation) else None
+
+
+# Attributes of Keras's own, some of which change when a layer is called.
+_OF_EVERY_LAYER = frozenset(vars(keras.layers.Layer())) | {"_parent_path", "_saved_model_arg_spec", "_called"}
+_PLAIN = frozenset((bool, int, float, str, bytes, type(None)))
+
+
+def fingerprint(layer) -> list:
+    """Return what a trace takes in of a layer beside the values of its weights, to be compared.
+
+    That is which layer and which variables they are, and the layer's plain attributes: numbers, texts, flags, tuples
+    of these, and functions such as an activation.
+
+    Example:
+        >>> layer = keras.layers.LeakyReLU(negative_slope=0.25)
+        >>> before = fingerprint(layer)
+        >>> layer.negative_slope = 0.5
+        >>> fingerprint(layer) == before
+        False
+    """
+    # A weak reference, for a new layer may stand where one that is gone stood.
+    found: list = [weakref.ref(layer)]
+    own = not type(layer).__module__.startswith("keras.")
+    for name, value in vars(layer).items():
+        kind = type(value)
+        if kind in _PLAIN:
+            if name[0] != "_" or (own and name not in _OF_EVERY_LAYER):
+                found.append(value)
+        elif kind is tuple:
+            found.append(tuple(each if type(each) in _PLAIN else id(each) for each in value))
+        elif kind is types.FunctionType:
+            found.append(id(value))
+        elif name in ("_trainable_variables", "_non_trainable_variables"):
+            found.extend(map(id, value))
+    return found
 
 
 @contextlib.contextmanager

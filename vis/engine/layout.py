@@ -142,6 +142,9 @@ class Axes:
         left = [i for i, used in enumerate(roles) if "position" not in used]
         if len(roles) > 2 and left == [len(roles) - 1]:
             return left[0], False
+        left = [i for i in left if "reduced" not in roles[i]]
+        if len(left) == 1:
+            return left[0], False
         if any("flat" in used for used in roles):
             colors = len(roles) > 2 and sizes[-1] in (1, 2, 3, 4)
             return (len(roles) - 1 if colors else None), len(roles) > 2 and not colors
@@ -230,7 +233,7 @@ class Axes:
             return
         if all(axes is None for axes in given) and not any(tensor.name in self.lists for tensor in op.inputs):
             return
-        rule = _RULES.get(op.type, Axes._alike)
+        rule = _RULES.get(op.type, Axes.alike)
         for tensor in op.outputs:
             rank = tensor.shape.rank
             if tensor.dtype == tf.variant:
@@ -241,7 +244,7 @@ class Axes:
                 continue
             axes = rule(self, op, given, tensor)
             if axes is None or len(axes) != rank:
-                axes = self._alike(op, given, tensor)
+                axes = self.alike(op, given, tensor)
             self._set(tensor, self._as_called(tensor, axes))
 
     def _as_called(self, tensor, axes: list[Axis]) -> list[Axis]:
@@ -274,7 +277,7 @@ class Axes:
     def _use_contracted(self, axis: Axis):
         self._use(axis, "channel" if len(_without_ones(axis).atoms) == 1 else "flat")
 
-    def _alike(self, op, given, tensor) -> list[Axis]:
+    def alike(self, op, given, tensor) -> list[Axis]:
         """Return, for each axis, that of an operand which broadcasts to it; a new one where none does."""
         rank = tensor.shape.rank
         axes = []
@@ -289,14 +292,14 @@ class Axes:
             axes.append(self._new(tensor, i) if found is None else self._sized(found, tensor.shape[i]))
         return axes
 
-    def _same(self, op, given, tensor):
+    def same(self, op, given, tensor):
         """Return the axes of the first operand, whatever became of their sizes."""
         known = next((each for each in given if each is not None), None)
         if known is None or len(known) != tensor.shape.rank:
             return None
         return [self._sized(axis, size) for axis, size in zip(known, tensor.shape, strict=True)]
 
-    def _spatial(self, op, given, tensor):
+    def spatial(self, op, given, tensor):
         image = given[2] if op.type.endswith(("BackpropInput", "BackpropInputV2")) else given[0]
         if image is None or len(image) != tensor.shape.rank:
             return None
@@ -319,7 +322,7 @@ class Axes:
                 axes.append(self._sized(image[i], tensor.shape[i]))
         return axes
 
-    def _matmul(self, op, given, tensor):
+    def matmul(self, op, given, tensor):
         names = set(op.node_def.attr)
         turned = [
             any(op.get_attr(name) for name in pair if name in names)
@@ -346,7 +349,7 @@ class Axes:
         axes.append(right or self._new(tensor, rank - 1, FEATURE, melted))
         return axes
 
-    def _einsum(self, op, given, tensor):
+    def einsum(self, op, given, tensor):
         equation = op.get_attr("equation").decode().replace(" ", "")
         terms, _, result = equation.partition("->")
         letters: dict[str, Axis] = {}
@@ -368,33 +371,32 @@ class Axes:
         melted = frozenset().union(*map(self._contracted, contracted)) if contracted else frozenset()
         return [letters.get(name) or self._new(tensor, i, FEATURE, melted) for i, name in enumerate(names)]
 
-    def _reduce(self, op, given, tensor):
+    def reduce(self, op, given, tensor):
         known = given[0]
         reduced = tf.get_static_value(op.inputs[1])
         if known is None or reduced is None:
             return None
         reduced = {int(axis) % len(known) for axis in reduced.reshape(-1)}
-        if 0 not in reduced:
-            for i in reduced:
-                if 0 < len(reduced) < len(known) - 1:
-                    self._use(known[i], "reduced")
         keep = "keep_dims" in op.node_def.attr and op.get_attr("keep_dims")
+        if 0 not in reduced and not keep and len(reduced) < len(known) - 1:
+            for i in reduced:
+                self._use(known[i], "reduced")
         if keep:
             return [self._new(tensor, i) if i in reduced else axis for i, axis in enumerate(known)]
         return [axis for i, axis in enumerate(known) if i not in reduced]
 
-    def _transpose(self, op, given, tensor):
+    def transpose(self, op, given, tensor):
         order = tf.get_static_value(op.inputs[1])
         return None if order is None or given[0] is None else [given[0][i] for i in order]
 
-    def _expand(self, op, given, tensor):
+    def expand(self, op, given, tensor):
         at = tf.get_static_value(op.inputs[1])
         if at is None or given[0] is None:
             return None
         at = int(at.reshape(-1)[0]) % tensor.shape.rank
         return [*given[0][:at], self._new(tensor, at), *given[0][at:]]
 
-    def _squeeze(self, op, given, tensor):
+    def squeeze(self, op, given, tensor):
         if given[0] is None:
             return None
         rank = len(given[0])
@@ -403,7 +405,7 @@ class Axes:
         }
         return [axis for i, axis in enumerate(given[0]) if i not in dropped]
 
-    def _concatenate(self, op, given, tensor):
+    def concatenate(self, op, given, tensor):
         at = tf.get_static_value(op.inputs[-1])
         if at is None:
             return None
@@ -435,7 +437,7 @@ class Axes:
     def _may_be_places(self, atom: Atom) -> bool:
         return atom != BATCH and (atom.kind == "input" or "position" in self.roles.get(_whole(atom), ()))
 
-    def _slice(self, op, given, tensor):
+    def slice(self, op, given, tensor):
         known = given[0]
         if known is None:
             return None
@@ -478,7 +480,7 @@ class Axes:
         before, after = axis.extra
         return axis._replace(extra=(max(before - max(first, 0), 0), max(after - end, 0)))
 
-    def _gather(self, op, given, tensor):
+    def gather(self, op, given, tensor):
         params, indices = given[0], given[1]
         if params is None and indices is not None:
             rest = tensor.shape.rank - len(indices)
@@ -492,23 +494,23 @@ class Axes:
                 return [*params[:at], *middle, *params[at + 1 :]]
         return None
 
-    def _pack(self, op, given, tensor):
+    def pack(self, op, given, tensor):
         at = op.get_attr("axis") % tensor.shape.rank
         known = next((each for each in given if each is not None), None)
         return None if known is None else [*known[:at], self._new(tensor, at), *known[at:]]
 
-    def _unpack(self, op, given, tensor):
+    def unpack(self, op, given, tensor):
         at = op.get_attr("axis") % op.inputs[0].shape.rank
         return None if given[0] is None else [axis for i, axis in enumerate(given[0]) if i != at]
 
-    def _split(self, op, given, tensor):
+    def split(self, op, given, tensor):
         known = given[0] if given[0] is not None else given[-1]
         return None if known is None else [self._sized(a, s) for a, s in zip(known, tensor.shape, strict=False)]
 
-    def _one_hot(self, op, given, tensor):
+    def one_hot(self, op, given, tensor):
         return None if given[0] is None else [*given[0], self._new(tensor, tensor.shape.rank - 1, FEATURE)]
 
-    def _unstacked(self, op, given, tensor):
+    def unstacked(self, op, given, tensor):
         """Return the axes of a list's stacked elements, the steps of a loop."""
         axes = self.lists.get(op.inputs[0].name)
         if axes is None or len(axes) > tensor.shape.rank:
@@ -538,7 +540,7 @@ class Axes:
             elif tensor.shape.rank == len(steps) - 1 and tensor.dtype.is_floating:
                 self._set(tensor, self._after_loop(steps[1:], tensor))
 
-    def _reshape(self, op, given, tensor):
+    def reshape(self, op, given, tensor):
         known = given[0]
         if known is None or op.inputs[0].shape.rank is None:
             return None
@@ -659,26 +661,26 @@ _RULES = {
     **dict.fromkeys(
         "Conv2D Conv3D Conv2DBackpropInput Conv3DBackpropInputV2 DepthwiseConv2dNative MaxPool AvgPool MaxPool3D "
         "AvgPool3D ResizeBilinear ResizeNearestNeighbor ResizeBicubic ResizeArea".split(),
-        Axes._spatial,
+        Axes.spatial,
     ),
     **dict.fromkeys(
         "Pad PadV2 MirrorPad Tile SpaceToBatchND BatchToSpaceND SpaceToDepth DepthToSpace ReverseV2 Roll Slice Softmax "
         "LogSoftmax Cumsum".split(),
-        Axes._same,
+        Axes.same,
     ),
-    **dict.fromkeys(("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), Axes._matmul),
-    **dict.fromkeys("Mean Sum Max Min Prod All Any ArgMax ArgMin EuclideanNorm".split(), Axes._reduce),
-    **dict.fromkeys(("GatherV2", "ResourceGather", "Gather"), Axes._gather),
-    **dict.fromkeys(("Split", "SplitV"), Axes._split),
-    "Einsum": Axes._einsum,
-    "Transpose": Axes._transpose,
-    "ExpandDims": Axes._expand,
-    "Squeeze": Axes._squeeze,
-    "ConcatV2": Axes._concatenate,
-    "StridedSlice": Axes._slice,
-    "Pack": Axes._pack,
-    "Unpack": Axes._unpack,
-    "OneHot": Axes._one_hot,
-    "Reshape": Axes._reshape,
-    "TensorListStack": Axes._unstacked,
+    **dict.fromkeys(("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), Axes.matmul),
+    **dict.fromkeys("Mean Sum Max Min Prod All Any ArgMax ArgMin EuclideanNorm".split(), Axes.reduce),
+    **dict.fromkeys(("GatherV2", "ResourceGather", "Gather"), Axes.gather),
+    **dict.fromkeys(("Split", "SplitV"), Axes.split),
+    "Einsum": Axes.einsum,
+    "Transpose": Axes.transpose,
+    "ExpandDims": Axes.expand,
+    "Squeeze": Axes.squeeze,
+    "ConcatV2": Axes.concatenate,
+    "StridedSlice": Axes.slice,
+    "Pack": Axes.pack,
+    "Unpack": Axes.unpack,
+    "OneHot": Axes.one_hot,
+    "Reshape": Axes.reshape,
+    "TensorListStack": Axes.unstacked,
 }

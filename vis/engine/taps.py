@@ -8,22 +8,17 @@ This holds for functional, sequential, nested, shared and subclassed models alik
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from vis.engine import addressing, fused_batch_norm, graphs
+from vis.engine import addressing, fused_batch_norm, graphs, keras_internals
 from vis.engine.layout import Axes, Layout
 from vis.engine.rules import Rule, rule_of, underlying
 from vis.utils.errors import ArgumentError
-
-# Layers are wrapped in place for the time of one trace; two threads must not do so at once.
-_lock = threading.RLock()
 
 _STRIDE = 1_000_003  # between the states of two seed generators
 _RECTIFYING_LAYERS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU, keras.layers.PReLU)
@@ -134,7 +129,7 @@ class Run:
         calls = [call for call in self.calls if call.layer is layer]
         order = _node_order(self.model, layer) if len(calls) > 1 else []
         if len(order) == len(calls):  # as the layer was called when the graph was made, not as the graph runs
-            calls = [calls[order.index(node)] for node in layer._inbound_nodes if node in order]
+            calls = [calls[order.index(node)] for node in keras_internals.nodes(layer) if node in order]
         return [tensor for call in calls for tensor in call.outputs]
 
     def _evaluate(self, symbol):
@@ -150,8 +145,8 @@ class Run:
             if value is not None:
                 known[id(tensor)] = (tensor, value)
                 continue
-            operation, node_index, _ = tensor._keras_history
-            parents = operation._inbound_nodes[node_index].input_tensors
+            operation, node_index, _ = keras_internals.producer(tensor)
+            parents = keras_internals.node_inputs(operation, node_index)
             if not parents:
                 raise ArgumentError(
                     "layer_idx",
@@ -166,7 +161,7 @@ class Run:
         return keras.Function(list(symbols), symbol)(list(values))
 
     def _read(self, symbol):
-        operation, node_index, tensor_index = symbol._keras_history
+        operation, node_index, tensor_index = keras_internals.producer(symbol)
         if isinstance(operation, keras.layers.InputLayer):
             for mine, value in zip(getattr(self.model, "inputs", None) or [], self.inputs, strict=False):
                 if mine is symbol:
@@ -177,7 +172,7 @@ class Run:
         if len(calls) == 1:
             return calls[0].outputs[tensor_index]
         order = _node_order(self.model, operation)
-        node = operation._inbound_nodes[node_index]
+        node = keras_internals.nodes(operation)[node_index]
         return calls[order.index(node)].outputs[tensor_index] if node in order else None
 
     def logits(self, address=None, kinds=graphs.ENDS):
@@ -244,15 +239,12 @@ def run(
     """
     record = Run(underlying(model), keras.tree.flatten(inputs))
     rule = rule_of(model)
-    mine = threading.get_ident()
 
     def wrapped(layer, call):
         rectifies = rule is not None and _rectifies(layer)
         fast = fused_batch_norm.fast(layer, call)
 
         def noted_call(*args, **kwargs):
-            if threading.get_ident() != mine:  # a server's prediction, or a `fit`, while this thread traces
-                return call(*args, **kwargs)
             if rectifies:
                 with tf.name_scope(graphs.REACHED):
                     outputs = call(*args, **kwargs)
@@ -272,17 +264,19 @@ def run(
 
         return noted_call
 
-    with _lock, contextlib.ExitStack() as restore:
-        for layer in addressing.flatten(record.model):
-            if rule is not None and _has_rectifying_activation(layer):
-                activation = vars(layer)["activation"]
-                restore.callback(_set, layer, "activation", activation)
-                _set(layer, "activation", _ruled(activation, rule, record, mine))
-            restore.callback(_put_back, layer, vars(layer).get("call"))
-            _set(layer, "call", wrapped(layer, layer.call))
+    layers = addressing.flatten(record.model)
+    replacements = [(layer, "call", wrapped(layer, layer.call)) for layer in layers]
+    if rule is not None:
+        replacements += [
+            (layer, "activation", _ruled(keras_internals.function_of(layer), rule, record))
+            for layer in layers
+            if _has_rectifying_activation(layer)
+        ]
+    # Only for this thread: a server's prediction, or a `fit`, meanwhile runs the model as it is.
+    with keras_internals.replaced(replacements):
         # What the model assigns to its variables, as a stateful layer does, holds for this one run: no later one, and
         # nothing of the caller's, sees it.
-        states = [] if state is None else seed_states(record.model)
+        states = [] if state is None else keras_internals.seed_states(record.model)
         mapping = [(each, tf.cast(state + i * _STRIDE, each.dtype)) for i, each in enumerate(states)]
         with keras.StatelessScope(state_mapping=mapping):
             record.structure = record.model(inputs, training=False)
@@ -290,27 +284,8 @@ def run(
     return record
 
 
-def seed_states(model) -> list:
-    """Return the states of a model's seed generators, as dropout has one."""
-    return [each for each in model.variables if each.path.endswith("seed_generator_state")]
-
-
-def _set(layer, name, value):
-    # Not through `Layer.__setattr__`, which would track the value as part of the layer.
-    vars(layer)[name] = value
-
-
-def _put_back(layer, call):
-    if call is None:
-        del vars(layer)["call"]
-    else:
-        _set(layer, "call", call)
-
-
-def _ruled(activation, rule: Rule, record: Run, mine: int):
+def _ruled(activation, rule: Rule, record: Run):
     def ruled_activation(x, *args, **kwargs):
-        if threading.get_ident() != mine:
-            return activation(x, *args, **kwargs)
         record.reached += 1
         with tf.name_scope(graphs.REACHED):
             y = activation(x, *args, **kwargs)
@@ -326,23 +301,18 @@ def _rectifies(layer) -> bool:
 
 
 def _has_rectifying_activation(layer) -> bool:
-    activation = vars(layer).get("activation")
-    if not callable(activation) or isinstance(activation, keras.Operation):
-        return False
-    return getattr(activation, "__name__", "") not in _NOT_RECTIFYING
+    activation = keras_internals.function_of(layer)
+    return activation is not None and getattr(activation, "__name__", "") not in _NOT_RECTIFYING
 
 
 def _node_order(model, operation) -> list:
-    """The nodes of an operation in the order in which the functional graphs of a model run them."""
-    graphs = [layer for layer in [model, *addressing.flatten(model)] if isinstance(layer, keras.Function)]
-    graphs += [layer._functional for layer in [model] if getattr(layer, "_functional", None) is not None]
-    return [
-        node
-        for graph in graphs
-        for depth in sorted(graph._nodes_by_depth, reverse=True)
-        for node in graph._nodes_by_depth[depth]
-        if node.operation is operation
-    ]
+    """Return the nodes of an operation in the order in which the functional graphs of a model run them."""
+    functions = [layer for layer in [model, *addressing.flatten(model)] if isinstance(layer, keras.Function)]
+    functional = keras_internals.functional_of(model)
+    if functional is not None and functional is not model:
+        functions.append(functional)
+    order = (node for function in functions for node in keras_internals.node_order(function))
+    return [node for node in order if node.operation is operation]
 
 
 def name_of(address) -> str:

@@ -158,7 +158,7 @@ def colormap_named(name: str) -> Colormap:
 
 @functools.cache
 def diverging_colormap() -> Colormap:
-    """Return the colours of both signs: blue below 0, white at 0, red above, about equally dark at equal distance from 0.
+    """Return the colours of both signs: blue below 0, white at 0, red above, equally dark at equal distance from 0.
 
     Returns:
         A `matplotlib.colors.Colormap`. It has an odd number of colours, so that the one in the middle is white itself.

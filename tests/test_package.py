@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import warnings
 from pathlib import Path
 
@@ -90,6 +91,27 @@ def test_a_warning_is_at_the_line_of_the_caller():
             list(visualize_cam(model, -1, 0, seed_input, model.layers[0]))
         assert {warning.filename for warning in caught} == {__file__}
         assert "has a single position" in str(caught[0].message)
+
+
+def test_a_part_that_needs_keras_on_tensorflow_says_so():
+    """In a process where Keras says that it runs on JAX, which is not installed with `vis`."""
+    source = """
+        import keras
+        keras.backend.backend = lambda: "jax"
+        import vis, vis.utils, vis.plotting, vis.grad_modifiers
+        for part in ("visualization", "influence", "optimizer", "backprop_modifiers"):
+            try:
+                getattr(vis, part)
+            except ImportError as error:
+                print(error)
+        import vis.visualization
+    """
+    result = python("-c", textwrap.dedent(source))
+    message = (
+        "vis needs Keras on TensorFlow, but Keras runs on 'jax'. Set KERAS_BACKEND=tensorflow before Keras is imported."
+    )
+    assert result.stdout.splitlines() == [message] * 4
+    assert result.stderr.splitlines()[-1] == f"ImportError: {message}"
 
 
 def test_type_marker_is_there():

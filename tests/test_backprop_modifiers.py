@@ -298,5 +298,5 @@ def test_get():
     assert backprop_modifiers.get(backprop_modifiers.guided) is backprop_modifiers.guided
     with pytest.raises(TypeError, match="not int"):
         backprop_modifiers.get(3)
-    with pytest.raises(TypeError, match="takes a Keras model, not str"):
+    with pytest.raises(TypeError, match="must be a Keras model, not str"):
         backprop_modifiers.guided("model")

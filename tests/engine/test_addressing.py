@@ -53,7 +53,7 @@ def test_an_unknown_name_suggests_the_nearest():
 def test_a_name_like_no_other_lists_the_layers():
     layers = [keras.layers.Activation("relu", name=f"conv{number}") for number in range(9)]
     model = keras.Sequential([keras.Input((4,)), *layers])
-    with pytest.raises(ValueError, match=r"no layer 'dense'\. The layers are 'conv0', .*'conv7', \.\.\.$"):
+    with pytest.raises(ValueError, match=r"no layer 'dense'\. The layers are 'conv0', .*'conv7', \.\.\."):
         find_layer(model, "dense")
 
 

@@ -391,8 +391,14 @@ def test_a_filter_that_is_never_active_is_said(model):
         ({"seed": -1}, "seed must be a whole number of at least 0, or None, not -1"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),
         ({"parameterization": "wavelet"}, "parameterization must be 'pixels' or 'fourier', not 'wavelet'"),
-        ({"seed_input": np.ones((5, 5, 3))}, r"seed_input has shape \(1, 5, 5, 3\), but the model takes"),
-        ({"seed_input": np.ones((3, 16, 16, 3))}, "filter_indices has 2 rows for 3 samples"),
+        (
+            {"seed_input": np.ones((5, 5, 3))},
+            r"seed_input must have shape \(None, 16, 16, 3\), or that of one sample, not \(5, 5, 3\)",
+        ),
+        (
+            {"seed_input": np.ones((3, 16, 16, 3))},
+            "filter_indices must have one row per sample, not 2 rows for 3 samples",
+        ),
         (
             {"parameterization": "fourier", "input_modifiers": [InputModifier()]},
             "must hold only transforms .* not InputModifier",
@@ -417,7 +423,7 @@ def test_bad_types_and_ranges(model):
         optimizer.minimize(callbacks=[3])
     with pytest.raises(TypeError, match="input_modifiers must hold objects with the methods pre and post, not ufunc"):
         optimizer.minimize(input_modifiers=[np.negative])
-    with pytest.raises(ValueError, match=r"filter_indices=9 is out of range"):
+    with pytest.raises(ValueError, match=r"filter_indices must be a filter that there is, not 9"):
         Optimizer(model, losses(model, 9)).minimize(verbose=False)
     for wrong in ((1, 0), (0, 0)):
         with pytest.raises(ValueError, match="input_range must go from a smaller to a larger number"):
@@ -437,7 +443,7 @@ def test_inputs_that_noise_cannot_stand_for():
     loss = [(ActivationMaximization(model.layers[-1], 0), 1)]
     with pytest.raises(ValueError, match="seed_input must be given, because the input .* takes integers"):
         Optimizer(model, loss).minimize(verbose=False)
-    with pytest.raises(ValueError, match=r"seed_input is of integers .* choose wrt_tensor="):
+    with pytest.raises(ValueError, match=r"seed_input must be of real numbers .* Choose wrt_tensor="):
         Optimizer(model, loss).minimize(np.ones(5, "int32"), verbose=False)
     anything = keras.Input((None, None, 1))
     model = keras.Model(anything, keras.layers.GlobalAveragePooling2D()(anything))

@@ -166,7 +166,7 @@ def test_tables_and_signals():
 
 
 def test_weights_that_leave_nothing():
-    with pytest.raises(ValueError, match="losses has no loss with a weight other than 0"):
+    with pytest.raises(ValueError, match="losses must hold a loss with a weight other than 0"):
         visualize_activation(zoo.functional(), -1, 1, act_max_weight=0, lp_norm_weight=None, tv_weight=0)
 
 

@@ -281,12 +281,21 @@ def test_a_map_of_recurrent_convolutions_stays_over_height_and_width():
     assert cams.shape == (2, 12, 16)
 
 
-@pytest.mark.parametrize(("shape", "expected"), [((8, 6), (8, 6)), ((48,), (7, 5))])
-def test_a_map_of_images_without_a_channel_axis(shape, expected):
+def picture_made_of(shape):
     inputs = keras.Input(shape)
     features = keras.layers.Conv2D(3, 2, name="features")(keras.layers.Reshape((8, 6, 1))(inputs))
-    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(features)))
-    assert visualize_cam(model, -1, 0, zoo.images(1, shape), grad_modifier="absolute").shape == expected
+    return keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(features)))
+
+
+def test_a_map_of_images_without_a_channel_axis():
+    cam = visualize_cam(picture_made_of((8, 6)), -1, 0, zoo.images(1, (8, 6)), grad_modifier="absolute")
+    assert cam.shape == (8, 6)
+
+
+def test_a_map_of_a_picture_made_inside_the_model_has_its_size():
+    with pytest.warns(VisWarning, match=r"'features' are made inside the model.*\(8, 6\)"):
+        cam = visualize_cam(picture_made_of((48,)), -1, 0, zoo.images(1, (48,)), grad_modifier="absolute")
+    assert cam.shape == (8, 6)
 
 
 def test_a_map_that_belongs_to_no_one_axis_is_given_as_it_is():
@@ -294,7 +303,7 @@ def test_a_map_that_belongs_to_no_one_axis_is_given_as_it_is():
     image = keras.Input((12, 16, 1))
     tokens = keras.layers.Reshape((11, 2), name="tokens")(keras.layers.Dense(22)(keras.layers.Flatten()(image)))
     model = keras.Model(image, keras.layers.Dense(1)(keras.layers.Flatten()(tokens)))
-    with pytest.warns(VisWarning, match=r"'tokens' has positions of shape \(11,\).* given as it is"):
+    with pytest.warns(VisWarning, match=r"the 11 rows of 'tokens' are not known to be places of the picture"):
         cam = visualize_cam(model, -1, 0, zoo.images(1, (12, 16, 1)), "tokens", grad_modifier="absolute")
     assert cam.shape == (11,)
 

@@ -165,9 +165,14 @@ class Axes:
         positions = [i for i in range(rank - 1) if i != channel]
         is_map = bool(positions) and channel is not None
         along, wanted, grid, extra = [], [], None, (0, 0)
+        wholes = [_whole(atom) for i in positions for atom in axes[i + 1].atoms]
         for i in positions:
             axis = _without_ones(axes[i + 1])
-            if len(axis.atoms) > 1 and len(positions) == 1 and all(self._is_along(atom) for atom in axis.atoms):
+            if len(axis.atoms) == 1 and axis.atoms[0].part and wholes.count(_whole(axis.atoms[0])) > 1:
+                # An axis that was cut into several positions, such as a row of numbers into a picture.
+                along.append(None)
+                wanted.append(self.first_size.get(axis.atoms[0]))
+            elif len(axis.atoms) > 1 and len(positions) == 1 and all(self._is_along(atom) for atom in axis.atoms):
                 grid, extra = axis.sizes, axis.extra
                 along += [self._along(atom) for atom in axis.atoms]
                 wanted += [self.first_size.get(_whole(atom)) for atom in axis.atoms]
@@ -251,8 +256,11 @@ class Axes:
         """Take axes that a layer seems to have made for those of its input, where all sizes but the last agree."""
         source = self.calls.get(tensor.name)
         before = None if source is None else self.of(source)
-        if before is None or len(before) != len(axes):
+        if before is None or source is tensor:
             return axes
+        if len(before) != len(axes):  # frames, each of which a layer makes something else of
+            same = len(axes) > 1 < len(before) and None is not tensor.shape[1] == source.shape[1]
+            return [axes[0], before[1], *axes[2:]] if same and _is_made(axes[1], tensor) else axes
         return [
             old if _is_made(new, tensor) and size == old_size and i < len(axes) - 1 else new
             for i, (new, old, size, old_size) in enumerate(zip(axes, before, tensor.shape, source.shape, strict=True))
@@ -275,7 +283,7 @@ class Axes:
         return frozenset(found)
 
     def _use_contracted(self, axis: Axis):
-        self._use(axis, "channel" if len(_without_ones(axis).atoms) == 1 else "flat")
+        self._use(axis, "channel" if len(axis.atoms) == 1 else "flat")
 
     def alike(self, op, given, tensor) -> list[Axis]:
         """Return, for each axis, that of an operand which broadcasts to it; a new one where none does."""
@@ -367,7 +375,7 @@ class Axes:
             if name not in names:
                 contracted.append(axis)
                 if weights:
-                    self._use(axis, "channel" if len(_without_ones(axis).atoms) == 1 else "flat")
+                    self._use(axis, "channel" if len(axis.atoms) == 1 else "flat")
         melted = frozenset().union(*map(self._contracted, contracted)) if contracted else frozenset()
         return [letters.get(name) or self._new(tensor, i, FEATURE, melted) for i, name in enumerate(names)]
 
@@ -556,6 +564,8 @@ class Axes:
         inner, outer = len(before) - back, len(after) - back
         if front and (inner == front) != (outer == front) and None in (before[front - 1], after[front - 1]):
             front -= 1  # the sizes that the trace does not know are not the same
+        elif front > 1 and not back and inner > front == outer:
+            front -= 1  # axes of size 1 at the end are flattened with the one before them
         middle = self._grouped(known[front:inner], before[front:inner], after[front:outer], tensor, front)
         return [*known[:front], *middle, *known[inner:]]
 
@@ -566,7 +576,7 @@ class Axes:
         if any(axis.extra != (0, 0) for axis in known) and len(known) > 1:
             return [self._new(tensor, offset + i) for i in range(len(after))]
         if len(after) == 1:
-            merged = _merged([pair for pair in left if pair[1] != 1] or left[:1])
+            merged = _merged(left)
             extra = known[0].extra if len(known) == 1 else (0, 0)
             return [Axis(tuple(a for a, _ in merged), tuple(s for _, s in merged), extra)]
         for i, size in enumerate(after):

@@ -36,7 +36,7 @@ def runs(tmp_path_factory):
         own = folder / str(NOTEBOOKS.index(path))
         own.mkdir()
         resources = {"metadata": {"path": own}}
-        limits = {"timeout": 1800, "startup_timeout": 600}  # of a busy machine, where a kernel may take a minute to begin
+        limits = {"timeout": 1800, "startup_timeout": 600}  # on a busy machine a kernel takes a minute to begin
         client = nbclient.NotebookClient(cells, kernel_name="python3", resources=resources, **limits)
         asyncio.run(client.async_execute(env=environment))  # with a loop of its own, which it closes
         return cells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 import pytest
@@ -18,19 +19,26 @@ def digits():
 
 
 @pytest.fixture(scope="session")
-def digit_model(digits):
-    """The demo's CNN, trained as the demo trains it. Shared: tests must leave it as it is."""
+def model_path(digits, tmp_path_factory, worker_id):
+    """The demo's CNN as a file, trained as the demo trains it by the first process that asks for it."""
     from vis.demo import build_model, train
 
-    return train(build_model(), digits.x_train, digits.y_train)
+    base = tmp_path_factory.getbasetemp()
+    folder = base if worker_id == "master" else base.parent  # the processes of one session share the parent
+    path = folder / "digits.keras"
+    with (folder / "digits.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            train(build_model(), digits.x_train, digits.y_train).save(path)
+    return path
 
 
 @pytest.fixture(scope="session")
-def model_path(digit_model, tmp_path_factory):
-    """The demo's CNN as a file."""
-    path = tmp_path_factory.mktemp("model") / "digits.keras"
-    digit_model.save(path)
-    return path
+def digit_model(model_path):
+    """The demo's trained CNN. Shared: tests must leave it as it is."""
+    import keras
+
+    return keras.saving.load_model(model_path)
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""Every notebook runs from its first cell to its last, on a small setting, and is committed with its outputs."""
+"""Every notebook runs from its first cell to its last, on a small setting, and is committed with its outputs.
+
+These tests take minutes, so `pytest` leaves them out. Run them with `pytest -m notebooks tests/test_notebooks.py`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(path for folder in ("examples", "applications") for path in (ROOT / folder).rglob("*.ipynb"))
 NOTEBOOKS = [path for path in NOTEBOOKS if ".ipynb_checkpoints" not in path.parts]
+
+pytestmark = pytest.mark.notebooks
 
 
 @pytest.fixture(scope="module", params=NOTEBOOKS, ids=[str(path.relative_to(ROOT)) for path in NOTEBOOKS])

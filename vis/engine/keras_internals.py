@@ -149,6 +149,31 @@ def function_of(layer, name: str = "activation") -> Callable | None:
     return found if callable(found) and not isinstance(found, keras.Operation) else None
 
 
+def calls(layer) -> list[tuple[str, Callable]]:
+    """Return the methods by which Keras runs a layer, by name: `call`, and for a quantized one the other.
+
+    Example:
+        >>> [name for name, _ in calls(keras.layers.ReLU())]
+        ['call']
+    """
+    names = ["call"] + ["quantized_call"] * (getattr(layer, "quantization_mode", None) is not None)
+    return [(name, getattr(layer, name)) for name in names]
+
+
+def not_rematerialized(layer) -> list[tuple[str, Callable]]:
+    """Return what to replace of a layer made under a `keras.RematScope`, so that it runs without recomputation.
+
+    Example:
+        >>> with keras.RematScope(mode="full"):
+        ...     layer = keras.layers.ReLU()
+        >>> [name for name, _ in not_rematerialized(layer)], not_rematerialized(keras.layers.ReLU())
+        (['rematerialized_call'], [])
+    """
+    if not getattr(layer, "_remat_mode", None):
+        return []
+    return [("rematerialized_call", lambda layer_call, *args, **kwargs: layer_call)]
+
+
 # Attributes of Keras's own, some of which change when a layer is called.
 _OF_EVERY_LAYER = frozenset(vars(keras.layers.Layer())) | {"_parent_path", "_saved_model_arg_spec", "_called"}
 _PLAIN = frozenset((bool, int, float, str, bytes, type(None)))

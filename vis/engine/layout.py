@@ -196,7 +196,7 @@ class Axes:
         if len(axes) < 2:
             return None, False
         features = [i for i, axis in enumerate(axes) if all(atom.kind == FEATURE for atom in axis.atoms)]
-        features = [i for i in features if not any(self.is_position(atom) for atom in axes[i].atoms)] or features
+        features = [i for i in features if not any(self.is_position(atom) for atom in axes[i].atoms)]
         if features:
             return features[-1], False
         inputs = {atom.origin for axis in axes for atom in axis.atoms if atom.kind == "input"}

@@ -265,7 +265,11 @@ def run(
         return noted_call
 
     layers = addressing.flatten(record.model)
-    replacements = [(layer, "call", wrapped(layer, layer.call)) for layer in layers]
+    replacements = [
+        (layer, name, wrapped(layer, call)) for layer in layers for name, call in keras_internals.calls(layer)
+    ]
+    # A layer that is computed again for its gradient would hide from the tape what it returns.
+    replacements += [(layer, *each) for layer in layers for each in keras_internals.not_rematerialized(layer)]
     if rule is not None:
         replacements += [
             (layer, "activation", _ruled(keras_internals.function_of(layer), rule, record))

@@ -121,6 +121,7 @@ def lookup_imagenet_labels(indices) -> list[str]:
         OSError: If the file is not there yet and can't be downloaded.
 
     Example:
+        >>> # Not run: it downloads the names where they are not there yet.
         >>> lookup_imagenet_labels([340, 1])  # doctest: +SKIP
         ['zebra', 'goldfish']
     """

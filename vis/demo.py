@@ -196,6 +196,7 @@ def run(output: Path, *, seed: int = 0, progress: bool = True) -> Result:
         OSError: `output` cannot be written to.
 
     Example:
+        >>> # Not run: it trains for a minute.
         >>> result = run(Path("vis-demo"))  # doctest: +SKIP
     """
     output = Path(output)
@@ -240,7 +241,7 @@ def explain(
 
     Example:
         >>> digits = load_digits()
-        >>> model = train(build_model(), digits.x_train, digits.y_train, epochs=1)
+        >>> model = train(build_model(), digits.x_train[:640], digits.y_train[:640], epochs=1)
         >>> pictures = explain(model, digits.x_test[:2], digits.y_test[:2])
         >>> sorted(pictures)
         ['digit', 'gradcam', 'guided', 'saliency', 'smoothgrad']

@@ -33,7 +33,12 @@ def read_log(path: str | Path) -> pd.DataFrame:
         ValueError: there is no such file, or it is not a driving log, or pictures are missing.
 
     Example:
-        >>> read_log("recording/driving_log.csv").steering.mean()  # doctest: +SKIP
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (320, 160)).save(Path(folder, "a.png"))
+        ...     _ = Path(folder, "driving_log.csv").write_text("a.png, a.png, a.png, -0.25")
+        ...     read_log(Path(folder, "driving_log.csv")).steering.tolist()
+        [-0.25]
     """
     path = Path(path)
     if not path.is_file():
@@ -87,7 +92,10 @@ def read_frame(path: str | Path, *, crop: tuple[float, float] = (0.375, 0.125)) 
         ValueError: it cannot be read.
 
     Example:
-        >>> read_frame("frame.png").shape  # doctest: +SKIP
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (320, 160)).save(Path(folder, "camera.png"))
+        ...     read_frame(Path(folder, "camera.png")).shape
         (70, 180, 3)
     """
     from vis.images import read_image
@@ -119,7 +127,13 @@ def read_recording(log: pd.DataFrame, *, correction: float = 0.2, held_out: floa
         ValueError: there are too few rows to hold some out.
 
     Example:
-        >>> train, test = read_recording(read_log("recording/driving_log.csv"))  # doctest: +SKIP
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (320, 160)).save(Path(folder, "a.png"))
+        ...     _ = Path(folder, "driving_log.csv").write_text("a.png, a.png, a.png, -0.25\\n" * 5)
+        ...     train, test = read_recording(read_log(Path(folder, "driving_log.csv")))
+        >>> len(train[0]), len(test[0])
+        (12, 1)
     """
     tested = round(len(log) * held_out)
     if not 0 < tested < len(log):

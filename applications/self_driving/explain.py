@@ -65,7 +65,9 @@ def gradcam(model: keras.Model, frames: np.ndarray, grad_modifier: str | None) -
         A map a frame, (height, width) or (N, height, width); not normalized.
 
     Example:
-        >>> gradcam(keras.models.load_model("steering.keras"), frame, None).shape  # doctest: +SKIP
+        >>> from applications.self_driving.model import build_model
+        >>> from applications.self_driving.road import roads
+        >>> gradcam(build_model(), roads(1).frames[0], None).shape
         (70, 180)
     """
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
@@ -86,8 +88,10 @@ def explain(model: keras.Model, frame: np.ndarray) -> dict[str, dict[str, np.nda
         saliency's 'keep course' are many powers of ten apart, so there it is their logarithm.
 
     Example:
-        >>> maps = explain(keras.models.load_model("steering.keras"), read_frame("frame.png"))  # doctest: +SKIP
-        >>> list(maps), list(maps["saliency"])  # doctest: +SKIP
+        >>> from applications.self_driving.model import build_model
+        >>> from applications.self_driving.road import roads
+        >>> maps = explain(build_model(), roads(1).frames[0])
+        >>> list(maps), list(maps["saliency"])
         (['saliency', 'Grad-CAM'], ['steer right', 'steer left', 'keep course'])
     """
     maps = {"saliency": {}, "Grad-CAM": {}}

@@ -57,6 +57,7 @@ def journal_of(survey: Survey, model: keras.Model, *, resume: bool = False) -> J
         ValueError: the model takes no images, the run to resume was another one, or another one is going on.
 
     Example:
+        >>> # Not run: it takes a data set and a model.
         >>> with journal_of(survey, model, resume=True) as journal:  # doctest: +SKIP
         ...     for outcomes in explain(survey, model, journal):
         ...         print(len(outcomes), "rows more")
@@ -86,6 +87,7 @@ def explain(survey: Survey, model: keras.Model, journal: Journal) -> Iterator[li
         OSError: the disk is full, for example.
 
     Example:
+        >>> # Not run: it takes a data set and a model.
         >>> explain(survey, model, journal)  # doctest: +SKIP
     """
     for entry in journal:
@@ -102,7 +104,11 @@ def outcomes(journal: Journal) -> Iterator[Outcome]:
     """What came of every row that is done, in order.
 
     Example:
-        >>> sum(outcome.error is not None for outcome in outcomes(journal))  # doctest: +SKIP
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, Journal(Path(folder, "journal"), {}) as journal:
+        ...     journal.append([Outcome(0, picture="0000/0.png"), Outcome(1, error="a.png does not exist")])
+        ...     [outcome.error for outcome in outcomes(journal)]
+        [None, 'a.png does not exist']
     """
     return (Outcome(*fields) for entry in journal for fields in entry)
 
@@ -118,6 +124,7 @@ def cards(survey: Survey, journal: Journal) -> Iterator[gallery.Card]:
         A card for each picture.
 
     Example:
+        >>> # Not run: it takes a data set and a model.
         >>> list(cards(survey, journal))  # doctest: +SKIP
     """
     for original, each in zip(_image_paths(survey), outcomes(journal), strict=True):
@@ -131,6 +138,7 @@ def rows_at_once(survey: Survey, layout: images.InputLayout) -> int:
     """How many images make a batch.
 
     Example:
+        >>> # Not run: it takes a data set.
         >>> rows_at_once(survey, images.InputLayout(224, 224, 3, -1))  # doctest: +SKIP
         11
     """
@@ -149,6 +157,7 @@ def check_output(survey: Survey) -> None:
         ArgumentError: Something would be overwritten; its argument is `output`.
 
     Example:
+        >>> # Not run: it takes a data set.
         >>> check_output(survey)  # doctest: +SKIP
     """
     for path in (survey.output, survey.errors, survey.page, survey.journal):

@@ -12,6 +12,7 @@ def main() -> None:
     """Run the `vis` command, as the console script does.
 
     Example:
+        >>> # Not run: it reads the command line, and ends the process.
         >>> main()  # doctest: +SKIP
     """
     app(prog_name="vis")

@@ -124,6 +124,7 @@ def lookup_imagenet_labels(indices) -> list[str]:
         OSError: The file is not there yet and cannot be downloaded.
 
     Example:
+        >>> # Not run: it downloads the names where they are not there yet.
         >>> lookup_imagenet_labels([340, 1])  # doctest: +SKIP
         ['zebra', 'goldfish']
     """

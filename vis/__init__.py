@@ -13,10 +13,14 @@ from vis.utils.errors import ArgumentError, ArgumentTypeError, VisWarning
 
 __version__ = "0.1.0"
 
-__all__ = ["ArgumentError", "ArgumentTypeError", "VisWarning", "__version__"]
+__all__ = ["ArgumentError", "ArgumentTypeError", "VisWarning", "__version__", "forget"]
 
 
 def __getattr__(name: str):
+    if name == "forget":  # which needs TensorFlow
+        from vis.engine.cache import forget
+
+        return forget
     if not name.startswith("_"):
         module = f"{__name__}.{name}"
         try:

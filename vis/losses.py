@@ -473,7 +473,7 @@ def marks(filter_indices, width: int | None):
         >>> marks([[0, 0, 1], [1, 1, 0]], 3)
         [[2], [0, 1]]
     """
-    rows = np.asarray(filter_indices) if not _is_ragged(filter_indices) else np.empty(0)
+    rows = np.asarray(filter_indices) if not is_ragged(filter_indices) else np.empty(0)
     if rows.ndim != 2 or rows.shape[1] != width or width < 2 or rows.dtype.kind not in "biuf":
         return None
     if not np.isin(rows, (0, 1)).all() or not rows.any(axis=1).all():
@@ -481,8 +481,19 @@ def marks(filter_indices, width: int | None):
     return [np.flatnonzero(row).tolist() for row in rows]
 
 
-def _is_ragged(rows) -> bool:
-    """Whether something is a list of lists of different lengths."""
+def is_ragged(rows) -> bool:
+    """Whether something is a list of lists of different lengths.
+
+    Args:
+        rows: Anything that may stand for filters.
+
+    Returns:
+        True or False.
+
+    Example:
+        >>> is_ragged([[0, 2], [1]]), is_ragged([[0], [1]]), is_ragged(3)
+        (True, False, False)
+    """
     if not isinstance(rows, (list, tuple)) or not all(isinstance(row, (list, tuple, np.ndarray)) for row in rows):
         return False
     return len({len(row) for row in rows if np.ndim(row) == 1}) > 1
@@ -490,7 +501,7 @@ def _is_ragged(rows) -> bool:
 
 def _indices(filter_indices) -> np.ndarray:
     """Return filters as an array: of shape (), (k,) or (samples, k); -1 fills up rows that are shorter."""
-    if _is_ragged(filter_indices):
+    if is_ragged(filter_indices):
         rows = [_indices(row) for row in filter_indices]
         longest = max(len(row) for row in rows)
         return np.array([[*row, *[-1] * (longest - len(row))] for row in rows], np.int64)

@@ -358,14 +358,14 @@ def _copies(question: Question, change: Change, copies: int, reduce: Reduce | No
 
         one = [tf.TensorSpec([1, *spec.shape[1:]], spec.dtype) for spec in specs]
         numbers = [tf.TensorSpec([], tf.int64)] * 3
-        more = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in fixed]
+        more = [tf.TensorSpec([None] * tensor.shape.rank, tensor.dtype) for tensor in fixed]
         rows = [tf.TensorSpec([1, *[None] * (array.ndim - 1)], array.dtype) for array in rowwise]
         call = compile_for(
             run, *_weights_and_scale(question), *numbers, tf.TensorSpec([None], tf.float64), *more, *one, *rows
         )
         return _described(call, answers[-1], specs)
 
-    looks = tuple((tuple(each.shape), each.dtype) for each in fixed)
+    looks = tuple((each.shape.rank, each.dtype.name) for each in fixed)
     looks += tuple((array.ndim, array.dtype.name) for array in rowwise)
     function = question.function(("copies", change.key, terms, reduce is None, looks), make)
     step = function.batch_size or even(copies, question.rows_at_once(_VALUES_OF_COPIES))

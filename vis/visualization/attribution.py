@@ -22,7 +22,7 @@ from vis.engine.evaluate import Objective, evaluate
 from vis.engine.inputs import ModelInputs, prepare
 from vis.engine.rules import underlying
 from vis.engine.types import Evaluated, Source
-from vis.losses import ActivationMaximization, Labels, LabelScore, Prediction, Target, marks, weighted
+from vis.losses import ActivationMaximization, Labels, LabelScore, Prediction, Target, is_ragged, marks, weighted
 from vis.utils.errors import ArgumentError, warn
 from vis.utils.utils import normalize as normalize_to_unit
 
@@ -296,7 +296,7 @@ def _signed_unit(map_: np.ndarray) -> np.ndarray:
 
 
 def _warn_of_flat_classes(wanted, samples: int) -> None:
-    if wanted is None or samples < 2 or np.ndim(wanted) != 1 or len(wanted) != samples:
+    if wanted is None or samples < 2 or is_ragged(wanted) or np.ndim(wanted) != 1 or len(wanted) != samples:
         return
     if len(set(np.asarray(wanted).tolist())) == 1:
         return

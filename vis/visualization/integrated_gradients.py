@@ -94,7 +94,7 @@ def integrated_gradients(
         for part, *maps in zip(slopes, *parts, strict=True):
             means = [[np.mean(each, axis=0) for each in zip(*calls, strict=True)] for calls in zip(*maps, strict=True)]
             sources = zip(part.sources, means, strict=True)
-            yield part._replace(gradients=means), [[finish(source, m) for m in calls] for source, calls in sources]
+            yield part, [[finish(source, m) for m in calls] for source, calls in sources]
 
     def finish(source, attribution):
         channel = channel_of(source, attribution.ndim - 1, channel_axis)

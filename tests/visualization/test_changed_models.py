@@ -1,0 +1,163 @@
+"""What was traced is traced again where the model, or what a target reads, has changed; and only there."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import vis
+from vis.backprop_modifiers import from_rule
+from vis.engine import cache
+from vis.losses import Loss, Target
+from vis.visualization import visualize_saliency, visualize_saliency_with_losses
+
+L = keras.layers
+RAW = {"normalize": False, "grad_modifier": None}
+X = np.random.default_rng(0).random((2, 4)).astype("float32")
+
+
+def dense():
+    return keras.Sequential([keras.Input((4,)), L.Dense(5, activation="tanh"), L.Dense(3, name="head")])
+
+
+def reference(model, score):
+    with tf.GradientTape() as tape:
+        tape.watch(x := tf.constant(X))
+        total = score(model(x))
+    return tape.gradient(total, x).numpy()
+
+
+def test_a_named_function_that_reads_a_loop_variable():
+    model, space = dense(), {}
+    exec("def score(output):\n    return output[:, category]", space)
+    for category in range(3):
+        space["category"] = category
+        maps = visualize_saliency_with_losses(model, [(space["score"], 1)], X, **RAW)
+        np.testing.assert_allclose(maps, reference(model, lambda y, k=category: y[:, k]), atol=1e-6)
+
+
+class Score(Loss):
+    name = "score"
+
+    def __init__(self, layer, index):
+        self.layer, self.index = layer, index
+
+    def build_loss(self):
+        return self.layer.output[:, self.index]
+
+
+def test_a_loss_and_a_target_that_read_an_attribute():
+    model = dense()
+    loss = Score(model.layers[-1], 0)
+    settings = {"index": 0}
+    target = Target(lambda output: output[:, settings["index"]])
+    for index in range(3):
+        loss.index = settings["index"] = index
+        expected = reference(model, lambda y, k=index: y[:, k])
+        for each in (loss, target):
+            maps = visualize_saliency_with_losses(model, [(each, 1)], X, **RAW)
+            np.testing.assert_allclose(maps, expected, atol=1e-6)
+
+
+def test_a_rule_that_reads_a_closure():
+    limit = [1.0]
+
+    @from_rule("scaled")
+    def scaled(gradient, output):
+        return gradient * limit[0]
+
+    model = keras.Sequential([keras.Input((4,)), L.Dense(5, activation="relu"), L.Dense(3)])
+    first = visualize_saliency(model, -1, 0, X, backprop_modifier=scaled, **RAW)
+    limit[0] = 3.0
+    np.testing.assert_allclose(
+        visualize_saliency(model, -1, 0, X, backprop_modifier=scaled, **RAW), 3 * first, rtol=1e-5
+    )
+
+
+def test_a_new_lambda_of_the_same_code_and_values_is_not_traced_again():
+    model = dense()
+    for image in X:
+        visualize_saliency_with_losses(model, [(lambda output: output[:, 1] - output[:, 0], 1)], image)
+    assert cache.traced(model) == 1
+
+
+def test_an_address_in_any_form_is_one_trace():
+    model = dense()
+    for layer in (-1, 1, "head", model.layers[-1]):
+        visualize_saliency(model, layer, 0, X)
+    assert cache.traced(model) == 1
+
+
+def replaced_head(model):
+    model.pop()
+    model.add(L.Dense(3, name="head"))
+
+
+def changed_slope(model):
+    model.layers[0].negative_slope = 0.9
+
+
+def changed_activation(model):
+    model.layers[-1].activation = keras.activations.sigmoid
+
+
+def with_lora(model):
+    model.layers[1].enable_lora(2)
+    model.layers[1].lora_kernel_b.assign(np.ones(model.layers[1].lora_kernel_b.shape))
+
+
+def quantized(model):
+    model.layers[1].quantize("int8")
+
+
+@pytest.mark.parametrize("change", [replaced_head, changed_slope, changed_activation, with_lora])
+def test_a_change_of_the_model_is_noticed(change):
+    model = keras.Sequential([keras.Input((4,)), L.LeakyReLU(0.1), L.Dense(5), L.Dense(3, name="head")])
+    centred = X - 0.5
+    before = visualize_saliency(model, None, 1, centred, logits=False, **RAW)
+    change(model)
+    after = visualize_saliency(model, None, 1, centred, logits=False, **RAW)
+    with tf.GradientTape() as tape:
+        tape.watch(x := tf.constant(centred))
+        score = model(x)[:, 1]
+    np.testing.assert_allclose(after, tape.gradient(score, x), atol=1e-6)
+    assert np.abs(after - before).max() > 1e-3
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize`")
+def test_a_quantized_layer_is_read(early):
+    model = keras.Sequential([keras.Input((4,)), L.Dense(8, name="hidden"), L.Dense(3, name="head")])
+    if not early:
+        before = visualize_saliency(model, "head", 1, X, **RAW)
+    model.quantize("int8")
+    after = visualize_saliency(model, "head", 1, X, **RAW)
+    expected = reference(model, lambda y: y[:, 1])
+    np.testing.assert_allclose(after, expected, atol=1e-6)
+    if not early:
+        assert np.abs(after - before).max() < 0.1 * np.abs(before).max()
+
+
+def test_forget_drops_what_was_traced():
+    model = dense()
+    visualize_saliency(model, -1, 0, X)
+    assert cache.traced(model) == 1
+    vis.forget(model)
+    assert cache.traced(model) == 0
+
+
+def test_a_model_is_freed_though_its_functions_close_over_it():
+    def with_bias(layer):
+        return lambda output: output[:, 0] + 0 * layer.bias[0]
+
+    model = dense()
+    visualize_saliency_with_losses(model, [(with_bias(model.layers[-1]), 1)], X)
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None

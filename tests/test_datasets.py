@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vis import datasets, images
+from vis import ArgumentError, datasets, images
 from vis.files import tables
 from vis.files.tables import Table
 
@@ -262,3 +262,10 @@ def test_batches_name_a_bad_row(tmp_path):
 def test_errors_are_a_table_too(tmp_path):
     tables.write(tmp_path / "e.csv", ["row", "error"], [(1, 'no "a, b"')])
     assert cells(Table(tmp_path / "e.csv")) == [["1", 'no "a, b"']]
+
+
+def test_a_missing_column_is_named_after_the_argument_of_batches(tmp_path):
+    path = write(tmp_path, "x,y\n1,0\n")
+    for argument in ("input_variable", "label_variable"):
+        with pytest.raises(ArgumentError, match=rf"^{argument} must be a column of .*, not 'z'\. It has x, y\.$"):
+            list(datasets.batches(path, **{argument: "z"}))

@@ -361,6 +361,26 @@ _ROWS = (
         ),
         whole_batch=True,
     ),
+    Method(
+        name="integrated-gradients",
+        function="vis.visualization:integrated_gradients",
+        line="Which pixels make the score what it is, beside that of a black image",
+        description="the gradient averaged along the line from a black image, red where it adds to the score and blue "
+        "where it takes away",
+        kind="signed",
+        draw="signed",
+        cost=Cost("gradient", "steps"),
+        needs="a gradient with respect to the input",
+        beware="what is like the baseline, such as a black object, gets nothing",
+        column="integrated_gradients",
+        options=(
+            Option("baseline", "The value of all pixels where the line begins, in the model's units", 0.0, float),
+            Option("steps", "The number of points on the line", 50, int, minimum=1),
+            Option("quadrature", "Where the points are", "gausslegendre", choices=("gausslegendre", "midpoint")),
+            _BACKPROP_MODIFIER,
+            _LOGITS,
+        ),
+    ),
 )
 
 METHODS = {row.name: row for row in _ROWS}

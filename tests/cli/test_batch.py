@@ -396,8 +396,8 @@ def test_custom_objects(samples, folder, monkeypatch):
         patch.delitem(sys.modules, "my_layers")
     keras.Sequential([keras.Input((28, 28, 1)), *layers]).save("m.keras")
     line = refusal("saliency-batch", "--model", "m.keras")
-    assert "custom object 'Tripling'" in line
-    assert "--custom-objects module:Tripling" in line
+    assert "--custom-objects must have 'Tripling'" in line
+    assert "Give --custom-objects module:NAME" in line
     assert run("saliency-batch", "--model", "m.keras", "--custom-objects", "my_layers:Tripling")[0] == 0
     arguments = ("--model", "m.keras", "--custom-objects", "my_layers:Tripling", "--image", "images/0.png")
     assert run("saliency", *arguments, "--class-index", samples[1][0])[0] == 0
@@ -408,8 +408,8 @@ def test_unsafe(folder):
     layers = [keras.layers.Lambda(lambda x: x + 1), keras.layers.Flatten(), keras.layers.Dense(10)]
     keras.Sequential([keras.Input((28, 28, 1)), *layers]).save("m.keras")
     line = refusal("saliency-batch", "--model", "m.keras")
-    assert "Lambda layer, whose code is not run" in line
-    assert "give --unsafe" in line
+    assert "its Lambda layer runs code from the file" in line
+    assert "Give --unsafe only if you trust the file" in line
     assert run("saliency-batch", "--model", "m.keras", "--unsafe")[0] == 0
 
 

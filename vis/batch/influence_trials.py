@@ -241,8 +241,9 @@ def _loss(compiled: Compiled):
 
 def _check_loss(model: keras.Model, compiled: Compiled, width: int) -> None:
     """Refuse a loss that there is none of, or that takes labels of another shape."""
-    # Any label will do: a wrong one is refused with its row.
-    labels = _labels(model, compiled, np.zeros((2, width) if width > 1 else 2), "y")
+    # Any label will do: a wrong one is refused with its row. Of one more than the outputs, none is taken for an output.
+    count = 1 + (outputs_of(model) or 1)
+    labels = _labels(model, compiled, np.zeros((count, width) if width > 1 else count), "y")
     try:
         _, each = example_loss(model, _loss(compiled), labels)
     except UnknownLossError as error:
@@ -251,7 +252,7 @@ def _check_loss(model: keras.Model, compiled: Compiled, width: int) -> None:
     if not isinstance(shape, tuple) or None in shape[1:]:
         return
     try:
-        each(tf.constant(labels), tf.zeros((2, *shape[1:])))
+        each(tf.constant(labels), tf.zeros((count, *shape[1:])))
     except (TypeError, ValueError, tf.errors.OpError) as error:
         label = "a number" if width == 1 else f"{width} numbers"
         raise ArgumentError(
@@ -287,7 +288,7 @@ def _labels(model: keras.Model, compiled: Compiled, y: np.ndarray, argument: str
         outputs = model.output_shape[-1]
         wrong = y[~np.isin(y, np.arange(outputs))]
         if len(wrong):
-            raise ArgumentError(argument, f"must be one of the classes 0 to {outputs - 1}, not {wrong[0]:g}")
+            raise ArgumentError(argument, f"must be a class from 0 to {outputs - 1}, not {wrong[0]:g}")
         return np.eye(outputs, dtype=np.float32)[y.astype(np.int64)]
     whole = y.ndim == 1 and (y == np.round(y)).all()
     regression = getattr(model.layers[-1], "units", None) == 1 and name not in ("binary_crossentropy",)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vis.cli.app import app
-from vis.cli.messages import import_tensorflow, option, refuse
+from vis.cli.messages import import_tensorflow, library_messages, option, refuse
 from vis.methods import Method, Option
 
 if TYPE_CHECKING:
     import keras
+
+
+# What the arguments of `vis.models.load_model` are called here, and what to do in the shell.
+_LOADING = {"path": "--model", "custom_objects": "--custom-objects", "unsafe": "--unsafe"}
+_LOADING_REMEDIES = {
+    ("custom_objects", "missing"): "Give --custom-objects module:NAME, or register it with "
+    "@keras.saving.register_keras_serializable()",
+    ("unsafe", "lambda"): "Give --unsafe only if you trust the file",
+    ("unsafe", "operations"): "Give --unsafe only if you trust the file",
+}
 
 
 def command(name: str, short_help: str, method: Method, use: Callable, default_output: str) -> None:
@@ -88,11 +97,8 @@ def load(model: Path, custom_objects: list[str], unsafe: bool) -> keras.Model:
         models.check_file(model)
     objects = dict(map(_custom_object, custom_objects))
     import_tensorflow()
-    try:
+    with library_messages(_LOADING, _LOADING_REMEDIES):
         return models.load_model(model, custom_objects=objects, unsafe=unsafe)
-    except ValueError as error:
-        message = re.sub(r"custom_objects=\{'(\w+)': \w+\}", r"--custom-objects module:\1", str(error))
-        refuse("--model", message.replace("unsafe=True", "--unsafe"))
 
 
 def _custom_object(text: str) -> tuple[str, Any]:

@@ -16,7 +16,7 @@ from PIL import Image
 
 import vis
 from vis import backprop_modifiers, grad_modifiers, methods
-from vis.batch.labels import explain_labels
+from vis.losses import Labels
 from vis.methods import METHODS, Cost, Method, Option
 from vis.plotting import styles
 from vis.visualization import smoothgrad, visualize_cam, visualize_saliency
@@ -142,16 +142,16 @@ def test_explain_is_the_function_with_the_command_s_defaults(model):
 def test_labels_of_several_outputs_are_each_sample_s_own(model):
     x, labels = images(), np.array([3, 0, 2])
     np.testing.assert_array_equal(
-        explain_labels(METHODS["saliency"], {}, model, labels, 4, x),
+        METHODS["saliency"].explain(model, Labels(labels), x, {}),
         visualize_saliency(model, None, labels[:, None], x),
     )
 
 
 def gradients(model, layer_idx, filter_indices, seed_input, *, factor=1.0, squeeze=True):
-    """A method of three lines: signed gradients of a linear model; `filter_indices` may be a function of the output."""
+    """A method of three lines: signed gradients of a linear model's single output."""
     weights = model.layers[-1].get_weights()[0].reshape(*seed_input.shape[1:3], -1)
-    targets = filter_indices(np.eye(weights.shape[-1])) if callable(filter_indices) else np.eye(weights.shape[-1])[0]
-    return np.stack([factor * weights @ np.asarray(targets)] * len(seed_input)).astype(np.float32)
+    labels = filter_indices.labels if isinstance(filter_indices, Labels) else np.ones(len(seed_input))
+    return np.stack([factor * weights[..., 0] * (1 if label else -1) for label in labels]).astype(np.float32)
 
 
 DUMMY = Method(
@@ -178,7 +178,7 @@ def linear(tmp_path):
 
 
 def test_label_0_of_a_single_output_is_minus_label_1_for_a_method_that_takes_a_function(linear):
-    maps = explain_labels(DUMMY, {"factor": 2.0}, linear, np.array([0, 1, 0]), 1, images())
+    maps = DUMMY.explain(linear, Labels([0, 1, 0]), images(), {"factor": 2.0})
     weights = linear.layers[-1].get_weights()[0].reshape(8, 8)
     np.testing.assert_allclose(maps, [-2 * weights, 2 * weights, -2 * weights], rtol=1e-6)
 

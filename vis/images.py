@@ -311,8 +311,8 @@ def from_model_input(images: np.ndarray, layout: InputLayout, preprocess: str = 
     Example:
         >>> layout = InputLayout(1, 1, 3, -1)
         >>> sample = to_model_input(Image.new("RGB", (1, 1), (255, 0, 51)), layout, "caffe")
-        >>> from_model_input(sample[None], layout, "caffe").round(4).tolist()
-        [[[[1.0, 0.0, 0.2]]]]
+        >>> from_model_input(sample[None], layout, "caffe").round(2)
+        array([[[[1. , 0. , 0.2]]]], dtype=float32)
     """
     black, white = value_range(layout, preprocess)
     unit = (images - black) / (white - black)

@@ -94,7 +94,7 @@ def check_file(path: Path) -> None:
     Example:
         >>> check_file(Path("missing.keras"))
         Traceback (most recent call last):
-        ValueError: missing.keras does not exist. Give the path of a .keras or .h5 model file.
+        vis.utils.errors.ArgumentError: path must be an existing model file, not missing.keras.
     """
     if path.is_dir():
         if (path / "saved_model.pb").is_file():

@@ -22,7 +22,7 @@ import pandas as pd
 
 from applications.self_driving.explain import gradcam, saliency
 from applications.self_driving.road import Roads, roads
-from vis import VisWarning
+from vis import ArgumentError, VisWarning
 from vis.models import load_model
 
 # Of frames that nothing was trained with and no setting chosen on.
@@ -148,8 +148,8 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--frames {options.frames}: give at least 1")
     try:
         model = load_model(options.model)
-    except ValueError as error:
-        parser.error(f"--model: {error}")
+    except ArgumentError as error:
+        parser.error(str(error.about("--model")))
     with warnings.catch_warnings():
         # Of blank class activation maps, which are counted.
         warnings.simplefilter("ignore", VisWarning)

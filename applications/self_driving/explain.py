@@ -21,7 +21,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from applications.self_driving.data import read_frame
-from vis import VisWarning, plotting
+from vis import ArgumentError, VisWarning, plotting
 from vis.files import outputs
 from vis.models import load_model
 from vis.visualization import visualize_cam, visualize_saliency
@@ -135,13 +135,16 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         outputs.check_output(options.output)
+    except ArgumentError as error:
+        parser.error(str(error.about("--output")))
+    try:
         frame = read_frame(options.image)
     except ValueError as error:
         parser.error(str(error))
     try:
         model = load_model(options.model)
-    except ValueError as error:
-        parser.error(f"--model: {error}")
+    except ArgumentError as error:
+        parser.error(str(error.about("--model")))
     if model.input_shape[1:] != frame.shape or model.output_shape[1:] != (1,):
         parser.error(f"--model {options.model} does not take frames {frame.shape} or does not give one angle")
     angle = float(model.predict(frame[None], verbose=0)[0, 0])

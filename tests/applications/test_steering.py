@@ -170,11 +170,15 @@ def test_run_as_a_file_from_elsewhere(tmp_path):
     ("main", "arguments", "message"),
     [
         (explain.main, ["--image=broken.png"], "broken.png is not an image that can be read"),
-        (explain.main, ["--image=frame.png", "--output=maps.txt"], "maps.txt ends in '.txt'"),
-        (explain.main, ["--image=frame.png", "--model=missing.keras"], "missing.keras does not exist"),
+        (explain.main, ["--image=frame.png", "--output=maps.txt"], "--output must end in .png"),
+        (
+            explain.main,
+            ["--image=frame.png", "--model=missing.keras"],
+            "--model must be an existing model file, not missing.keras",
+        ),
         (explain.main, ["--image=frame.png", "--model=broken.png"], "broken.png"),
         (explain.main, ["--image=frame.png", "--model=digits.keras"], "digits.keras does not take frames (70, 180, 3)"),
-        (evaluation.main, ["--model=missing.keras"], "missing.keras does not exist"),
+        (evaluation.main, ["--model=missing.keras"], "--model must be an existing model file, not missing.keras"),
         (evaluation.main, ["--frames=0"], "--frames 0: give at least 1"),
         (train.main, ["--log=missing.csv"], "missing.csv does not exist"),
         (train.main, ["--output=steering.h5"], "give a name that ends in .keras"),

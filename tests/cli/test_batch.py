@@ -192,7 +192,7 @@ def test_a_label_that_is_neither_0_nor_1_of_a_single_output(folder):
     write(folder, "x,y", ["images/0.png,2", "images/1.png,1"])
     code, _, err = run("gradcam-batch", "--model", "b.keras")
     assert code == 1
-    assert "Row 0: the label 2 is neither 0 nor 1" in err
+    assert "Row 0: label must be 0 or 1 for a model of one output, not 2" in err
 
 
 def test_a_model_of_any_size_takes_images_of_different_sizes(folder):
@@ -274,7 +274,7 @@ def test_a_prediction_that_is_not_finite_is_a_bad_row(folder):
     model.set_weights([np.eye(784, 3), np.array([0, np.inf, 0])])
     model.save("inf.keras")
     write(folder, "x,y", ["images/0.png,0"])
-    assert "the model's output is NaN or infinite" in refusal("saliency-batch", "--model", "inf.keras", "--html")
+    assert "its output is NaN or infinite" in refusal("saliency-batch", "--model", "inf.keras", "--html")
 
 
 # Bad arguments
@@ -283,17 +283,20 @@ def test_a_prediction_that_is_not_finite_is_a_bad_row(folder):
 @pytest.mark.parametrize(
     ("options", "messages"),
     [
-        (["--input", "none.csv"], ["--input", "none.csv does not exist"]),
-        (["--input", "empty.csv"], ["--input", "empty.csv is empty"]),
+        (["--input", "none.csv"], ["--input", "must be an existing CSV file, not none.csv"]),
+        (["--input", "empty.csv"], ["--input", "which is empty"]),
         (["--input", "header.csv"], ["--input", "header.csv has a header but no rows"]),
-        (["--input-variable", "z"], ["--input-variable", "no column 'z'", "x:image, y:label"]),
+        (
+            ["--input-variable", "z"],
+            ["--input-variable", "must be a column of output_result.csv, not 'z'", "x:image, y:label"],
+        ),
         (["--input", "vector.csv"], ["--input-variable", "'x' is a vector of 2 columns"]),
-        (["--label-variable", "z"], ["--label-variable", "no column 'z'"]),
-        (["--output", "out.txt"], ["--output", "a name that ends in .csv"]),
-        (["--output", "no/out.csv"], ["--output", "the folder no does not exist"]),
+        (["--label-variable", "z"], ["--label-variable", "must be a column of output_result.csv, not 'z'"]),
+        (["--output", "out.txt"], ["--output", "must end in .csv"]),
+        (["--output", "no/out.csv"], ["--output", "must be in an existing folder, not in no"]),
         (["--output", "output_result.csv"], ["--output", "is the input itself"]),
         (["--output", "images.csv"], ["--output", "into images, where images to be explained are (images/0.png)"]),
-        (["--model", "none.keras"], ["--model", "none.keras does not exist"]),
+        (["--model", "none.keras"], ["--model", "must be an existing model file, not none.keras"]),
         (["--preprocess", "torch"], ["--preprocess", "three channels"]),
         (["--layer", "conv66"], ["--layer", "conv66"]),
         (["--colormap", "rainbow9"], ["--colormap", "rainbow9"]),
@@ -314,7 +317,7 @@ def test_refusals(model_path, folder, options, messages):
 
 
 @pytest.mark.parametrize(
-    ("header", "message"), [("x,y,y", "2 columns named 'y'"), ("x,y__0,y__2", "not numbered y__0 to y__1")]
+    ("header", "message"), [("x,y,y", "not 2 named 'y'"), ("x,y__0,y__2", "Number its columns y__0 to y__1")]
 )
 def test_labels_that_cannot_be_told_are_not_left_out(model_path, folder, header, message):
     write(folder, header, ["images/0.png,0,1"])
@@ -380,7 +383,7 @@ def test_warnings_are_counted_not_repeated(folder):
     assert code == 0
     (warning,) = [line for line in err.splitlines() if line.startswith("Warning: ")]
     assert "negative everywhere" in warning
-    assert "(and so 8 times more)" in warning
+    assert "(repeated 8 more times)" in warning
 
 
 # Model files
@@ -500,14 +503,14 @@ def test_another_run_is_not_resumed(model_path, folder):
     arguments = half_a_run(model_path, folder, "--colormap", "viridis")
     line = refusal(*arguments, "--colormap", "jet", "--resume")
     assert "--resume" in line
-    assert "another --colormap (viridis, now jet)" in line
+    assert "the same --colormap, viridis, not jet" in line
     assert run(*arguments, "--resume")[0] == 0
 
 
 def test_another_method_is_not_resumed(model_path, folder):
     half_a_run(model_path, folder)
     line = refusal("gradcam-batch", "--model", model_path, "--output", "saliency.csv", "--resume")
-    assert "another method (saliency, now gradcam)" in line
+    assert "the same method, saliency, not gradcam" in line
 
 
 def test_a_finished_run_is_found_finished(model_path, folder):
@@ -522,10 +525,10 @@ def test_a_finished_run_is_found_finished(model_path, folder):
     assert "Row 1: none.png does not exist" in again[2]
     assert contents(folder) == before
     assert is_old("saliency/0000/0.png")
-    assert "another --html (True, now False)" in refusal(*arguments[:3], "--resume")
+    assert "the same --html, True, not False" in refusal(*arguments[:3], "--resume")
     write(folder, "x,y", ["images/4.png,4", "none.png,0", "images/5.png,5"])
     os.utime("output_result.csv", (1, 1))  # of the same size, so that only the time of change can tell
-    assert "another --input" in refusal(*arguments)
+    assert "--resume must continue with the same --input, which has changed" in refusal(*arguments)
 
 
 def test_a_page_that_was_interrupted_is_written_without_computing_anything_again(model_path, folder, monkeypatch):
@@ -563,7 +566,7 @@ def test_two_runs_do_not_write_one_output(model_path, folder):
     with (folder / "saliency" / "journal.jsonl").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         for options in ([], ["--resume"]):
-            assert "another run is writing saliency/journal.jsonl" in refusal(*arguments, *options)
+            assert "saliency/journal.jsonl, which another run is writing" in refusal(*arguments, *options)
     assert run(*arguments, "--resume")[0] == 0
 
 
@@ -577,7 +580,7 @@ def test_a_mistake_leaves_the_journal_of_the_run_before(model_path, folder):
 def test_a_changed_input_is_not_resumed(model_path, folder):
     arguments = half_a_run(model_path, folder)
     write(folder, "x,y", ["images/1.png,1"] * 200)
-    assert "another --input" in refusal(*arguments, "--resume")
+    assert "--resume must continue with the same --input, which has changed" in refusal(*arguments, "--resume")
 
 
 def test_without_resume_a_run_starts_anew(model_path, folder):
@@ -603,5 +606,5 @@ def test_a_row_for_which_the_model_gives_nan_is_a_bad_row(folder, tmp_path):
     Image.new("L", (28, 28)).save(folder / "images" / "3.png")  # without variance, 0 / 0
     code, _, err = run("gradcam-batch", "--model", tmp_path / "nan.keras", "--layer", "c")
     assert code == 1
-    assert "Row 3: the target is nan for 1 of 1 samples" in err
+    assert "Row 3: model must give finite numbers, but the target is nan for 1 of 1 samples" in err
     assert [row for row, cell in enumerate(pd.read_csv(folder / "gradcam.csv")["gradcam"].isna()) if cell] == [3]

@@ -193,13 +193,13 @@ def test_warnings_are_one_line_that_names_an_option(saved, tmp_path):
 def test_no_model_file(digit, tmp_path):
     line = refusal("saliency", "--model", tmp_path / "none.keras", "--image", digit[0])
     assert "--model" in line
-    assert "none.keras does not exist" in line
+    assert "none.keras" in line
 
 
 def test_a_model_file_that_is_no_model(digit):
     line = refusal("saliency", "--model", digit[0], "--image", digit[0])
     assert "--model" in line
-    assert "not a Keras model" in line
+    assert "must be a Keras model" in line
 
 
 def test_a_model_that_needs_a_custom_object(saved):
@@ -215,13 +215,13 @@ def test_a_model_that_needs_a_custom_object(saved):
 def test_a_model_that_takes_no_image(saved):
     line = refusal("saliency", *saved(keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])))
     assert "--model" in line
-    assert "(5,), which is not an image" in line
+    assert "must take images, not an input of shape (5,)" in line
 
 
 def test_a_model_of_several_inputs(saved):
     inputs = [keras.Input((12, 16, 3)), keras.Input((12, 16, 3))]
     model = keras.Model(inputs, keras.layers.Flatten()(keras.layers.add(inputs)))
-    assert refusal("saliency", *saved(model)).startswith("Error: --model takes 2 inputs")
+    assert refusal("saliency", *saved(model)).startswith("Error: --model must take one image, not 2 inputs")
 
 
 def test_a_model_of_several_outputs(saved):
@@ -270,8 +270,8 @@ def test_class_index_of_a_regressor(saved):
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("map.xyz", "ends in '.xyz'"),
-        ("map", "has no extension"),
+        ("map.xyz", "map.xyz"),
+        ("map", "must end in .png"),
         ("nowhere/map.png", "does not exist"),
         ("seven.png", "is the image itself"),
     ],
@@ -294,11 +294,11 @@ def test_output(model_path, digit, tmp_path, output, message):
         ("saliency", ["--backprop-modifier", "misguided"], ["--backprop-modifier", "misguided", "guided", "rectified"]),
         ("smoothgrad", ["--noise-level", "1.5"], ["--noise-level", "1.5"]),
         ("smoothgrad", ["--noise-level", "-0.1"], ["--noise-level", "-0.1"]),
-        ("smoothgrad", ["--noise-level", "loud"], ["Invalid value for --noise-level: 'loud' is not a"]),
-        ("smoothgrad", ["--num-samples", "2.5"], ["Invalid value for --num-samples: '2.5' is not a"]),
+        ("smoothgrad", ["--noise-level", "loud"], ["--noise-level must be a number, not 'loud'"]),
+        ("smoothgrad", ["--num-samples", "2.5"], ["--num-samples must be a whole number, not '2.5'"]),
         ("saliency", ["--preprocess", "foo"], ["Invalid value for --preprocess: 'foo' is not one of 'unit', 'raw',"]),
-        ("saliency", ["--preprocess", "caffe"], ["Error: --preprocess='caffe' is defined for", "this model takes 1"]),
-        ("saliency", ["--colormap", "foo"], ["Error: --colormap is 'foo'"]),
+        ("saliency", ["--preprocess", "caffe"], ["Error: --preprocess must be unit, raw or tf", "this model takes 1"]),
+        ("saliency", ["--colormap", "foo"], ["Error: --colormap must be the name of a matplotlib colormap"]),
         ("smoothgrad", ["--num-samples", "0"], ["--num-samples", "0"]),
         ("smoothgrad", ["--aggregate", "median"], ["--aggregate", "median", "square", "mean", "var"]),
         ("saliency", ["--preprocess", "imagenet"], ["--preprocess", "imagenet", "unit", "caffe"]),

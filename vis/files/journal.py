@@ -122,9 +122,11 @@ class Journal:
     def _compare(self, before) -> None:
         for name, now in self._settings.items():
             if before.get(name) != now:
+                # What tells a file from another says nothing to a reader.
+                values = "" if isinstance(now, list) else f", {before.get(name)}, not {now}"
                 raise ArgumentError(
                     "resume",
-                    f"must go on with the same {name}, {before.get(name)}, not {now}",
+                    f"must continue with the same {name}{values or ', which has changed'}",
                     f"Start again without resuming, or give the {name} that it had",
                 )
 

@@ -71,7 +71,7 @@ def check_output(path: str | os.PathLike, extensions: tuple[str, ...] = EXTENSIO
     """
     path = Path(path)
     if path.suffix.lower() not in extensions:
-        raise ArgumentError("path", f"must end in {' or '.join(extensions)}, not be {path}", kind="extension")
+        raise ArgumentError("path", f"must end in {' or '.join(extensions)}, not {path}", kind="extension")
     if path.is_dir():
         raise ArgumentError("path", f"must be a file, not the folder {path}")
     if not path.parent.is_dir():

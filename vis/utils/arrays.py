@@ -227,7 +227,7 @@ def blur(array: np.ndarray, axes, share: float = 0.05) -> np.ndarray:
 
     Example:
         >>> blur(np.array([0.0, 0.0, 1.0, 0.0, 0.0]), [0], 0.2).round(2)
-        array([0.06, 0.24, 0.4 , 0.24, 0.06], dtype=float32)
+        array([0.05, 0.24, 0.4 , 0.24, 0.05], dtype=float32)
     """
     for axis in axes:
         size = array.shape[axis]

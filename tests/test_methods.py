@@ -74,7 +74,7 @@ def test_maps_with_both_signs_are_drawn_so(row):
     ids=["grad", "backprop"],
 )
 def test_names_of_modifiers_are_those_of_their_modules(names, module):
-    with pytest.raises(ValueError, match="known") as refused:
+    with pytest.raises(ValueError, match="must be one of") as refused:
         module.get("no such modifier")
     assert set(re.findall(r"'(\w+)'", str(refused.value))) == {name for name in names if name is not None}
     assert callable(module.get(None))
@@ -96,7 +96,11 @@ def test_names_of_aggregates_are_the_function_s():
         (Option("level", "", 0.1, float, minimum=0, maximum=1), 1.5, "level must be from 0 to 1, not 1.5"),
         (Option("level", "", 0.1, float, minimum=0, maximum=1), float("nan"), "level must be from 0 to 1, not nan"),
         (Option("kind", "", "a", choices=("a", None)), "b", "kind must be one of a, none, not 'b'"),
-        (Option("colormap", "", "x", checked_by="vis.plotting:colormap_named"), "x", "colormap is 'x'"),
+        (
+            Option("colormap", "", "x", checked_by="vis.plotting:colormap_named"),
+            "x",
+            "must be the name of a matplotlib colormap, such as 'inferno' or 'viridis', not 'x'",
+        ),
     ],
 )
 def test_an_option_refuses(option, value, message):
@@ -198,7 +202,7 @@ def test_a_row_is_all_that_the_commands_need(linear, tmp_path, monkeypatch):
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
 
     out = run("--help").stdout
-    assert re.search(r"gradcam .*\n  dummy +Which weights are large\.\n  activation", out)
+    assert re.search(r"integrated-gradients .*\n  dummy +Which weights are large\.\n  activation", out)
     assert "dummy for every row of a CSV file." in out
     assert run("dummy", "--model", "linear.keras", "--image", "a.png").returncode == 0
     batch = run("dummy-batch", "--model", "linear.keras", "--factor", "3")

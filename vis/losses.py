@@ -482,7 +482,7 @@ def marks(filter_indices, width: int | None):
 
 
 def is_ragged(rows) -> bool:
-    """Whether something is a list of lists of different lengths.
+    """Return whether something is a list of lists of different lengths.
 
     Args:
         rows: Anything that may stand for filters.

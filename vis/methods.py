@@ -364,7 +364,7 @@ _ROWS = (
     Method(
         name="integrated-gradients",
         function="vis.visualization:integrated_gradients",
-        line="Which pixels make the score what it is, beside that of a black image",
+        line="Which pixels add to the score, or take from it",
         description="the gradient averaged along the line from a black image, red where it adds to the score and blue "
         "where it takes away",
         kind="signed",

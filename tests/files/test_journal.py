@@ -51,7 +51,7 @@ def test_work_whose_results_are_gone_is_to_be_done_again_and_what_came_after_it(
 
 def test_another_run_is_not_taken_up(path):
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="resume must go on with the same seed, 0, not 1"):
+    with pytest.raises(ValueError, match="resume must continue with the same seed, 0, not 1"):
         entries(path, {"seed": 1})
     assert path.read_bytes() == before
 

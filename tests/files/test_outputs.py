@@ -58,7 +58,7 @@ def test_a_failed_write_leaves_the_old_picture_and_nothing_else(tmp_path, monkey
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("a.xyz", r"path must end in \.png or .* not be .*a\.xyz"),
+        ("a.xyz", r"path must end in \.png or .* not .*a\.xyz"),
         ("a", r"path must end in \.png or .*a\.$"),
         ("nowhere/a.png", "path must be in an existing folder, not in .*nowhere"),
         ("folder.png", "path must be a file, not the folder"),

@@ -209,3 +209,11 @@ def test_preprocessing_for_colours_refuses_grayscale(preprocess):
 def test_unknown_preprocessing():
     with pytest.raises(ValueError, match=r"preprocess must be one of unit, raw, tf, caffe, torch, not 'imagenet'"):
         images.to_model_input(Image.new("L", (4, 4)), InputLayout(4, 4, 1, -1), "imagenet")
+
+
+def test_where_both_ends_could_be_channels_the_model_decides():
+    shape = (3, 8, 3)
+    first = keras.Sequential([keras.Input(shape), keras.layers.Permute((2, 3, 1)), keras.layers.Conv2D(2, 1)])
+    last = keras.Sequential([keras.Input(shape), keras.layers.Conv2D(2, 1)])
+    assert images.input_layout(first) == InputLayout(8, 3, 3, 0)
+    assert images.input_layout(last) == InputLayout(3, 8, 3, -1)

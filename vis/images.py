@@ -134,7 +134,7 @@ def input_layout(model: keras.Model) -> InputLayout:
 
     Args:
         model: A model with one input of shape (height, width), (height, width, channels) or (channels, height, width),
-            in which each size may be None. Where both ends could be the channels, the `data_format` of its layers
+            in which each size may be None. Where both ends could be the channels, what the model does with them
             decides.
 
     Returns:
@@ -156,7 +156,7 @@ def input_layout(model: keras.Model) -> InputLayout:
         raise ArgumentError("model", f"must take images, not an input of shape {shape}", _ARRAYS)
 
     first, last = (shape[axis] in (1, 3) for axis in (0, -1))
-    channel_axis = (0 if first else -1) if first != last else 0 if _is_channels_first(model) else -1
+    channel_axis = (0 if first else -1) if first != last else _channel_axis(model)
     # A model that takes any number of channels is given colours.
     channels = 3 if shape[channel_axis] is None else shape[channel_axis]
     if channels not in (1, 3):
@@ -338,14 +338,9 @@ def _input_shape(model: keras.Model) -> tuple[int | None, ...]:
     return tuple(shape[1:])
 
 
-def _is_channels_first(model: keras.Model) -> bool:
-    """Return whether the first layer that knows an order of axes has the channels first."""
-    return next(_data_formats(model), "channels_last") == "channels_first"
+def _channel_axis(model: keras.Model) -> int:
+    """Return the channel axis of a model's input as the model uses it, where the shape does not tell: 0 or -1."""
+    from vis.engine.taps import input_layouts
 
-
-def _data_formats(model: keras.Model) -> Iterator[str]:
-    for layer in model.layers:
-        if getattr(layer, "layers", None):
-            yield from _data_formats(layer)
-        elif getattr(layer, "data_format", None) is not None:
-            yield layer.data_format
+    layouts = input_layouts(model)
+    return 0 if layouts and layouts[0].channel == 0 else -1

@@ -288,6 +288,29 @@ def run(
     return record
 
 
+def input_layouts(model) -> list[Layout]:
+    """Return which axis of each input of a model is which, by tracing the model once.
+
+    Args:
+        model: A Keras model.
+
+    Returns:
+        A `Layout` per input; nothing for a model without symbolic inputs.
+    """
+    symbols = addressing.symbolic_inputs(model)
+    found: list[Layout] = []
+
+    def forward(*tensors):
+        structure = model.input if isinstance(model, keras.Function) else symbols[0]
+        record = run(model, keras.tree.pack_sequence_as(structure, list(tensors)))
+        found[:] = [record.layout(tensor) for tensor in record.inputs]
+
+    if symbols:
+        specs = [tf.TensorSpec(symbol.shape, symbol.dtype) for symbol in symbols]
+        tf.function(forward, autograph=False).get_concrete_function(*specs)
+    return found
+
+
 def _ruled(activation, rule: Rule, record: Run):
     def ruled_activation(x, *args, **kwargs):
         record.reached += 1

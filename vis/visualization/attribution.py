@@ -118,6 +118,10 @@ class Attribution(NamedTuple):
     scores: np.ndarray
     inputs: ModelInputs
 
+    def total(self) -> np.ndarray:
+        """Return the sum of each sample's maps over all sources and calls, float64 of shape (samples,)."""
+        return sum(call.reshape(len(call), -1).sum(axis=1, dtype=np.float64) for calls in self.maps for call in calls)
+
 
 def of_filter(model, layer_idx, filter_indices, logits, backprop_modifier, *addresses) -> tuple:
     """Return what explains a filter, and addresses in the model as addresses in what the modifier made of it."""

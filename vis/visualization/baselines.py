@@ -1,35 +1,59 @@
-"""Baselines: what stands for "nothing there", as a caller says it, as one array per tensor."""
+"""Baselines, what stands for "nothing there", and the lines from them to the samples."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from vis.engine.evaluate import Objective, evaluate
 from vis.engine.inputs import ModelInputs
+from vis.engine.types import Change, Evaluated
 from vis.utils.arrays import blur
 from vis.utils.errors import ArgumentError
 
 
-class Baselines(NamedTuple):
-    """For each baseline the values of the tensors, and where the line to them begins, with one row per sample each."""
+class Line(NamedTuple):
+    """The line from a baseline to each sample, for each tensor that moves.
 
-    pairs: list[tuple[tuple, tuple]]
+    Attributes:
+        values: The tensors' values x, with one row per sample each.
+        bases: Where the line begins, x', likewise; of shape (samples,) for a number.
+    """
+
+    values: tuple
+    bases: tuple
+
+    def change(self, points) -> Change:
+        """Return the change of copies into points of the line, from 0 to 1."""
+        return Change(_along, ("line",), (np.asarray(points, np.float32),), self.bases)
+
+    def times(self, part: Evaluated, row: int) -> list[list[np.ndarray]]:
+        """Return (x − x') times the reduced gradient of one sample, for each source a list with one array per call."""
+        flat = zip(self.values, self.bases, strict=True)
+        ends = [[next(flat) for _ in gradients] for gradients in part.gradients]
+        return [
+            [
+                (value[row] - np.asarray(base[row], np.float32))[None] * gradient[..., 0]
+                for (value, base), gradient in zip(calls, gradients, strict=True)
+            ]
+            for calls, gradients in zip(ends, part.gradients, strict=True)
+        ]
 
 
-def baselines_of(baseline, objective: Objective, inputs: ModelInputs, wrt: list, batch_size) -> Baselines:
-    """Read what a caller gave for a baseline.
+def lines_of(baseline, objective: Objective, inputs: ModelInputs, wrt: list, batch_size) -> list[Line]:
+    """Return the line from each baseline that a caller gave.
 
     Args:
-        baseline: As in `integrated_gradients`.
+        baseline: As `vis.visualization.integrated_gradients` takes it.
         objective: What is explained.
         inputs: The samples.
         wrt: The addresses of what moves.
         batch_size: The most rows to compute at once.
 
     Returns:
-        The `Baselines`, of the tensors that `wrt` names.
+        A `Line` per baseline.
 
     Raises:
         ArgumentError: It does not fit the tensors.
@@ -41,13 +65,24 @@ def baselines_of(baseline, objective: Objective, inputs: ModelInputs, wrt: list,
         for i, source in enumerate(parts[0].sources)
         for call in range(source.count)
     ]
-    names = [source.name for source in sources]
-    return Baselines(
-        [
-            (tuple(values), tuple(_array(each, v, s) for each, v, s in zip(one, values, sources, strict=True)))
-            for one in _each(baseline, names)
-        ]
-    )
+    return [
+        Line(tuple(values), tuple(_array(each, v, s) for each, v, s in zip(one, values, sources, strict=True)))
+        for one in _each(baseline, [source.name for source in sources])
+    ]
+
+
+def averaged(maps: list) -> list[list[np.ndarray]]:
+    """Return the mean of several lists of maps of the same structure."""
+    return [[np.mean(each, axis=0) for each in zip(*calls, strict=True)] for calls in zip(*maps, strict=True)]
+
+
+def _along(value, k, index, alphas, *bases):
+    """Return the points of the line from a baseline to a value that the copies `k` stand for."""
+    base = tf.cast(bases[index], value.dtype)
+    ones = [1] * (value.shape.rank - base.shape.rank)
+    base = tf.reshape(base, tf.concat([[1], tf.constant(ones, tf.int32), tf.shape(base)[1:]], 0))
+    alpha = tf.reshape(tf.cast(tf.gather(alphas, k), value.dtype), [-1, *[1] * (value.shape.rank - 1)])
+    return base + alpha * (value - base)
 
 
 def _each(baseline, names: list[str]) -> list[list]:

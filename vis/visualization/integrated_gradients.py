@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
 
 from vis.engine.evaluate import evaluate
-from vis.engine.types import Change, Reduce
+from vis.engine.types import Reduce
 from vis.utils import checks
 from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError
 from vis.visualization.attribution import attribute, of_filter
-from vis.visualization.baselines import baselines_of
-from vis.visualization.saliency import channel_of
+from vis.visualization.baselines import averaged, lines_of
+from vis.visualization.saliency import summed
 
 
 @shared_docs
@@ -75,41 +74,29 @@ def integrated_gradients(
     """
     alphas, weights = _points(quadrature, checks.whole_number("steps", steps))
     explained, wrt = of_filter(model, layer_idx, filter_indices, logits, backprop_modifier, wrt_tensor)
-    differences: list[np.ndarray] = []
+    changes: list[list] = []
 
     def method(objective, inputs, wrt):
         options = {"wrt": wrt, "batch_size": batch_size}
-        start = baselines_of(baseline, objective, inputs, wrt, batch_size)
-        parts = []
-        for values, bases in start.pairs:  # one for each baseline, over which the attributions are averaged
-            line = Change(_along, ("line",), (alphas,), bases)
-            ends = Change(_along, ("line",), (np.array([0.0, 1.0], np.float32),), bases)
+        runs = []
+        for line in lines_of(baseline, objective, inputs, **options):
             mean = Reduce(weights=weights)
-            slopes = list(evaluate(objective, inputs, change=line, copies=steps, reduce=mean, **options))
-            parts.append([_attributions(part, values, bases, row) for row, part in enumerate(slopes)])
+            parts = evaluate(objective, inputs, change=line.change(alphas), copies=steps, reduce=mean, **options)
+            runs.append([(part, line.times(part, row)) for row, part in enumerate(parts)])
             if return_gap:
-                scores = evaluate(objective, inputs, change=ends, copies=2, reduce=None, **options)
-                change = [np.diff(objective.total(part.scores))[0] for part in scores]
-                differences.append(np.array(change) / len(start.pairs))
-        for part, *maps in zip(slopes, *parts, strict=True):
-            means = [[np.mean(each, axis=0) for each in zip(*calls, strict=True)] for calls in zip(*maps, strict=True)]
-            sources = zip(part.sources, means, strict=True)
-            yield part, [[finish(source, m) for m in calls] for source, calls in sources]
-
-    def finish(source, attribution):
-        channel = channel_of(source, attribution.ndim - 1, channel_axis)
-        return attribution if keepdims or channel is None else attribution.sum(axis=channel + 1)
+                ends = evaluate(objective, inputs, change=line.change([0, 1]), copies=2, reduce=None, **options)
+                changes.append([np.diff(objective.total(part.scores))[0] for part in ends])
+        for sample in zip(*runs, strict=True):
+            part = sample[0][0]
+            yield part, summed(part, averaged([maps for _, maps in sample]), keepdims, channel_axis)
 
     def gap(found):
-        maps = (call.reshape(len(call), -1) for calls in found.maps for call in calls)
-        missed = sum(each.sum(axis=1, dtype=np.float64) for each in maps) - np.sum(differences, axis=0)
-        differences.clear()
+        missed = found.total() - np.mean(changes, axis=0)
+        changes.clear()
         return missed
 
-    also = gap if return_gap else None
-    return attribute(
-        explained, seed_input, method, wrt=wrt, signed=True, normalize=normalize, squeeze=squeeze, also=also
-    )
+    output = {"normalize": normalize, "squeeze": squeeze, "also": gap if return_gap else None}
+    return attribute(explained, seed_input, method, wrt=wrt, signed=True, **output)
 
 
 def _points(quadrature: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -120,24 +107,3 @@ def _points(quadrature: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
         raise ArgumentError("quadrature", f"must be 'gausslegendre' or 'midpoint', not {quadrature!r}", kind="unknown")
     points, weights = np.polynomial.legendre.leggauss(steps)
     return ((points + 1) / 2).astype(np.float32), weights / 2
-
-
-def _along(value, k, index, alphas, *bases):
-    """Return the points of the line from a baseline to a value that the copies `k` stand for."""
-    base = tf.cast(bases[index], value.dtype)
-    ones = [1] * (value.shape.rank - base.shape.rank)
-    base = tf.reshape(base, tf.concat([[1], tf.constant(ones, tf.int32), tf.shape(base)[1:]], 0))
-    alpha = tf.reshape(tf.cast(tf.gather(alphas, k), value.dtype), [-1, *[1] * (value.shape.rank - 1)])
-    return base + alpha * (value - base)
-
-
-def _attributions(part, values, bases, row: int) -> list[list[np.ndarray]]:
-    """Return (x − x') times the mean gradient, for each source a list with one array per call, of one sample."""
-    flat = iter(zip(values, bases, strict=True))
-    found = []
-    for gradients in part.gradients:
-        found.append([])
-        for gradient in gradients:
-            value, base = (np.asarray(array[row], np.float32) for array in next(flat))
-            found[-1].append((value - base)[None] * gradient[..., 0])
-    return found

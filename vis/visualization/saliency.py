@@ -160,3 +160,23 @@ def channel_of(source, rank: int, channel_axis="auto") -> int | None:
         axis = checks.axis("channel_axis", channel_axis, rank)
         return None if rank < 2 else axis
     return source.layout.channel if rank > 1 else None
+
+
+def summed(part, maps: list, keepdims: bool, channel_axis="auto") -> list[list[np.ndarray]]:
+    """Return attributions, for each source a list with one array per call, summed over channels unless they are kept.
+
+    Args:
+        part: The `Evaluated` that they are of.
+        maps: The attributions, of the shapes of its gradients.
+        keepdims: Whether to keep the channels.
+        channel_axis: Which axis of a sample they are; `"auto"` finds it, None says that there is none.
+
+    Returns:
+        The attributions in the same lists.
+    """
+
+    def total(source, attribution):
+        channel = channel_of(source, attribution.ndim - 1, channel_axis)
+        return attribution if keepdims or channel is None else attribution.sum(axis=channel + 1)
+
+    return [[total(source, each) for each in calls] for source, calls in zip(part.sources, maps, strict=True)]

@@ -72,5 +72,5 @@ def test_it_is_zero_without_competition(activation):
 
 
 def test_a_class_that_is_not_there():
-    with pytest.raises(ValueError, match="filter_indices=4 is out of range"):
+    with pytest.raises(ValueError, match="filter_indices must be a filter that there is, not 4"):
         value_of(classifier("softmax"), LogProbability(None, 4), np.ones(6))

@@ -50,11 +50,20 @@ def test_the_cleansing_curve_stands_beside_random_removal(ranked):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"table": pd.DataFrame({"influence": [1.0]})}, "table has no column 'datasource_index'"),
-        ({"table": np.arange(10.0)}, r"table is of type ndarray. Give rank\(scores\)"),
-        ({"cleansing": pd.DataFrame({"removed": [1]})}, "cleansing has no column 'error'"),
-        ({"images": [np.eye(3)]}, "images holds 1, but the table speaks of example 9"),
-        ({"shown": 0}, "shown is 0"),
+        (
+            {"table": pd.DataFrame({"influence": [1.0]})},
+            "table must have the columns influence, datasource_index, not only influence",
+        ),
+        (
+            {"table": np.arange(10.0)},
+            r"table must be a table from vis.influence.rank, not ndarray. Give rank\(scores\)",
+        ),
+        (
+            {"cleansing": pd.DataFrame({"removed": [1]})},
+            "cleansing must have the columns removed, error, random, not only removed",
+        ),
+        ({"images": [np.eye(3)]}, "images must have at least 10 elements, as table has example 9, not 1"),
+        ({"shown": 0}, "shown must be a whole number of at least 1, not 0"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(ranked, change, words):

@@ -194,7 +194,7 @@ def test_a_method_may_be_a_function_of_activations_and_gradients():
 
 def test_an_input_of_bytes_is_explained_at_its_first_real_tensor():
     inputs = keras.Input((8, 8, 3), dtype="uint8")
-    x = L.Rescaling(1 / 255)(inputs)
+    x = L.Rescaling(1 / 255, name="rescaling")(inputs)
     model = keras.Model(inputs, L.Dense(2)(L.GlobalAveragePooling2D()(L.Conv2D(3, 3, activation="tanh")(x))))
     image = RNG.integers(256, size=(8, 8, 3)).astype("uint8")
     np.testing.assert_array_equal(

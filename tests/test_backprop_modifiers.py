@@ -122,8 +122,8 @@ def test_every_activation_however_it_is_spelled(name, spelling, hidden):
 
 
 def test_vgg16_beside_a_reference_by_hand():
-    model = keras.applications.VGG16(weights=None, classes=10)
-    x = 50 * zoo.images(1, (224, 224, 3))
+    model = keras.applications.VGG16(weights=None, input_shape=(64, 64, 3), classes=10)
+    x = 50 * zoo.images(1, (64, 64, 3))
     weights = {layer.name: [tf.constant(array) for array in layer.get_weights()] for layer in model.layers}
 
     def logits(x, relu):

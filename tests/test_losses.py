@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vis import VisWarning
-from vis.losses import LogProbability
+from vis import ArgumentError, VisWarning
+from vis.losses import LogProbability, get_num_filters
 from vis.optimizer import Optimizer
 from vis.visualization import visualize_saliency_with_losses
 
@@ -74,3 +74,15 @@ def test_it_is_zero_without_competition(activation):
 def test_a_class_that_is_not_there():
     with pytest.raises(ValueError, match="filter_indices must be a filter that there is, not 4"):
         value_of(classifier("softmax"), LogProbability(None, 4), np.ones(6))
+
+
+def test_the_number_of_filters_of_a_layer_that_does_not_say_where_its_channels_are():
+    inputs = keras.Input((3, 8, 9))
+    x = keras.layers.Conv2D(5, 3, data_format="channels_first")(inputs)
+    relu = keras.layers.ReLU()
+    turned = keras.layers.Permute((2, 3, 1))
+    turned(relu(x))
+    assert get_num_filters(relu) == 5
+    assert get_num_filters(turned) == 5
+    with pytest.raises(ArgumentError, match="must have been called in a model"):
+        get_num_filters(keras.layers.ReLU())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -282,3 +285,26 @@ def test_a_saved_model_that_writes_files_is_not_loaded(tmp_path, harm):
     with pytest.raises(ValueError, match=r"unsafe must be True .* touch files or run Python \(.*unsafe=True"):
         load_model(tmp_path / "saved")
     assert not list(tmp_path.glob("victim*"))
+
+
+def with_config(path, change):
+    """Change the configuration in an HDF5 file as another version of Keras would have written it."""
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        change(config["config"]["layers"][1])
+        file.attrs["model_config"] = json.dumps(config)
+    return path
+
+
+def test_the_reason_that_an_old_file_is_refused_is_shown_to_its_end(tmp_path):
+    model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.DepthwiseConv2D(3)])
+    path = with_config(save(model, tmp_path / "m.h5"), lambda layer: layer["config"].update(groups=1))
+    with pytest.raises(ArgumentError, match=r"DepthwiseConv2D: \{'groups': 1\}\)"):
+        load_model(path)
+
+
+def test_an_operation_of_keras_2_is_not_asked_for_as_a_class_of_the_user_s(model, tmp_path):
+    path = with_config(save(model, tmp_path / "m.h5"), lambda layer: layer.update(class_name="TFOpLambda"))
+    with pytest.raises(ArgumentError, match=r"operations of Keras 2 \(TFOpLambda\). Build the same network") as caught:
+        load_model(path)
+    assert (caught.value.argument, caught.value.kind) == ("path", "keras_2")

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vis.engine import addressing
+from vis.engine import addressing, taps
 from vis.engine.keys import key_of
 from vis.utils import checks
 from vis.utils.errors import ArgumentError, ArgumentTypeError
@@ -530,7 +530,7 @@ def get_num_filters(layer) -> int:
         The number of filters.
 
     Raises:
-        ValueError: It cannot be told before the layer is called.
+        ArgumentError: It cannot be told before the layer is called.
 
     Example:
         >>> import keras
@@ -541,7 +541,12 @@ def get_num_filters(layer) -> int:
         if isinstance(getattr(layer, attribute, None), int):
             return getattr(layer, attribute)
     try:
-        shape = layer.output.shape
+        output = layer.output
     except (AttributeError, ValueError) as error:
-        raise ValueError(f"layer '{layer.name}' has no symbolic output that tells its number of filters") from error
-    return shape[1 if getattr(layer, "data_format", None) == "channels_first" else -1]
+        raise ArgumentError(
+            "layer",
+            f"must have been called in a model, or know its number of filters, not {layer.name!r}",
+            kind="unbuilt",
+        ) from error
+    channel = taps.output_layout(output).channel
+    return output.shape[-1 if channel is None else channel + 1]

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 _ZIP_SIGNATURE = b"PK\x03\x04"
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# What Keras 2 made of operations between layers; Keras 3 has no such classes.
+_KERAS_2_OPERATIONS = frozenset(
+    "TFOpLambda SlicingOpLambda ClassMethod InstanceMethod InstanceProperty AddLoss".split()
+)
 _SAVE = "Save one with model.save('model.keras')"
 _COPY = "Copy or save it again"
 
@@ -129,6 +133,15 @@ def _explained(path: Path, error: Exception) -> ArgumentError:
     """Say which argument Keras's error is about, and what it means."""
     message = str(error)
     missing = re.search(r"Could not locate (?:class|function) '([^']+)'|Unknown \w+: '([^']+)'", message)
+    if missing and (missing[1] or missing[2]) in _KERAS_2_OPERATIONS:
+        return ArgumentError(
+            "path",
+            f"must be a model of Keras 3's layers, not {path}, which holds operations of Keras 2 "
+            f"({missing[1] or missing[2]})",
+            "Build the same network with Keras 3 and load its weights; or load the file with the package tf_keras, "
+            "model.export() it, and give that folder",
+            kind="keras_2",
+        )
     if missing:
         name = missing[1] or missing[2]
         return ArgumentError(
@@ -149,6 +162,7 @@ def _explained(path: Path, error: Exception) -> ArgumentError:
         return ArgumentError("path", f"must be a whole model, not {path}, which is cut short or damaged", _COPY)
     if "No model config" in message or "config.json" in message:
         return ArgumentError("path", f"must be a whole model, not {path}, which has perhaps only weights", _SAVE)
-    first_line = next(iter(message.splitlines()), "")
-    cause = f"{type(error).__name__}: {first_line[:200]}"
+    # Where Keras says which layer failed, with its whole configuration, the reason comes last.
+    reason = message.rpartition("Exception encountered:")[2].strip()
+    cause = f"{type(error).__name__}: {next(iter(reason.splitlines()), '')[:300]}"
     return ArgumentError("path", f"must be a model that Keras can load, not {path} ({cause})")

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 import zoo
 
-from vis import VisWarning
+from vis import ArgumentError, VisWarning
 from vis.callbacks import OptimizerCallback
 from vis.engine.cache import traced
 from vis.input_modifiers import InputModifier, Jitter, Rotate, Scale
@@ -441,10 +441,13 @@ def test_inputs_that_noise_cannot_stand_for():
     tokens = keras.Input((5,), dtype="int32")
     model = keras.Model(tokens, keras.layers.Dense(2)(keras.layers.Flatten()(keras.layers.Embedding(9, 3)(tokens))))
     loss = [(ActivationMaximization(model.layers[-1], 0), 1)]
-    with pytest.raises(ValueError, match="seed_input must be given, because the input .* takes integers"):
-        Optimizer(model, loss).minimize(verbose=False)
-    with pytest.raises(ValueError, match=r"seed_input must be of real numbers .* Choose wrt_tensor="):
-        Optimizer(model, loss).minimize(np.ones(5, "int32"), verbose=False)
+    for seed_input in (None, np.ones(5, "int32")):
+        with pytest.raises(ArgumentError, match="must be of real numbers, .* not of integers, such as tokens"):
+            Optimizer(model, loss).minimize(seed_input, verbose=False)
+    image = keras.Input((4,))
+    both = keras.Model([image, tokens], keras.layers.Concatenate()([image, model(tokens)]))
+    with pytest.raises(ArgumentError, match="seed_input must be given, because the input .* takes integers"):
+        Optimizer(both, [(lambda output: output[:, 0], 1)]).minimize(verbose=False)
     anything = keras.Input((None, None, 1))
     model = keras.Model(anything, keras.layers.GlobalAveragePooling2D()(anything))
     with pytest.raises(ValueError, match=r"seed_input must be given, .* inputs of any size, \(None, None, 1\)"):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import zoo
 
+import vis
 from vis.input_modifiers import Jitter
 from vis.optimizer import Optimizer
 from vis.visualization import visualize_activation, visualize_activation_with_losses
@@ -175,3 +177,66 @@ def test_wrong_arguments_are_named(digit_model):
         visualize_activation(digit_model, -1, 0, max_iters=3)
     with pytest.raises(TypeError, match="losses must have a number as the weight of 'ActivationMax Loss', not 'a'"):
         visualize_activation(digit_model, -1, 0, act_max_weight="a")
+
+
+def test_negate_gives_the_input_that_decreases_the_output():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.layers[-1].set_weights([np.array([[1.0], [0.5], [-1.0]]), np.zeros(1)])
+    options = {"input_range": (-1.0, 1.0), "seed": 0, "lp_norm_weight": 0}
+    most, least = (visualize_activation(model, -1, 0, grad_modifier=each, **options) for each in (None, "negate"))
+    np.testing.assert_allclose(most, [1, 1, -1], atol=1e-3)
+    np.testing.assert_allclose(least, [-1, -1, 1], atol=1e-3)
+
+
+def test_negate_of_a_class_gives_an_image_of_a_low_score(digit_model, scores):
+    options = {"input_range": (0.0, 1.0), "seed": 0, "max_iter": 60}
+    least = visualize_activation(digit_model, -1, 3, grad_modifier="negate", **options)
+    noise = np.random.default_rng(0).uniform(0, 1, (200, 28, 28, 1)).astype("float32")
+    assert scores(least[None])[0, 3] < scores(noise)[:, 3].min()
+
+
+@pytest.mark.parametrize("parameterization", ["pixels", "fourier"])
+def test_no_infinity_is_made_on_the_way(digit_model, parameterization):
+    options = {"input_range": (0.0, 1.0), "seed": 0, "max_iter": 5, "parameterization": parameterization}
+    wanted = visualize_activation(digit_model, -1, [[3], [4]], **options)
+    tf.debugging.enable_check_numerics()
+    try:
+        vis.forget(digit_model)
+        found = visualize_activation(digit_model, -1, [[3], [4]], **options)
+    finally:
+        tf.debugging.disable_check_numerics()
+        vis.forget(digit_model)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_the_order_of_the_axes_is_that_of_what_the_model_does_with_them():
+    inputs = keras.Input((3, 8, 10))
+    x = keras.layers.Conv2D(4, 3)(keras.layers.Permute((2, 3, 1))(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
+    assert visualize_activation(model, -1, 0, max_iter=2, seed=0).shape == (8, 10, 3)
+
+
+class ChannelsFirst(keras.Model):
+    """A subclassed model, which shows no symbolic input."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = keras.layers.GlobalAveragePooling2D(data_format="channels_first")
+        self.scores = keras.layers.Dense(2)
+
+    def call(self, x):
+        return self.scores(self.pool(x))
+
+
+def test_the_order_of_the_axes_of_a_subclassed_model():
+    image = visualize_activation(ChannelsFirst(), None, 0, seed_input=np.full((3, 8, 10), 100.0), max_iter=2, seed=0)
+    assert image.shape == (8, 10, 3)
+
+
+@pytest.mark.parametrize("seed_input", [None, np.arange(6)])
+def test_tokens_cannot_be_moved_and_the_advice_can_be_followed(seed_input):
+    layers = [keras.layers.Embedding(10, 4, name="words"), keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((6,), dtype="int32"), *layers])
+    with pytest.raises(vis.ArgumentError, match="visualize_saliency with wrt_tensor='words' shows which tokens"):
+        visualize_activation(model, -1, 0, seed_input=seed_input)
+    assert vis.visualization.visualize_saliency(model, -1, 0, np.arange(6), wrt_tensor="words").shape == (6,)

@@ -6,12 +6,13 @@ import warnings
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 import zoo
 from PIL import Image
 
-from vis import VisWarning
+from vis import ArgumentTypeError, VisWarning
 from vis.engine import cache
 from vis.losses import ActivationMaximization, Loss, Target
 from vis.visualization import smoothgrad, visualize_cam, visualize_saliency, visualize_saliency_with_losses
@@ -435,3 +436,52 @@ def test_no_warning_where_nothing_is_wrong(plain):
     with warnings.catch_warnings():
         warnings.simplefilter("error", VisWarning)
         visualize_saliency(plain, -1, 2, zoo.images(2), backprop_modifier="guided")
+
+
+def test_warns_where_nothing_tells_which_axis_holds_the_channels():
+    model = keras.Sequential([keras.Input((5, 6, 7)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    x = zoo.images(1, (5, 6, 7))
+    for method in (visualize_saliency, lambda *given, **options: smoothgrad(*given, num_samples=2, **options)):
+        with pytest.warns(VisWarning, match="which axis of .* holds the channels cannot be told"):
+            assert method(model, -1, 0, x).shape == (5, 6, 7)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert method(model, -1, 0, x, channel_axis=0).shape == (6, 7)
+            assert method(model, -1, 0, x, channel_axis=None).shape == (5, 6, 7)
+            assert method(model, -1, 0, x, keepdims=True).shape == (5, 6, 7)
+
+
+@pytest.mark.parametrize(
+    "function", [lambda output: np.max(output, axis=-1), lambda output: output[:, 0] if output[0, 0] > 0 else 0]
+)
+def test_a_function_that_asks_for_numbers_is_refused_with_what_would_do(plain, function):
+    with pytest.raises(ArgumentTypeError, match=r"must be made of keras\.ops or TensorFlow operations") as caught:
+        visualize_saliency(plain, -1, function, zoo.images(2))
+    assert caught.value.kind == "symbolic"
+
+
+def test_a_column_of_a_table_is_an_input_of_one_value_per_sample():
+    inputs = {name: keras.Input((1,), name=name) for name in ("age", "height")}
+    joined = keras.layers.Concatenate()(list(inputs.values()))
+    model = keras.Model(inputs, keras.layers.Dense(2)(joined))
+    table = pd.DataFrame({"age": [1.0, 2.0, 3.0], "height": [4.0, 5.0, 6.0]})
+    maps = visualize_saliency(model, -1, 1, dict(table), normalize=False)
+    for i, name in enumerate(inputs):
+        np.testing.assert_allclose(maps[name], np.full((3, 1), np.abs(model.layers[-1].kernel[i, 1])), rtol=1e-6)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_an_input_that_is_empty_for_a_sample_has_an_empty_map(normalize):
+    points, mask = keras.Input((3,)), keras.Input((None, 3))
+    pooled = keras.layers.Lambda(lambda x: keras.ops.sum(x, axis=1))(mask)
+    model = keras.Model([points, mask], keras.layers.Dense(2)(keras.layers.Add()([points, pooled])))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        maps = visualize_saliency(model, -1, 0, [np.ones((1, 3)), np.zeros((1, 0, 3))], normalize=normalize)
+    assert maps[0].shape == (3,)
+    assert maps[1].shape[0] == 0
+
+
+def test_inside_a_tf_function_one_is_told_to_call_it_outside(plain):
+    with pytest.raises(RuntimeError, match=r"needs eager execution\. Call it outside of tf\.function"):
+        tf.function(lambda: visualize_saliency(plain, -1, 0, zoo.images(1)))()

@@ -33,7 +33,7 @@ def remember(model, key: tuple, trace: Callable):
     """
     keras_model = underlying(model)
     rule = rule_of(model)
-    key = _weakly(key, None if rule is None else rule.key, state_of(keras_model))
+    key = (*_weakly(key, None if rule is None else rule.key), state_of(keras_model))
     known = _traced.setdefault(keras_model, OrderedDict())
     with _tracing:  # a thread that asks the same waits for the answer
         if key not in known:
@@ -73,7 +73,7 @@ def state_of(model) -> tuple:
     """Return what a trace takes in of a model beside the values of its weights.
 
     That is which layers and variables it has, and the plain attributes of the layers: numbers, texts, flags, tuples of
-    these, and functions such as an activation.
+    these, and functions such as an activation. It keeps none of them alive.
     """
     return tuple(part for layer in addressing.flatten(model) for part in keras_internals.fingerprint(layer))
 

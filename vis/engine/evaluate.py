@@ -187,7 +187,7 @@ class Question:
         for source, gradient in flat:
             if saturated or source.input is None or gradient.ndim != source.rank:
                 continue
-            largest = np.abs(self.inputs.arrays[source.input][rows].astype(np.float32)).max()
+            largest = np.abs(self.inputs.arrays[source.input][rows].astype(np.float32)).max(initial=0)
             slopes = np.abs(gradient).reshape(len(gradient), -1).sum(axis=1)
             # By a change of the whole input the score would change by less than its last digit.
             saturated = bool(((slopes > 0) & (slopes * max(largest, 1) < 1e-7 * total)).any())

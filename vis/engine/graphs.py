@@ -129,17 +129,34 @@ def assigns(graph) -> bool:
 def unreached_activations(tensor) -> list[str]:
     """The rectifying operations behind a tensor that no backprop rule was applied to, by their names in the graph."""
     operations = (tensor.graph.get_operation_by_name(name) for name in ancestors(tensor) if REACHED not in name)
-    return sorted(op.name for op in operations if op.type in _RECTIFYING_OP_TYPES or _gates_itself(op))
+    return sorted(op.name for op in operations if _rectifies(op))
+
+
+def _rectifies(op) -> bool:
+    """Whether an operation is a rectifier, or the sigmoid or tanh of one: of x·σ(x), as in swish and gelu."""
+    if op.type in ("Sigmoid", "Tanh") or _is_hard_sigmoid(op):
+        return _gates_itself(op)
+    return op.type in _RECTIFYING_OP_TYPES
+
+
+def _is_hard_sigmoid(op) -> bool:
+    """Whether an operation is the relu6(x + 3) of the hard sigmoid, relu6(x + 3) / 6."""
+    if op.type != "Relu6" or op.inputs[0].op.type != "AddV2":
+        return False
+    return any(_is_three(value) for value in op.inputs[0].op.inputs)
+
+
+def _is_three(tensor) -> bool:
+    value = tf.get_static_value(tensor)
+    return value is not None and value.size == 1 and float(value) == 3.0
 
 
 def _gates_itself(op) -> bool:
-    """Whether an operation is the sigmoid or tanh of an x·σ(x), such as swish, or gelu by its approximation."""
-    if op.type not in ("Sigmoid", "Tanh"):
-        return False
+    """Whether what an operation makes of a tensor is multiplied with that tensor."""
     sources = {id(source) for source in _elementwise_sources(op.inputs[0], 6)}
     reached = [op.outputs[0]]
     for _ in range(3):
-        users = [user for value in reached for user in value.consumers() if user.type in ("Mul", "AddV2")]
+        users = [user for value in reached for user in value.consumers() if user.type in ("Mul", "RealDiv", "AddV2")]
         for user in users:
             factors = [value for value in user.inputs if all(value is not mine for mine in reached)]
             if user.type == "Mul" and any(

@@ -6,6 +6,7 @@ import warnings
 
 import keras
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from vis.engine import addressing
@@ -64,7 +65,13 @@ def prepare(model, seed_input) -> ModelInputs:
     Raises:
         ValueError: A wrong rank, size or channel count, no samples, or a value that is not finite.
         TypeError: Something that is not numeric.
+        RuntimeError: Eager execution is turned off.
     """
+    if not tf.executing_eagerly():
+        raise RuntimeError(
+            "vis gives NumPy arrays and so needs eager execution. Call it outside of tf.function, and leave out "
+            "tf.compat.v1.disable_eager_execution()."
+        )
     model = underlying(model)
     symbols = symbolic_inputs(model)
     declared = model.input if isinstance(model, keras.Function) else symbols[0] if symbols else None
@@ -152,7 +159,9 @@ def _batch(model, value, symbol, which: str) -> np.ndarray:
             kind="dtype",
         )
     given = array.shape
-    if rank is not None and array.ndim == rank - 1:
+    if rank == 2 and array.ndim == 1 < len(array) and symbol is not None and symbol.shape[-1] == 1:
+        array = array[:, None]  # a column, as of a data frame, one value per sample
+    elif rank is not None and array.ndim == rank - 1:
         array = array[None]
     elif rank is not None and array.ndim == rank + 1 and isinstance(value, (list, tuple)) and len(value) == 1:
         array = array[0]  # a list of inputs, of which there is one

@@ -145,9 +145,10 @@ class Axes:
         left = [i for i in left if "reduced" not in roles[i]]
         if len(left) == 1:
             return left[0], False
+        if len(roles) > 2 and sizes[-1] in (1, 2, 3, 4):  # a picture's colours
+            return len(roles) - 1, False
         if any("flat" in used for used in roles):
-            colors = len(roles) > 2 and sizes[-1] in (1, 2, 3, 4)
-            return (len(roles) - 1 if colors else None), len(roles) > 2 and not colors
+            return None, len(roles) > 2
         return len(roles) - 1, True
 
     def layout(self, tensor) -> Layout:

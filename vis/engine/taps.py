@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 
 from vis.engine import addressing, fused_batch_norm, graphs, keras_internals
+from vis.engine.inputs import ModelInputs
 from vis.engine.layout import Axes, Layout
 from vis.engine.rules import Rule, rule_of, underlying
 from vis.utils.errors import ArgumentError
@@ -269,7 +270,9 @@ def run(
         (layer, name, wrapped(layer, call)) for layer in layers for name, call in keras_internals.calls(layer)
     ]
     # A layer that is computed again for its gradient would hide from the tape what it returns.
-    replacements += [(layer, *each) for layer in layers for each in keras_internals.not_rematerialized(layer)]
+    replacements += [
+        (layer, *each) for layer in [record.model, *layers] for each in keras_internals.not_rematerialized(layer)
+    ]
     if rule is not None:
         replacements += [
             (layer, "activation", _ruled(keras_internals.function_of(layer), rule, record))
@@ -288,27 +291,53 @@ def run(
     return record
 
 
-def input_layouts(model) -> list[Layout]:
+def input_layouts(model, inputs: ModelInputs | None = None) -> list[Layout]:
     """Return which axis of each input of a model is which, by tracing the model once.
 
     Args:
-        model: A Keras model.
+        model: A Keras model, or one seen through a backprop modifier.
+        inputs: Samples that show what the model takes; None goes by its symbolic inputs.
 
     Returns:
-        A `Layout` per input; nothing for a model without symbolic inputs.
+        A `Layout` per input; without samples nothing for a model that has no symbolic inputs.
     """
-    symbols = addressing.symbolic_inputs(model)
     found: list[Layout] = []
+    if inputs is None:
+        symbols = addressing.symbolic_inputs(model)
+        structure = model.input if isinstance(model, keras.Function) else symbols[0] if symbols else None
+        specs = [tf.TensorSpec(symbol.shape, symbol.dtype) for symbol in symbols]
+    else:
+        structure = inputs.structure
+        specs = [tf.TensorSpec(*each) for each in zip(inputs.shapes, (a.dtype for a in inputs.arrays), strict=True)]
 
     def forward(*tensors):
-        structure = model.input if isinstance(model, keras.Function) else symbols[0]
         record = run(model, keras.tree.pack_sequence_as(structure, list(tensors)))
         found[:] = [record.layout(tensor) for tensor in record.inputs]
 
-    if symbols:
-        specs = [tf.TensorSpec(symbol.shape, symbol.dtype) for symbol in symbols]
+    if specs:
         tf.function(forward, autograph=False).get_concrete_function(*specs)
     return found
+
+
+def output_layout(symbol: keras.KerasTensor) -> Layout:
+    """Return which axis of a symbolic tensor is which, by tracing the layers that lead to it.
+
+    Args:
+        symbol: A tensor of a functional graph.
+
+    Returns:
+        Its `Layout`.
+    """
+    sources = keras.utils.get_source_inputs(symbol)
+    model, found = keras.Model(sources, symbol), []
+
+    def forward(*tensors):
+        record = run(model, list(tensors))
+        found.append(record.layout(record.outputs[0]))
+
+    specs = [tf.TensorSpec(source.shape, source.dtype) for source in sources]
+    tf.function(forward, autograph=False).get_concrete_function(*specs)
+    return found[0]
 
 
 def _ruled(activation, rule: Rule, record: Run):

@@ -143,7 +143,16 @@ def _scores(losses, run, arguments):
     scores, notes = [], []
     for (loss, _), tensors in zip(losses, arguments, strict=True):
         run.notes = taps.Notes()
-        value = loss(run, *tensors)
+        try:
+            value = loss(run, *tensors)
+        except (tf.errors.OperatorNotAllowedInGraphError, NotImplementedError) as error:
+            raise ArgumentTypeError(
+                "losses",
+                f"must be made of keras.ops or TensorFlow operations, but {loss.name!r} asks for the numbers "
+                "themselves, as NumPy and a Python `if` do",
+                "Write keras.ops.max(output) for np.max(output), and keras.ops.where(condition, a, b) for an `if`",
+                kind="symbolic",
+            ) from error
         if value is None:
             raise ArgumentTypeError(
                 "losses", f"must return numbers, but {loss.name!r} returned None", "Return one value per sample"

@@ -103,9 +103,9 @@ class Descent:
             The `State`.
         """
         count = self.question.inputs.count
-        infinite = tf.fill([count], np.float32(np.inf))
+        highest = tf.fill([count], np.finfo(np.float32).max)
         return State(
-            tf.constant(0), parameters, self.rule.initial(parameters), images, infinite, infinite, tf.constant(0),
+            tf.constant(0), parameters, self.rule.initial(parameters), images, highest, highest, tf.constant(0),
             tf.constant(True), tf.zeros([len(self.question.losses), count]), [tf.zeros_like(each) for each in images],
             images,
         )  # fmt: skip

@@ -160,14 +160,14 @@ class Optimizer:
         min_delta = checks.real_number("min_delta", min_delta)
         seed = checks.whole_number("seed", seed, 0, or_none=True)
         seed = secrets.randbits(62) if seed is None else seed
-        data_format = data_format_of(self.model)
+        samples = samples_of(self.model, seed_input, self._count(), self.input_range)
+        data_format = data_format_of(self.model, samples)
         space = _parameterization(parameterization, data_format)
         modify = None if grad_modifier is None else grad_modifiers.get(grad_modifier)
         transforms, python = _steps(modify, input_modifiers or [], space)
         rule = Rms() if optimizer is None and isinstance(space, Pixels) else KerasRule(optimizer or _adam())
         watchers = [*_watchers(callbacks or []), *([Print()] if verbose else [])]
 
-        samples = samples_of(self.model, seed_input, self._count(), self.input_range)
         moved = moved_inputs(self.model, samples, self.wrt_tensor) if self.wrt_tensor_is_input_tensor else []
         question = Question(self.objective, samples, self._wrt(moved), batch_size)
         if not self.wrt_tensor_is_input_tensor:
@@ -265,9 +265,9 @@ class Optimizer:
         return ValueError(sentence(f"the weighted sum of the losses {names} is not finite {when}", _REMEDY))
 
     def _warn_of_silence(self, losses):
-        for (loss, _), values in zip(self.losses, losses, strict=True):
+        for (loss, weight), values in zip(self.losses, losses, strict=True):
             silent = np.flatnonzero(values == 0)
-            if type(loss) is ActivationMaximization and silent.size:
+            if type(loss) is ActivationMaximization and weight > 0 and silent.size:
                 warn(
                     "silent_filter",
                     f"{loss.name}: the activation is 0 for image {', '.join(map(str, silent))}, as that of a filter "

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from vis.engine import addressing
+from vis.engine import addressing, taps
+from vis.engine.cache import remember
 from vis.engine.inputs import ModelInputs, is_real, prepare, symbolic_inputs
 from vis.engine.rules import underlying
 from vis.optimizer.parameterizations import Fourier, Pixels
@@ -65,17 +66,20 @@ class Range:
         return ends[0], ends[1]
 
 
-def data_format_of(model) -> str:
-    """Return the data format of the first layer of a model that has one.
+def data_format_of(model, samples: ModelInputs) -> str:
+    """Return in which order a model takes its images, by what it does with them.
 
     Args:
         model: A Keras model, or one seen through a backprop modifier.
+        samples: Inputs that show what it takes.
 
     Returns:
-        `'channels_first'` or `'channels_last'`; the latter where no layer has one.
+        `'channels_first'` or `'channels_last'`; the latter for what has no positions.
     """
-    formats = (getattr(layer, "data_format", None) for layer in addressing.flatten(model))
-    return next((found for found in formats if found in ("channels_first", "channels_last")), "channels_last")
+    key = ("input layouts", *samples.shapes, *(array.dtype.name for array in samples.arrays))
+    layouts = remember(model, key, lambda: taps.input_layouts(model, samples))
+    first = any(layout.channel == 0 and len(layout.along) > 1 for layout in layouts)
+    return "channels_first" if first else "channels_last"
 
 
 def samples_of(model, seed_input, count: int, value_range: Range) -> ModelInputs:
@@ -208,6 +212,9 @@ def moved_inputs(model, samples: ModelInputs, wrt_tensor) -> list[int]:
 
     Returns:
         Positions among the model's inputs.
+
+    Raises:
+        ArgumentError: They hold integers only.
     """
     symbols = symbolic_inputs(underlying(model))
     named = []
@@ -219,8 +226,9 @@ def moved_inputs(model, samples: ModelInputs, wrt_tensor) -> list[int]:
             address = addressing.find_layer(model, address, "wrt_tensor").output
         named += [i for i, symbol in enumerate(symbols) if symbol is address]
     moved = [i for i in dict.fromkeys(named) if is_real(samples.arrays[i])]
-    # Where there are integers alone, the question itself says what to choose.
-    return moved or list(dict.fromkeys(named))
+    if not moved:
+        raise _only_integers(underlying(model))
+    return moved
 
 
 def with_images(samples: ModelInputs, moved: list[int], images: list) -> ModelInputs:
@@ -252,6 +260,8 @@ def _middle(model, value_range: Range):
             f"must be given, because the model {model.name!r} does not say which shape its input has",
             kind="missing",
         )
+    if not any("float" in symbol.dtype for symbol in symbols):
+        raise _only_integers(model)
     for symbol in symbols:
         if "float" not in symbol.dtype:
             raise ArgumentError(
@@ -263,6 +273,18 @@ def _middle(model, value_range: Range):
     if isinstance(getattr(model, "input", None), dict):
         return {key: arrays[symbols.index(symbol)] for key, symbol in model.input.items()}
     return arrays if len(arrays) > 1 else arrays[0]
+
+
+def _only_integers(model) -> ArgumentError:
+    embeddings = [path for path, layer in addressing.paths(model) if isinstance(layer, keras.layers.Embedding)]
+    return ArgumentError(
+        "seed_input",
+        "must be of real numbers, which can be moved a little at a time, not of integers, such as tokens",
+        f"visualize_saliency with wrt_tensor={embeddings[0]!r} shows which tokens of a text matter"
+        if embeddings
+        else "",
+        kind="integers",
+    )
 
 
 def _gray(shape, value_range: Range) -> np.ndarray:

@@ -26,6 +26,8 @@ def normalize(array: np.ndarray, min_value: float = 0.0, max_value: float = 1.0)
         array([-1., -1.])
     """
     array = as_floating(array)
+    if not array.size:
+        return array
     low, high = array.min(), array.max()
     extent = high - low
     unit = (array - low) / (extent if extent > 0 else 1)

@@ -6,7 +6,9 @@ import inspect
 
 import numpy as np
 
+from vis import grad_modifiers
 from vis.engine import addressing
+from vis.engine.inputs import prepare
 from vis.engine.rules import underlying
 from vis.losses import ActivationMaximization, LogProbability
 from vis.optimizer import Optimizer
@@ -85,6 +87,9 @@ def visualize_activation(
         ((8, 8, 1), dtype('float32'))
     """
     model, layer, wrt_tensor = modified(model, backprop_modifier, layer_idx, wrt_tensor)
+    if grad_modifier in ("negate", grad_modifiers.negate):
+        # Of the activation alone: the regularizers keep the image smooth whatever is looked for.
+        grad_modifier, class_weight, act_max_weight = None, 0, -act_max_weight if act_max_weight else 0
     losses = [
         (ActivationMaximization(layer, filter_indices, logits=logits), act_max_weight),
         (LPNorm(model), lp_norm_weight),
@@ -137,9 +142,9 @@ def visualize_activation_with_losses(
     squeeze = optimizer_params.pop("squeeze", True)
     optimizer = Optimizer(input_tensor, losses, input_range, wrt_tensor)
     found = optimizer.minimize(seed_input, squeeze=False, **{"verbose": False, **optimizer_params})[0]
+    data_format = data_format_of(optimizer.model, prepare(optimizer.model, found))
     pictures = [
-        _picture(images, input_range, data_format_of(optimizer.model))
-        for images in (found if isinstance(found, list) else [found])
+        _picture(images, input_range, data_format) for images in (found if isinstance(found, list) else [found])
     ]
     pictures = [images[0] if squeeze and len(images) == 1 else images for images in pictures]
     return pictures if isinstance(found, list) else pictures[0]

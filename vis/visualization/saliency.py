@@ -11,6 +11,7 @@ from vis import grad_modifiers
 from vis.engine.evaluate import evaluate
 from vis.utils import checks
 from vis.utils.docs import shared_docs
+from vis.utils.errors import warn
 from vis.visualization.attribution import attribute, of_filter, of_losses
 
 
@@ -141,8 +142,8 @@ def sensitivity(grad_modifier, keepdims: bool, channel_axis="auto") -> Callable:
 
     def to_map(source, gradient):
         gradient = checks.modified(gradient, modify)
-        channel = channel_of(source, gradient.ndim - 1, channel_axis)
-        if keepdims or channel is None:
+        channel = None if keepdims else channel_of(source, gradient.ndim - 1, channel_axis)
+        if channel is None:
             return gradient
         channels = np.moveaxis(gradient, channel + 1, 0)
         # NumPy's own reduction is slow along a short axis.
@@ -159,7 +160,16 @@ def channel_of(source, rank: int, channel_axis="auto") -> int | None:
     if channel_axis != "auto":
         axis = checks.axis("channel_axis", channel_axis, rank)
         return None if rank < 2 else axis
-    return source.layout.channel if rank > 1 else None
+    if rank < 2:
+        return None
+    if source.layout.is_guess:
+        taken = "none" if source.layout.channel is None else f"axis {source.layout.channel} of a sample"
+        warn(
+            "guessed_channels",
+            f"which axis of {source.name!r} holds the channels cannot be told from the model; {taken} is taken",
+            "Say it by channel_axis, an axis or None",
+        )
+    return source.layout.channel
 
 
 def summed(part, maps: list, keepdims: bool, channel_axis="auto") -> list[list[np.ndarray]]:
@@ -176,7 +186,7 @@ def summed(part, maps: list, keepdims: bool, channel_axis="auto") -> list[list[n
     """
 
     def total(source, attribution):
-        channel = channel_of(source, attribution.ndim - 1, channel_axis)
-        return attribution if keepdims or channel is None else attribution.sum(axis=channel + 1)
+        channel = None if keepdims else channel_of(source, attribution.ndim - 1, channel_axis)
+        return attribution if channel is None else attribution.sum(axis=channel + 1)
 
     return [[total(source, each) for each in calls] for source, calls in zip(part.sources, maps, strict=True)]

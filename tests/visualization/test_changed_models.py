@@ -26,10 +26,14 @@ def dense():
 
 
 def reference(model, score):
-    with tf.GradientTape() as tape:
-        tape.watch(x := tf.constant(X))
-        total = score(model(x))
-    return tape.gradient(total, x).numpy()
+    @tf.function(autograph=False)  # outside of a graph, Keras's float8 layers have no gradient
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = score(model(x))
+        return tape.gradient(total, x)
+
+    return gradient(tf.constant(X)).numpy()
 
 
 def test_a_named_function_that_reads_a_loop_variable():
@@ -129,18 +133,20 @@ def test_a_change_of_the_model_is_noticed(change):
     assert np.abs(after - before).max() > 1e-3
 
 
+@pytest.mark.parametrize("mode", ["int8", "float8"])
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize`")
-def test_a_quantized_layer_is_read(early):
+def test_a_quantized_layer_is_read(early, mode):
     model = keras.Sequential([keras.Input((4,)), L.Dense(8, name="hidden"), L.Dense(3, name="head")])
     if not early:
         before = visualize_saliency(model, "head", 1, X, **RAW)
-    model.quantize("int8")
+    model.quantize(mode)
     after = visualize_saliency(model, "head", 1, X, **RAW)
     expected = reference(model, lambda y: y[:, 1])
     np.testing.assert_allclose(after, expected, atol=1e-6)
     if not early:
-        assert np.abs(after - before).max() < 0.1 * np.abs(before).max()
+        # A float8 has two or three bits behind its first one.
+        assert np.abs(after - before).max() < {"int8": 0.1, "float8": 0.25}[mode] * np.abs(before).max()
 
 
 def test_forget_drops_what_was_traced():

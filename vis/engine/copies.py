@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+
 import keras
 import numpy as np
 
-from vis.engine import addressing
+from vis.engine import addressing, keras_internals
+from vis.engine.adapted import adapted_layers, adapted_state, set_adapted_state
 
 
 def copy_model(model, inputs, seed: int = 0, double: bool = False):
@@ -26,13 +29,15 @@ def copy_model(model, inputs, seed: int = 0, double: bool = False):
     try:
         rng = np.random.default_rng(seed)
         # Initializers and dropout without a seed would draw one from the global random state.
-        config = _changed(model.get_config(), "seed", lambda _: int(rng.integers(2**31)))
+        with keras_internals.named_functions(addressing.flatten(model)) as functions:
+            config = _changed(model.get_config(), "seed", lambda _: int(rng.integers(2**31)))
         if double:
             config = _changed(config, "dtype", _double)
-        with keras.saving.custom_object_scope(_classes(model)):
-            copy = type(model).from_config(config)
+        with keras.saving.custom_object_scope({**_classes(model), **functions}):
+            copy = type(model).from_config(_for_constructor(model, config))
         if not copy.built or len(copy.variables) != len(model.variables):
             copy(inputs, training=False)
+        set_adapted_state(copy, adapted_state(model))
     except Exception as error:
         raise ValueError(
             f"model '{model.name}' cannot be copied, because Keras cannot make it again from its configuration "
@@ -47,8 +52,48 @@ def copy_model(model, inputs, seed: int = 0, double: bool = False):
     return copy
 
 
+class Borrowed(keras.Model):
+    """A model that runs the layers of another with weights of its own, for one that Keras cannot make again.
+
+    Args:
+        model: A built Keras model.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
+        >>> other = Borrowed(model)
+        >>> other.trainable_variables[0].assign([[5.0]])
+        >>> float(model(np.ones((1, 1)))[0, 0]), float(other(np.ones((1, 1)))[0, 0])
+        (1.0, 5.0)
+    """
+
+    def __init__(self, model):
+        super().__init__(name=model.name)
+        self._variable_pairs = lambda: zip(model.variables, self._held, strict=True)
+        self._run = lambda *args, **options: model(*args, **options)  # a function, which Keras does not track
+        self._held = [
+            self.add_weight(
+                shape=variable.shape,
+                dtype=variable.dtype,
+                trainable=variable.trainable,
+                initializer=lambda shape, dtype, value=variable: keras.ops.cast(value.value, dtype),
+                name=variable.name,
+            )
+            for variable in model.variables
+        ]
+        self.built = True
+
+    def call(self, inputs, training=False):
+        """Run the other model's layers."""
+        with keras.StatelessScope(list(self._variable_pairs())) as scope:
+            outputs = self._run(inputs, training=training)
+        for theirs, ours in self._variable_pairs():
+            if not theirs.trainable:
+                ours.assign(scope.get_current_value(theirs))
+        return outputs
+
+
 def fresh_values(model, inputs, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Newly drawn values for a model's variables; those of frozen layers are the model's own.
+    """Newly drawn values for a model's variables; those of frozen and of adapted layers are the model's own.
 
     Args:
         model: As for `copy_model`.
@@ -59,14 +104,12 @@ def fresh_values(model, inputs, seed: int) -> tuple[list[np.ndarray], list[np.nd
         Arrays for the trainable and the other variables.
     """
     copy = copy_model(model, inputs, seed)
-    frozen = {
-        id(variable)
-        for layer in addressing.flatten(model)
-        if isinstance(layer, keras.layers.Layer) and not layer.trainable
-        for variable in layer.variables
-    }
+    frozen = [
+        layer for layer in addressing.flatten(model) if isinstance(layer, keras.layers.Layer) and not layer.trainable
+    ]
+    kept = {id(variable) for layer in [*frozen, *adapted_layers(model)] for variable in layer.variables}
     buffers = [
-        original.numpy() if id(original) in frozen else drawn.numpy()
+        original.numpy() if id(original) in kept else drawn.numpy()
         for original, drawn in zip(model.non_trainable_variables, copy.non_trainable_variables, strict=True)
     ]
     return [variable.numpy() for variable in copy.trainable_variables], buffers
@@ -80,11 +123,24 @@ def set_values(model, weights, buffers) -> None:
 
 
 def _classes(model) -> dict[str, type]:
-    """The classes of a model's layers by the names that Keras looks them up by, so that none has to be registered."""
+    """The classes of a model's layers, and of the initializers, regularizers and the like that these hold, by the names
+    that Keras looks them up by, so that none has to be registered."""
     found: dict[str, set[type]] = {}
     for layer in addressing.flatten(model):
-        found.setdefault(keras.saving.get_registered_name(type(layer)), set()).add(type(layer))
+        for thing in (layer, *vars(layer).values()):
+            if hasattr(thing, "get_config") and not isinstance(thing, type):
+                found.setdefault(keras.saving.get_registered_name(type(thing)), set()).add(type(thing))
     return {name: classes.pop() for name, classes in found.items() if len(classes) == 1}
+
+
+def _for_constructor(model, config: dict) -> dict:
+    """The configuration without what Keras has in that of any model and this model's class does not take."""
+    parameters = inspect.signature(type(model).__init__).parameters
+    if isinstance(model, keras.Function | keras.Sequential) or any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+    ):
+        return config
+    return {name: value for name, value in config.items() if name in parameters or name not in ("trainable", "dtype")}
 
 
 def _changed(config, key, change):

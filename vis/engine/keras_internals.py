@@ -11,7 +11,7 @@ import functools
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 
@@ -105,6 +105,19 @@ def seed_states(model) -> list:
     return [variable for variable in model.variables if id(variable) not in others]
 
 
+def loss_weight(model) -> float:
+    """Return the factor of the loss of a model with one output, which `compile(loss_weights=...)` gave; 1.0 without.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> model.compile(loss="mse", loss_weights=[5.0])
+        >>> loss_weight(model)
+        5.0
+    """
+    given = keras.tree.flatten(getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None))
+    return float(given[0]) if given and given[0] is not None else 1.0
+
+
 def learning_rate(optimizer):
     """Return the learning rate that an optimizer was given: a schedule or a function as it is, a number as a variable.
 
@@ -147,6 +160,45 @@ def function_of(layer, name: str = "activation") -> Callable | None:
     """Return the function that a layer holds under a name, as `Dense(activation=f)` does, or None."""
     found = vars(layer).get(name)
     return found if callable(found) and not isinstance(found, keras.Operation) else None
+
+
+@contextlib.contextmanager
+def named_functions(layers: Iterable) -> Iterator[dict[str, Callable]]:
+    """Let configurations name the functions that layers hold, lambdas too, inside a `with` statement.
+
+    Keras writes a lambda's code into a configuration, if it can read its source, and refuses to make it again from
+    there; functions that are not registered are looked up by a name, which several may have. So each has a name of its
+    own here, for as long as it takes to read a configuration.
+
+    Args:
+        layers: Keras layers and operations.
+
+    Yields:
+        The functions by the names that they go by.
+
+    Example:
+        >>> layer = keras.layers.Lambda(lambda x: 2 * x)
+        >>> with named_functions([layer]) as functions:
+        ...     config = layer.get_config()
+        >>> with keras.saving.custom_object_scope(functions):
+        ...     float(keras.layers.Lambda.from_config(config)(keras.ops.ones(())))
+        2.0
+    """
+    held = [value for layer in layers for value in vars(layer).values() if isinstance(value, types.FunctionType)]
+    names = {
+        value: value.__name__
+        for value in held
+        if not value.__module__.startswith("keras.") and keras.saving.get_registered_name(value) == value.__name__
+    }
+    functions = {f"function_{position}": function for position, function in enumerate(names)}
+    with _replacing:
+        try:
+            for name, function in functions.items():
+                function.__name__ = name
+            yield functions
+        finally:
+            for function, name in names.items():
+                function.__name__ = name
 
 
 def calls(layer) -> list[tuple[str, Callable]]:

@@ -75,12 +75,21 @@ def test_the_state_of_an_optimizer_is_not_taken_over():
     assert all(np.all(slot == 0) for slot in rule.initial([tf.ones([2])])[0])
 
 
-@pytest.mark.parametrize("name", ["Lion", "Nadam", "Adagrad"])
-def test_other_optimizers_are_refused_with_the_list(name):
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("Lion", "AdamW"), ("Nadam", "Adam"), ("Adagrad", "RMSprop"), ("Muon", "SGD with momentum")]
+)
+def test_other_optimizers_are_refused_with_the_list_and_the_nearest(name, nearest):
+    optimizer = getattr(optimizers, name)(0.1)
+    words = rf"optimizer must be one of SGD \(momentum, nesterov\), Adam, AdamW, RMSprop, not {name}\. Its nearest is"
+    with pytest.raises(ValueError, match=rf"{words} {nearest}\.$"):
+        update_rule(optimizer)
+
+
+def test_a_wrapped_optimizer_is_refused_with_the_one_inside():
     with pytest.raises(
-        ValueError, match=rf"optimizer must be one of SGD \(momentum, nesterov\), Adam, AdamW, RMSprop, not {name}"
+        ValueError, match=r"not LossScaleOptimizer\. Give the optimizer inside it, .*, of the class Adam\."
     ):
-        update_rule(name)
+        update_rule(optimizers.LossScaleOptimizer(optimizers.Adam(0.1)))
 
 
 def test_a_name_that_is_no_optimizer_is_refused_with_the_list():
@@ -92,7 +101,7 @@ def test_a_subclass_of_a_supported_optimizer_is_refused():
     class Special(optimizers.SGD):
         pass
 
-    with pytest.raises(ValueError, match="optimizer must be one of .* not Special"):
+    with pytest.raises(ValueError, match="optimizer must be one of .* not Special. Its nearest is SGD."):
         update_rule(Special())
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from vis.engine import addressing, inputs, keras_internals
+from vis.influence.losses import ExampleLoss, check_count
 from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError, ArgumentTypeError
 
@@ -122,24 +123,28 @@ class Examples:
 
 
 @shared_docs
-def example_loss(model, loss, labels: np.ndarray):
+def example_loss(model, loss, labels: np.ndarray, weight: float | None = None):
     """Return the loss of each example as a function of labels and outputs.
 
     Args:
         model: A model with one output.
         {{loss}}
         labels: The training labels, to tell classes from numbers.
+        weight: A factor; None for the one that the model is compiled with, where the loss is the model's own.
 
     Returns:
-        The Keras loss or function; and a function of tensors, labels (examples, ...) and outputs (examples, ...), to
-        losses (examples,).
+        The Keras loss or function; and the `ExampleLoss`, a function of tensors, labels (examples, ...) and outputs
+        (examples, ...), to losses (examples,).
 
     Raises:
         UnknownLossError: No loss is given and none can be derived, or Keras has none of that name.
-        ValueError: The model has several outputs or masks its output, or the loss averages over the batch.
+        ValueError: The model has several outputs, or computes its loss in a method of its own; or the loss averages
+            over the batch.
     """
     if loss is None:
+        check_not_overridden(model, "compute_loss")
         loss = getattr(model, "loss", None) or _loss_of_last_layer(model, labels)
+        weight = keras_internals.loss_weight(model) if weight is None else weight
     if isinstance(loss, list | tuple | dict):
         if len(loss) != 1:
             raise ArgumentError("loss", f"must be one loss, not {len(loss)}", _ONE_OUTPUT)
@@ -153,23 +158,27 @@ def example_loss(model, loss, labels: np.ndarray):
             "Give for example 'mean_squared_error' or 'sparse_categorical_crossentropy'",
             kind="unknown",
         ) from None
-    call = loss.call if isinstance(loss, keras.losses.Loss) else loss
+    return loss, ExampleLoss(loss, 1.0 if weight is None else weight)
 
-    def each(y_true, y_pred):
-        if isinstance(y_pred, list | tuple | dict):
-            _check_count(len(y_pred), "Give a model with one of them")
-            y_pred = next(iter(y_pred.values())) if isinstance(y_pred, dict) else y_pred[0]
-        if keras_internals.mask_of(y_pred) is not None:
-            raise ArgumentError("model", "must not mask positions of its output, which vis.influence does not support")
-        y_true = tf.cast(y_true, y_pred.dtype)
-        if y_true.shape.rank == y_pred.shape.rank - 1 and y_pred.shape[-1] == 1:
-            y_true = y_true[..., None]
-        losses = tf.convert_to_tensor(call(y_true, y_pred))
-        if losses.shape.rank == 0:
-            raise ArgumentError("loss", "must return one number per example, not one number for a whole batch")
-        return tf.reduce_mean(losses, axis=list(range(1, losses.shape.rank)))
 
-    return loss, each
+def check_not_overridden(model, *methods: str) -> None:
+    """Refuse a model whose class trains in a way of its own, which one training step here does not follow.
+
+    Args:
+        model: A Keras model.
+        methods: Names of methods of `keras.Model`.
+
+    Raises:
+        ValueError: The model's class overrides one of them.
+    """
+    for method in methods:
+        if getattr(getattr(model, method), "__func__", None) is not getattr(keras.Model, method):
+            raise ArgumentError(
+                "model",
+                f"must train as keras.Model does, not by the {method} of {type(model).__name__}",
+                "Give a model without it, such as the network inside, and what it computes as loss=",
+                kind="own_training",
+            )
 
 
 def check_labels(loss, labels: np.ndarray, outputs: int | None, name: str = "y") -> None:
@@ -186,7 +195,9 @@ def check_labels(loss, labels: np.ndarray, outputs: int | None, name: str = "y")
     """
     kind = getattr(loss, "name", None) or getattr(loss, "__name__", "")
     if kind == "sparse_categorical_crossentropy":
-        wrong = np.flatnonzero((labels != np.round(labels)) | (labels < 0) | (labels >= (outputs or np.inf)))
+        outside = (labels != np.round(labels)) | (labels < 0) | (labels >= (outputs or np.inf))
+        ignored = getattr(loss, "ignore_class", None)
+        wrong = np.flatnonzero(outside if ignored is None else outside & (labels != ignored))
         if len(wrong):
             classes = f"a class from 0 to {outputs - 1}" if outputs else "a whole number of at least 0"
             place = f" as at index {wrong[0]}" if len(labels) > 1 else ""
@@ -218,7 +229,7 @@ def check_one_output(model) -> None:
     except AttributeError:  # a subclassed model, or a Sequential that is not built
         return
     one = "Give a model with one of them, such as keras.Model(model.input, model.outputs[0])"
-    _check_count(len(keras.tree.flatten(outputs)), one)
+    check_count(len(keras.tree.flatten(outputs)), one)
 
 
 def outputs_of(model) -> int | None:
@@ -253,11 +264,6 @@ def same_examples(training: Examples, validation: Examples) -> bool:
             (*training.arrays, training.labels), (*validation.arrays, validation.labels), strict=False
         )
     )
-
-
-def _check_count(outputs: int, remedy: str) -> None:
-    if outputs > 1:
-        raise ArgumentError("model", f"must have one output, not {outputs}", remedy)
 
 
 def _labels(y, name: str) -> np.ndarray:

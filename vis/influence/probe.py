@@ -5,7 +5,7 @@ Influence needs the derivative of a gradient. That of bilinear resizing is silen
 backward pass of a training step is made of is compared with central finite differences:
 
     H v = ∂(gᵀv)/∂θ    with    (g(θ + εv) - g(θ - εv)) / 2ε
-    ∂(gᵀv)/∂w_i        with    (ℓ_i(θ + εv) - ℓ_i(θ - εv)) / 2εB
+    ∂(gᵀv)/∂w_i        with    (L_i(θ + εv) - L_i(θ - εv)) / 2ε,    L_i being what example i has in the step's loss
 
 in a copy of the model that computes in float64, where neither rounding nor the kinks of ReLU matter.
 """
@@ -67,39 +67,87 @@ def check_second_order(step: TrainingStep, state, batch: Batch) -> None:
         with exact_moments(model):
             culprits = [] if passed else [layer for layer in addressing.flatten(model) if _is_wrong(layer)]
     else:
-        culprits = [
-            layer
-            for layer in addressing.flatten(step.model)
-            if getattr(layer, "interpolation", None) in ("bilinear", "bicubic")
-        ]
+        culprits = [layer for layer in addressing.flatten(step.model) if _resizes(layer)]
     if passed and not culprits:
         return
-    if culprits:
-        found = " and ".join(f"'{layer.name}' ({type(layer).__name__})" for layer in culprits)
-        what = f"the layer {found}"
-        remedy = "Use interpolation='nearest'" if hasattr(culprits[0], "interpolation") else "Replace it"
-    else:
-        what, remedy = "one of its layers", "Replace the layer that has an unusual operation"
+    reasons = _reasons(step, state, batch)
+    found = [f"'{layer.name}' ({type(layer).__name__})" for layer in culprits]
+    if not found:
+        found = list(dict.fromkeys(owner for owner, _ in reasons.values()))
+    resizing = bool(culprits) and _resizes(culprits[0])
+    why = "TensorFlow's is wrong for such resizing" if resizing else _first_reason(reasons, culprits)
+    remedy = (
+        "Use interpolation='nearest'" if resizing else "Replace it" if found else "Replace the layer that is unusual"
+    )
     raise ArgumentError(
         "model",
-        f"must have second derivatives that TensorFlow computes correctly, not {what}, whose one is off by "
-        f"{100 * error:.0f} % from a finite difference",
+        f"must have second derivatives that agree with finite differences, not "
+        f"{'the layer ' + ' and '.join(found) if found else 'one of its layers'}, whose one is off by "
+        f"{100 * error:.0f} %{': ' + why if why else ''}",
         f"{remedy}, or call tracin or counterfactual_influence, which need no second derivative",
         kind="second_derivative",
     )
 
 
-def _check_variances(step: TrainingStep, state, batch: Batch) -> None:
-    """Refuse a layer that calls `tf.nn.moments` itself: it is off by a few per cent, less than a difference shows."""
+def _resizes(layer) -> bool:
+    return getattr(layer, "interpolation", None) in ("bilinear", "bicubic")
+
+
+def _first_reason(reasons: dict, culprits: list) -> str:
+    names = [layer.name for layer in culprits] or list(reasons)
+    return next((reasons[name][1] for name in names if name in reasons), "")
+
+
+def _reasons(step: TrainingStep, state, batch: Batch) -> dict[str, tuple[str, str]]:
+    """Return, by their names, the layers that may have a wrong second derivative: how to call each, and why."""
+    found = {}
+    for name, node in _operations(_traced(step, state, batch)):
+        stops, custom = node.op == "StopGradient", "_gradient_op_type" in node.attr
+        owner = _owner(step.model, name) if stops or custom else None
+        if owner is not None:
+            why = "it stops a gradient (stop_gradient)" if stops else "it has a custom gradient (tf.custom_gradient)"
+            # A custom gradient that stops another is the former.
+            if custom or owner.name not in found:
+                found[owner.name] = (f"'{owner.name}' ({type(owner).__name__})", why)
+    return found
+
+
+def _operations(graph: tf.Graph):
+    """Yield `(name, node)` of each operation, those of branches and loops under the name of what calls them."""
+    definition = graph.as_graph_def()
+    functions = {function.signature.name: function.node_def for function in definition.library.function}
+
+    def walk(nodes, scope):
+        for node in nodes:
+            yield scope + node.name, node
+            for attribute in node.attr.values():
+                for called in (attribute.func, *attribute.list.func):
+                    if called.name in functions:
+                        yield from walk(functions[called.name], f"{scope}{node.name}/")
+
+    yield from walk(definition.node, "")
+
+
+def _owner(model, name: str):
+    """Return the innermost layer in whose scope an operation stands, or None."""
+    layers = {layer.name: layer for layer in addressing.flatten(model)}
+    # TensorFlow numbers a scope that is opened again: 'mine_1/moments/SquaredDifference'.
+    names = [each for scope in reversed(name.split("/")) for each in (scope, re.sub(r"_\d+$", "", scope))]
+    return next((layers[each] for each in names if each in layers), None)
+
+
+def _traced(step: TrainingStep, state, batch: Batch) -> tf.Graph:
     weights, buffers, batch = tf.nest.map_structure(tf.convert_to_tensor, (state.weights, state.buffers, batch))
     function = tf.function(lambda: step.losses(weights, buffers, batch, training=True)[0], autograph=False)
-    found = wrong_variances(function.get_concrete_function().graph)
+    return function.get_concrete_function().graph
+
+
+def _check_variances(step: TrainingStep, state, batch: Batch) -> None:
+    """Refuse a layer that calls `tf.nn.moments` itself: it is off by a few per cent, less than a difference shows."""
+    found = wrong_variances(_traced(step, state, batch))
     if not found:
         return
-    layers = {layer.name: layer for layer in addressing.flatten(step.model)}
-    # TensorFlow numbers a scope that is opened again: 'mine_1/moments/SquaredDifference'.
-    names = [name for scope in reversed(found[0].split("/")) for name in (scope, re.sub(r"_\d+$", "", scope))]
-    owner = next((layers[name] for name in names if name in layers), step.model)
+    owner = _owner(step.model, found[0]) or step.model
     raise ValueError(
         f"the second derivative of the variance '{found[0]}' of layer '{owner.name}' ({type(owner).__name__}) is wrong "
         "in TensorFlow, and the scores would be too: tf.nn.moments and keras.ops.moments stop a gradient. Take the "
@@ -140,8 +188,8 @@ def _error(step: TrainingStep, weights, buffers, batch: Batch, shift: float, see
             tape.watch(moved)
             objective, _ = step.objective(moved, buffers, batch, ones)
         losses, _, _ = step.losses(moved, buffers, batch, training=True)
-        losses = losses * batch.sample_weight + step.decay(moved)
-        return _zeros_for_none(dense_gradients(tape, objective, moved), weights), losses
+        shares = step.shares(losses, moved, batch.sample_weight)
+        return _zeros_for_none(dense_gradients(tape, objective, moved), weights), shares
 
     with tf.GradientTape() as outer:
         outer.watch([*weights, ones])
@@ -152,9 +200,9 @@ def _error(step: TrainingStep, weights, buffers, batch: Batch, shift: float, see
         product = tf.add_n([tf.reduce_sum(g * direction) for g, direction in zip(found, v, strict=True)])
     *hessian, slopes = outer.gradient(product, [*weights, ones], unconnected_gradients="zero")
     hessian = [tf.convert_to_tensor(value) for value in hessian]
-    (above, losses_above), (below, losses_below) = gradient(+1), gradient(-1)
+    (above, shares_above), (below, shares_below) = gradient(+1), gradient(-1)
     differences = [(up - down) / (2 * shift) for up, down in zip(above, below, strict=True)]
-    slope_differences = (losses_above - losses_below) / (2 * shift * len(ones))
+    slope_differences = (shares_above - shares_below) / (2 * shift)
     return max(_relative(hessian, differences), _relative([slopes], [slope_differences]))
 
 

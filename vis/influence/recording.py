@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vis.engine.copies import fresh_values
-from vis.influence.examples import Examples, check_labels, example_loss, outputs_of
+from vis.engine.adapted import adapted_state, set_adapted_state
+from vis.engine.copies import copy_model, fresh_values
+from vis.influence.examples import Examples, check_labels, check_not_overridden, example_loss, outputs_of
 from vis.influence.runs import TrainingRun, check_model, checked_indices
 from vis.influence.storage import Storage
 from vis.influence.training import State, seeded
@@ -81,6 +82,7 @@ def record_training(
         1.9
     """
     check_model(model)
+    check_not_overridden(model, "train_step", "compute_loss")
     examples = Examples(model, x, y, sample_weight)
     epochs, batch_size = whole_number("epochs", epochs), whole_number("batch_size", batch_size)
     seed, l2 = whole_number("seed", seed, 0), real_number("l2", l2)
@@ -94,7 +96,14 @@ def record_training(
             raise ArgumentError(
                 "batches", "must hold at least one step, each with at least one example, not an empty list"
             )
-    loss, _ = example_loss(model, loss, examples.labels)
+    loss, each = example_loss(model, loss, examples.labels)
+    ignores = getattr(loss, "ignore_class", None) is not None
+    if ignores and each.reduction == "mean_with_sample_weight" and sample_weight is not None:
+        raise ArgumentError(
+            "loss",
+            "must not have both ignore_class and reduction='mean_with_sample_weight' where examples have weights",
+            "Give the examples to ignore the sample weight 0 instead",
+        )
     check_labels(loss, examples.labels, outputs_of(model))
     if optimizer is None:
         optimizer = getattr(model, "optimizer", None)
@@ -124,8 +133,10 @@ def record_training(
         "batches": None if batches is None else [batch.tolist() for batch in batches],
         "without": [],
         "loss": _serialized(loss),
+        "loss_weight": each.weight,
         "optimizer": rule.config,
         "model": _serialized(model),
+        "adapted": adapted_state(model),
     }
     storage = Storage(directory)
     initial = State(tuple(weights), tuple(buffers), tf.nest.map_structure(np.asarray, rule.initial(weights)))
@@ -174,14 +185,19 @@ def load_training(directory: str | os.PathLike, x=None, y=None, *, sample_weight
     settings = storage.read_settings()
     if settings is None or storage.epochs() < 0:
         raise ArgumentError("directory", f"must be a folder that a training run was saved to, not {directory}")
-    if model is None:
-        model = _deserialized(settings["model"], "model")
+    given = model
+    model = _deserialized(settings["model"], "model") if given is None else given
     loss = _deserialized(settings["loss"], "loss")
     examples = None
     if x is not None:
         examples = Examples(model, x, y, sample_weight)
         if examples.checksum() != settings["checksum"]:
             raise ArgumentError("x", "must be what the run was trained on, with the same y and sample_weight")
+    adapted = settings.get("adapted", [])
+    if adapted and (given is None or adapted_state(given) != adapted):
+        if given is not None:
+            model = copy_model(given, examples and examples.batch(slice(0, 1)).inputs)
+        set_adapted_state(model, adapted)
     batches = settings["batches"] and [np.array(batch) for batch in settings["batches"]]
     return TrainingRun(model, examples, loss, settings["optimizer"], storage, settings, batches)
 
@@ -193,10 +209,13 @@ def _begin(storage: Storage, settings: dict, initial: State) -> None:
         storage.write_settings(settings)
         storage.write_state(0, initial)
         return
-    differing = [name for name, value in settings.items() if name not in ("model", "init") and known[name] != value]
+    differing = [
+        name for name, value in settings.items() if name not in ("model", "init") and known.get(name, value) != value
+    ]
     if differing:
         # Another number of examples has another checksum, too.
-        names = ["x, y or sample_weight" if name == "checksum" else name for name in differing if name != "examples"]
+        words = {"checksum": "x, y or sample_weight", "adapted": "what the model's preprocessing layers learned"}
+        names = [words.get(name, name) for name in differing if name != "examples"]
         raise ArgumentError(
             "directory",
             f"must be a folder without another run, not {storage.directory}, whose run differs in {', '.join(names)}",
@@ -213,13 +232,13 @@ def _begin(storage: Storage, settings: dict, initial: State) -> None:
 
 def _serialized(thing):
     try:
-        if isinstance(thing, keras.Model):
-            return {"class_name": type(thing).__name__, "json": thing.to_json()}
         with warnings.catch_warnings():
             # Of a lambda, which trains as well as any function.
             warnings.simplefilter("ignore", UserWarning)
+            if isinstance(thing, keras.Model):
+                return {"class_name": type(thing).__name__, "json": thing.to_json()}
             return keras.losses.serialize(thing)
-    except (ValueError, TypeError, AttributeError, NotImplementedError):
+    except (ValueError, TypeError, AttributeError, NotImplementedError, OSError):
         # Models and losses of one's own need no configuration to be trained; only loading asks for one.
         return None
 

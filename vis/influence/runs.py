@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from vis.engine.copies import copy_model, set_values
+from vis.engine import addressing
+from vis.engine.copies import Borrowed, copy_model, set_values
 from vis.influence.examples import Examples, example_loss
 from vis.influence.storage import Storage
 from vis.influence.training import State, TrainingStep
@@ -60,7 +61,8 @@ class TrainingRun:
     def __init__(self, model, examples, loss, optimizer, storage: Storage, settings: dict, batches=None):
         self._model = model
         self._examples = examples
-        self.loss, each = example_loss(model, loss, examples.labels if examples else np.zeros(1))
+        labels = examples.labels if examples else np.zeros(1)
+        self.loss, each = example_loss(model, loss, labels, settings.get("loss_weight", 1.0))
         self._rule = update_rule(optimizer)
         self._storage = storage
         self._settings = settings
@@ -72,7 +74,7 @@ class TrainingRun:
         self.seed = settings["seed"]
         self.l2 = settings["l2"]
         self.without = tuple(settings["without"])
-        self.step = TrainingStep(model, each, self._rule, self.l2)
+        self.step = TrainingStep(model, each, self._rule, self.l2, each.reduction)
 
     def __len__(self) -> int:
         """Return how many training examples there are, those left out included."""
@@ -163,9 +165,16 @@ class TrainingRun:
         yield from self._steps(self.state(epoch) if state is None else state, epoch, start, stop)
 
     def model(self):
-        """Return a copy of the model with the final weights, not compiled."""
+        """Return a copy of the model with the final weights, not compiled.
+
+        Where Keras cannot make the model again from its configuration, as one of a class without `get_config`, the copy
+        has weights of its own, and runs the layers of the model that was recorded.
+        """
         inputs = self._examples.batch(slice(0, 1)).inputs if self._examples else None
-        copy = copy_model(self._model, inputs)
+        try:
+            copy = copy_model(self._model, inputs)
+        except ValueError:
+            copy = Borrowed(self._model)
         state = self.state(self.epochs)
         set_values(copy, state.weights, state.buffers)
         return copy
@@ -322,12 +331,13 @@ def check_run(run) -> None:
 
 
 def check_model(model) -> None:
-    """Refuse anything but a Keras model.
+    """Refuse anything but a Keras model that computes in at least 32 bits, or in bfloat16.
 
     Args:
         model: The argument's value.
 
     Raises:
+        ValueError: A layer computes in float16.
         TypeError: `model` is not a Keras model.
     """
     if not isinstance(model, keras.Model):
@@ -337,6 +347,16 @@ def check_model(model) -> None:
             else "one, such as keras.saving.load_model returns"
         )
         raise ArgumentTypeError("model", f"must be a Keras model, not {type(model).__name__}", f"Give {better}")
+    # The influence of an example on weights in float16 is mostly rounding, and Keras skips steps that overflow.
+    for layer in [model, *addressing.flatten(model)]:
+        if getattr(layer, "compute_dtype", None) == "float16":
+            raise ArgumentError(
+                "model",
+                f"must compute in float32, not in float16 as its layer '{layer.name}' with the dtype policy "
+                f"'{layer.dtype_policy.name}' does",
+                "Make it again after keras.config.set_dtype_policy('float32'), and set_weights(model.get_weights())",
+                kind="dtype",
+            )
 
 
 def checked_indices(values, count: int, name: str) -> np.ndarray:

@@ -56,9 +56,9 @@ def sgd_influence(
         With batch normalization an example left out still counts in its batch's statistics.
 
     Raises:
-        ValueError: The model has a layer whose second derivatives are wrong in TensorFlow (bilinear resizing), `epochs`
-            or `weights` is out of range or unknown, the validation set does not fit the model, the run was loaded
-            without its examples, or the scores are not finite.
+        ValueError: The model has a layer whose second derivatives are wrong (bilinear resizing, a custom gradient or a
+            stopped one), `epochs` or `weights` is out of range or unknown, the validation set does not fit the model,
+            the run was loaded without its examples, or the scores are not finite.
         {{run_error}}
 
     Warns:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from vis.influence.examples import Batch
+from vis.influence.losses import divisor
 from vis.influence.runs import TrainingRun, check_run
 from vis.influence.training import TrainingStep, compiled, signature
 from vis.influence.validation import ValidationLoss
@@ -68,10 +69,11 @@ def tracin(run: TrainingRun, x_val, y_val, *, progress: bool = True) -> np.ndarr
             state = run.state(epoch + 1)
             gradient, _ = validation.gradient(state)
             order = run.order(epoch)
-            # How much of a step each example was: 1/B each time that it occurred.
+            # How much of a step each example was: 1/B each time that it occurred, or what the loss's reduction says.
             share = np.zeros(len(run))
             for indices in order:
-                np.add.at(share, indices, run.example_weights(indices) / len(indices))
+                divided_by = float(divisor(run.step.reduction, run.examples.sample_weight[indices]))
+                np.add.at(share, indices, run.example_weights(indices) / divided_by)
             rate = rates[(epoch + 1) * run.steps_per_epoch - 1]
             for start in parts:
                 part = slice(start, start + _BATCH)

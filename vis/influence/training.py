@@ -2,10 +2,11 @@
 
 With θ the trainable weights, the loss that a step follows is, for a batch of B examples with the weights w,
 
-    L(θ; w) = (1/B) Σ_i w_i (s_i ℓ_i(θ) + ½ λ‖θ‖²) + R(θ)
+    L(θ; w) = (1/D) Σ_i w_i (s_i ℓ_i(θ) + ½ λ‖θ‖²) + R(θ)
 
-where ℓ_i is the loss of an example, s_i its sample weight, λ is `l2` and R the model's own regularization. With w = 1
-that is the loss Keras trains on; w_i = 0 leaves an example out and changes nothing else: neither B nor dropout's masks.
+where ℓ_i is the loss of an example, s_i its sample weight, D the divisor (B, or 1 and Σ s_i for the loss's `reduction`
+`'sum'` and `'mean_with_sample_weight'`), λ is `l2` and R the model's own regularization. With w = 1 that is the loss
+Keras trains on; w_i = 0 leaves an example out and changes nothing else: neither D nor dropout's masks.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import inspect
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from vis.engine import keras_internals
 from vis.engine.exact_moments import exact_moments
 from vis.influence.examples import Batch, Examples
+from vis.influence.losses import divisor
 from vis.influence.update_rules import UpdateRule
 
 
@@ -45,15 +48,18 @@ class TrainingStep:
         loss: A function of labels and outputs to one loss per example, from `examples.example_loss`.
         rule: The optimizer's `UpdateRule`.
         l2: The factor λ.
+        reduction: What D is: the `reduction` of a Keras loss.
 
     Attributes:
         model: As given.
         rule: As given.
+        reduction: As given.
     """
 
-    def __init__(self, model, loss, rule: UpdateRule, l2: float = 0.0):
+    def __init__(self, model, loss, rule: UpdateRule, l2: float = 0.0, reduction: str = "sum_over_batch_size"):
         self.model = model
         self.rule = rule
+        self.reduction = reduction
         self._loss = loss
         self._l2 = l2
         self._constraints = [variable.constraint for variable in model.trainable_variables]
@@ -73,12 +79,14 @@ class TrainingStep:
         """
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(state.weights)
-            objective, buffers = self.objective(state.weights, state.buffers, batch, example_weights)
-        gradients = dense_gradients(tape, objective, state.weights)
-        weights, slots = self.rule.apply(state.weights, gradients, state.slots, rate, step)
+            losses, buffers, regularization, used = self._run(state.weights, state.buffers, batch, training=True)
+            shares = self.shares(losses, used, batch.sample_weight)
+            objective = tf.reduce_sum(example_weights * shares) + regularization
+        gradients = tape.gradient(objective, used)
+        weights, slots = self.rule.apply(used, gradients, state.slots, rate, step)
         weights = tuple(
-            weight if constraint is None else constraint(weight)
-            for weight, constraint in zip(weights, self._constraints, strict=True)
+            weight if constraint is None or gradient is None else constraint(weight)
+            for weight, gradient, constraint in zip(weights, gradients, self._constraints, strict=True)
         )
         return State(weights, buffers, slots), objective
 
@@ -91,7 +99,7 @@ class TrainingStep:
         Returns:
             The `TrainingStep`.
         """
-        return TrainingStep(model, self._loss, self.rule, self._l2)
+        return TrainingStep(model, self._loss, self.rule, self._l2, self.reduction)
 
     def objective(self, weights, buffers, batch: Batch, example_weights, training: bool = True):
         """Compute L(θ; w) of a batch.
@@ -107,9 +115,22 @@ class TrainingStep:
             L, a scalar, and the buffers after it.
         """
         losses, buffers, regularization = self.losses(weights, buffers, batch, training)
-        losses = losses * batch.sample_weight + self.decay(weights)
-        count = tf.cast(tf.shape(losses)[0], losses.dtype)
-        return tf.reduce_sum(example_weights * losses) / count + regularization, buffers
+        shares = self.shares(losses, weights, batch.sample_weight)
+        return tf.reduce_sum(example_weights * shares) + regularization, buffers
+
+    def shares(self, losses, weights, sample_weight):
+        """Compute what each example has in L(θ; w), with w_i = 1 and without R.
+
+        Args:
+            losses: The ℓ_i, (examples,).
+            weights: The trainable weights θ, a sequence of tensors.
+            sample_weight: The s_i, (examples,).
+
+        Returns:
+            (s_i ℓ_i + ½ λ‖θ‖²) / D, (examples,).
+        """
+        sample_weight = tf.cast(sample_weight, losses.dtype)
+        return (losses * sample_weight + self.decay(weights)) / divisor(self.reduction, sample_weight)
 
     def losses(self, weights, buffers, batch: Batch, training: bool):
         """Compute the losses ℓ_i of a batch.
@@ -123,12 +144,24 @@ class TrainingStep:
         Returns:
             The ℓ_i, (examples,); the buffers after it, a tuple; and R, a scalar.
         """
-        with exact_moments(self.model):
-            outputs, buffers, regularization = self.model.stateless_call(
-                list(weights), list(buffers), batch.inputs, return_losses=True, **self._mode(training)
-            )
+        losses, buffers, regularization, _ = self._run(weights, buffers, batch, training)
+        return losses, buffers, regularization
+
+    def _run(self, weights, buffers, batch: Batch, training: bool):
+        """Return the ℓ_i, the buffers after, R, and the weights that the layers used.
+
+        Those are θ, but for the kernel of a layer in `keras.layers.SpectralNormalization`, which sets it in its `call`:
+        Keras's gradient is that with respect to what was set, and so is ours.
+        """
+        trainable, others = self.model.trainable_variables, self.model.non_trainable_variables
+        mapping = [*zip(trainable, weights, strict=True), *zip(others, buffers, strict=True)]
+        with exact_moments(self.model), keras.StatelessScope(mapping, collect_losses=True) as scope:
+            outputs = self.model(batch.inputs, **self._mode(training))
+            added = self.model.losses
+        used, after = (tuple(map(scope.get_current_value, variables)) for variables in (trainable, others))
         losses = self._loss(batch.labels, outputs)
-        return losses, tuple(buffers), tf.add_n([tf.zeros([], losses.dtype), *regularization])
+        added = [tf.cast(tf.reduce_sum(each), losses.dtype) for each in added]
+        return losses, after, tf.add_n([tf.zeros([], losses.dtype), *added]), used
 
     def _mode(self, training: bool) -> dict:
         """Return `training` as an argument for models whose `call` takes it; Keras passes it to no others either."""

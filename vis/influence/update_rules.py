@@ -3,6 +3,9 @@
 A rule maps weights, gradients and the optimizer's own variables (its slots: momenta, mean squares, ...) to new weights
 and new slots. Each gives the same numbers as the Keras optimizer of its name; Keras does not support
 `keras.Optimizer.stateless_apply`, which would serve, on TensorFlow.
+
+The gradient of an `Embedding` is a `tf.IndexedSlices` with a row for each token of the batch. Where Adam and RMSprop
+square the gradient, Keras squares every row, and only then sums the rows of the same token: so do the rules here.
 """
 
 from __future__ import annotations
@@ -17,6 +20,17 @@ from vis.engine import keras_internals
 from vis.utils.errors import ArgumentError
 
 SUPPORTED = "SGD (momentum, nesterov), Adam, AdamW, RMSprop"
+# Keras's other optimizers, each with the rule that its own is nearest to.
+_NEAREST = {
+    "Adadelta": "RMSprop",
+    "Adafactor": "RMSprop",
+    "Adagrad": "RMSprop",
+    "Ftrl": "SGD",
+    "Lamb": "AdamW",
+    "Lion": "AdamW",
+    "Muon": "SGD with momentum",
+    "ScheduleFreeAdamW": "AdamW",
+}
 
 
 class UpdateRule(NamedTuple):
@@ -64,8 +78,8 @@ class UpdateRule(NamedTuple):
 
         Args:
             weights: The weights, a sequence of tensors.
-            gradients: A dense tensor for each weight, or None for a weight that the loss does not depend on, which
-                stays the same.
+            gradients: For each weight a tensor, the `tf.IndexedSlices` of an embedding, or None for a weight that the
+                loss does not depend on, which stays the same.
             slots: A tuple of slots for each weight.
             rate: The learning rate, a float scalar.
             step: How many steps were done before, an integer scalar.
@@ -116,7 +130,12 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
         raise ArgumentError("optimizer", f"must be one of {SUPPORTED}, not {given!r}", kind="unknown") from None
     make = _RULES.get(type(optimizer))
     if make is None:
-        raise ArgumentError("optimizer", f"must be one of {SUPPORTED}, not {type(optimizer).__name__}", kind="unknown")
+        raise ArgumentError(
+            "optimizer",
+            f"must be one of {SUPPORTED}, not {type(optimizer).__name__}",
+            _instead_of(optimizer),
+            kind="unknown",
+        )
     rate = keras_internals.learning_rate(optimizer)
     if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         raise ArgumentError(
@@ -135,16 +154,41 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
     return UpdateRule(*make(options), config)
 
 
+def _instead_of(optimizer) -> str:
+    """Return the remedy for an optimizer without an update rule."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        inner = type(optimizer.inner_optimizer).__name__
+        return f"Give the optimizer inside it, optimizer.inner_optimizer, of the class {inner}"
+    bases = [kind.__name__ for kind in type(optimizer).__mro__[1:] if kind in _RULES]
+    nearest = bases[0] if bases else _NEAREST.get(type(optimizer).__name__, "Adam")
+    return f"Its nearest is {nearest}"
+
+
 def _clip(gradients: list, options: dict) -> list:
     if options.get("clipnorm"):
         return [tf.clip_by_norm(gradient, options["clipnorm"]) for gradient in gradients]
     if options.get("global_clipnorm"):
         limit = options["global_clipnorm"]
+        gradients = list(map(tf.convert_to_tensor, gradients))
         norm = _sqrt(tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients]))
         return [gradient * (limit / tf.maximum(norm, tf.cast(limit, norm.dtype))) for gradient in gradients]
     if options.get("clipvalue"):
         return [tf.clip_by_value(gradient, -options["clipvalue"], options["clipvalue"]) for gradient in gradients]
     return gradients
+
+
+def _dense(gradient, weight):
+    dense = tf.convert_to_tensor(gradient)
+    dense.set_shape(weight.shape)
+    return dense
+
+
+def _squared(gradient, weight):
+    """Square a gradient, or every row of an embedding's by itself, as Keras does."""
+    if isinstance(gradient, tf.IndexedSlices):
+        gradient = tf.IndexedSlices(tf.square(gradient.values), gradient.indices, gradient.dense_shape)
+        return _dense(gradient, weight)
+    return tf.square(gradient)
 
 
 def _sqrt(value):
@@ -159,9 +203,10 @@ def _sqrt(value):
 def _sgd(options: dict):
     momentum, nesterov = options["momentum"], options["nesterov"]
     if momentum == 0:
-        return 0, lambda weight, gradient, slots, rate, step: (weight - gradient * rate, ())
+        return 0, lambda weight, gradient, slots, rate, step: (weight - _dense(gradient, weight) * rate, ())
 
     def update(weight, gradient, slots, rate, step):
+        gradient = _dense(gradient, weight)
         velocity = slots[0] * momentum - gradient * rate
         if nesterov:
             return weight + (velocity * momentum - gradient * rate), (velocity,)
@@ -179,8 +224,8 @@ def _adam(options: dict):
         power_2 = tf.pow(tf.cast(beta_2, weight.dtype), time)
         alpha = rate * tf.sqrt(1 - power_2) / (1 - power_1)
         mean, square, *largest = slots
-        mean = mean + (gradient - mean) * (1 - beta_1)
-        square = square + (tf.square(gradient) - square) * (1 - beta_2)
+        mean = mean + (_dense(gradient, weight) - mean) * (1 - beta_1)
+        square = square + (_squared(gradient, weight) - square) * (1 - beta_2)
         slots = (mean, square, *(tf.maximum(value, square) for value in largest))
         return weight - mean * alpha / (_sqrt(slots[-1]) + epsilon), slots
 
@@ -192,7 +237,8 @@ def _rmsprop(options: dict):
 
     def update(weight, gradient, slots, rate, step):
         square, *others = slots
-        square = rho * square + (1 - rho) * tf.square(gradient)
+        square = rho * square + (1 - rho) * _squared(gradient, weight)
+        gradient = _dense(gradient, weight)
         new = [square]
         denominator = square + epsilon
         if centered:

@@ -222,6 +222,57 @@ def test_a_state_and_a_seed_replay_dropout():
     np.testing.assert_array_equal(dropout(x, training=True), first)
 
 
+@pytest.mark.parametrize(
+    ("weights", "loss", "factor"),
+    [(None, "mse", 1), ([5.0], "mse", 5), (0.5, "mse", 0.5), ({"scores": 3.0}, {"scores": "mse"}, 3)],
+)
+def test_the_weight_of_the_loss_is_the_factor_of_what_keras_evaluates(weights, loss, factor):
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, layers.Dense(1, name="scores")(inputs))
+    x, y = np.ones((4, 2)), np.full((4, 1), 3.0)
+    model.compile("sgd", "mse")
+    plain = model.evaluate(x, y, verbose=0)
+    model.compile("sgd", loss, loss_weights=weights)
+    assert model.evaluate(x, y, verbose=0) == pytest.approx(factor * plain)
+    assert keras_internals.loss_weight(model) == factor
+    assert keras_internals.loss_weight(keras.Sequential([layers.Dense(1)])) == 1
+
+
+def own_activation(x):
+    return x + 1
+
+
+@keras.saving.register_keras_serializable("tests")
+def registered(x):
+    return x + 2
+
+
+def test_functions_have_names_of_their_own_for_as_long_as_a_configuration_is_read():
+    def twins():
+        def twin(x):
+            return x
+
+        return twin
+
+    functions = [lambda x: 2 * x, own_activation, registered, twins(), twins(), keras.activations.relu]
+    dense = [layers.Dense(1, activation=function) for function in functions]
+    names = [function.__name__ for function in functions]
+    with keras_internals.named_functions(dense) as named:
+        configs = [layer.get_config() for layer in dense]
+    assert [function.__name__ for function in functions] == names
+    assert list(named.values()) == [functions[0], functions[1], functions[3], functions[4]]
+    with keras.saving.custom_object_scope(named):
+        again = [layers.Dense.from_config(config) for config in configs]
+    assert [layer.activation for layer in again] == functions
+
+
+def test_functions_have_their_names_back_after_an_error():
+    layer = layers.Dense(1, activation=own_activation)
+    with pytest.raises(KeyError), keras_internals.named_functions([layer]):
+        raise KeyError
+    assert own_activation.__name__ == "own_activation"
+
+
 def test_the_learning_rate_that_an_optimizer_was_given():
     schedule = optimizers.schedules.ExponentialDecay(0.1, 5, 0.5)
 

@@ -280,8 +280,39 @@ def test_a_layer_with_a_wrong_second_derivative_is_refused_by_name(images):
             layers.Dense(3, activation="softmax"),
         ]
     )
-    with pytest.raises(ValueError, match=r"'odd' \(Unfaithful\)"):
+    words = r"not the layer 'odd' \(Unfaithful\), .*: it has a custom gradient \(tf\.custom_gradient\)\. Replace it, or"
+    with pytest.raises(ValueError, match=words):
         scores_of(record(model, training), validation)
+
+
+class Unseen(Unfaithful):
+    """The same, computing in float32 in a model that cannot be copied."""
+
+    def __init__(self, function, **options):
+        super().__init__(**options)
+        self.function = function
+
+    def call(self, inputs):
+        return self.function(super().call(inputs))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (
+            lambda: layers.SpectralNormalization(layers.Dense(4), name="bounded"),
+            r"'bounded' \(SpectralNormalization\), .*: it stops a gradient \(stop_gradient\)\. Replace it",
+        ),
+        (lambda: Unseen(keras.ops.tanh, name="odd"), r"'odd' \(Unseen\), .*: it has a custom gradient"),
+    ],
+)
+def test_a_wrong_second_derivative_is_refused_with_its_reason(images, make, words):
+    training, validation = images
+    middle = [layers.Flatten(), layers.Dense(4), make()]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *middle, layers.Dense(3, activation="softmax")])
+    with pytest.raises(ValueError, match=words) as refused:
+        scores_of(record(model, training), validation)
+    assert "interpolation" not in str(refused.value)
 
 
 class Subclassed(keras.Model):

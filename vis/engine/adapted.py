@@ -60,6 +60,7 @@ def set_adapted_state(model, state: list[dict]) -> None:
         ValueError: The model has other layers.
     """
     for layer, each in zip(adapted_layers(model), state, strict=True):
+        layer.load_own_variables({name: np.asarray(*value) for name, value in each["variables"].items()})
         if each["assets"]:
             with tempfile.TemporaryDirectory() as folder:
                 for name, text in each["assets"].items():
@@ -67,7 +68,6 @@ def set_adapted_state(model, state: list[dict]) -> None:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(base64.b64decode(text))
                 layer.load_assets(folder)
-        layer.load_own_variables({name: np.asarray(*value) for name, value in each["variables"].items()})
 
 
 def _variables(layer) -> dict:

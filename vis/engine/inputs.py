@@ -51,13 +51,14 @@ class ModelInputs:
         return self.with_arrays([array[start:stop] for array in self.arrays])
 
 
-def prepare(model, seed_input) -> ModelInputs:
+def prepare(model, seed_input, texts: bool = False) -> ModelInputs:
     """Checks a seed input, gives it a sample axis and the model's dtype, and builds the model if need be.
 
     Args:
         model: A Keras model, or one seen through a backprop modifier.
         seed_input: One sample or a batch: an array, a tensor or a Pillow image; for a model with several inputs a
             list, tuple or dict of them.
+        texts: Whether an input that the model declares as strings may hold some; they cannot be explained.
 
     Returns:
         The `ModelInputs`.
@@ -80,7 +81,9 @@ def prepare(model, seed_input) -> ModelInputs:
     arrays = []
     for position, value in enumerate(values):
         which = "" if len(values) == 1 else f" for {names[position]!r}"
-        arrays.append(_batch(model, value, symbols[position] if symbols else None, which))
+        symbol = symbols[position] if symbols else None
+        reads_texts = texts and symbol is not None and symbol.dtype == "string"
+        arrays.append(_batch(model, value, symbol, which, reads_texts))
     if len({len(array) for array in arrays}) > 1:
         counts = ", ".join(str(len(array)) for array in arrays)
         raise ArgumentError(
@@ -135,7 +138,7 @@ def _inputs(model, declared, seed_input):
     return None, [seed_input]
 
 
-def _batch(model, value, symbol, which: str) -> np.ndarray:
+def _batch(model, value, symbol, which: str, reads_texts: bool = False) -> np.ndarray:
     if hasattr(value, "columns") and hasattr(value, "dtypes"):
         _check_columns(value)
     rank = len(symbol.shape) if symbol is not None else _known_rank(model)
@@ -151,7 +154,9 @@ def _batch(model, value, symbol, which: str) -> np.ndarray:
         array = np.asarray(value)
     except ValueError as error:
         raise ArgumentError("seed_input", f"must hold samples of one shape{which}: {error}", kind="shape") from error
-    if not is_real(array) and array.dtype.kind not in "biu":
+    if reads_texts:
+        array = _texts(array, which)
+    elif not is_real(array) and array.dtype.kind not in "biu":
         raise ArgumentTypeError(
             "seed_input",
             f"must be numeric{which}: an array, a tensor or a Pillow image, not {_described(value)}",
@@ -165,7 +170,8 @@ def _batch(model, value, symbol, which: str) -> np.ndarray:
         array = array[None]
     elif rank is not None and array.ndim == rank + 1 and isinstance(value, (list, tuple)) and len(value) == 1:
         array = array[0]  # a list of inputs, of which there is one
-    array = array.astype(_dtype(model, array, symbol), copy=False)
+    if not reads_texts:
+        array = array.astype(_dtype(model, array, symbol), copy=False)
     if rank is not None and array.ndim != rank:
         raise ArgumentError(
             "seed_input",
@@ -187,6 +193,14 @@ def _batch(model, value, symbol, which: str) -> np.ndarray:
         where = f" (in sample {', '.join(map(str, wrong[:5]))})" if len(wrong) else ""
         raise ArgumentError("seed_input", f"must be finite{which}, not NaN or infinite{where}", kind="not_finite")
     return array
+
+
+def _texts(array: np.ndarray, which: str) -> np.ndarray:
+    """Return texts, which TensorFlow has as UTF-8, as Unicode."""
+    if array.dtype.kind not in "USO":
+        raise ArgumentTypeError("seed_input", f"must hold texts{which}, not {array.dtype}", kind="dtype")
+    texts = [text.decode() if isinstance(text, bytes) else str(text) for text in array.reshape(-1).tolist()]
+    return np.array(texts, np.str_).reshape(array.shape)
 
 
 def _check_columns(table) -> None:

@@ -63,7 +63,7 @@ class Examples:
     def __init__(self, model, x, y, sample_weight=None, names=("x", "y", "sample_weight")):
         check_one_output(model)
         try:
-            prepared = inputs.prepare(model, x)
+            prepared = inputs.prepare(model, x, texts=True)
         except ArgumentError as error:
             if error.argument != "seed_input":
                 raise
@@ -102,14 +102,16 @@ class Examples:
         Returns:
             The `Batch`.
         """
-        inputs = keras.tree.pack_sequence_as(self.structure, [array[indices] for array in self.arrays])
+        # Keras takes texts as tensors alone.
+        arrays = [tf.constant(a[indices]) if a.dtype.kind == "U" else a[indices] for a in self.arrays]
+        inputs = keras.tree.pack_sequence_as(self.structure, arrays)
         return Batch(inputs, self.labels[indices], self.sample_weight[indices])
 
     def specification(self) -> Batch:
         """Return the `tf.TensorSpec`s of a batch of any size, as a `Batch`."""
 
         def spec(array):
-            return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+            return tf.TensorSpec((None, *array.shape[1:]), tf.string if array.dtype.kind == "U" else array.dtype)
 
         inputs = keras.tree.pack_sequence_as(self.structure, [spec(array) for array in self.arrays])
         return Batch(inputs, spec(self.labels), spec(self.sample_weight))

@@ -27,7 +27,7 @@ BY_CLASS = np.array([0.5, 1.0, 3.0], "float32")[CLASSES]
 
 
 def stack(shape, *middle, **options):
-    return keras.Sequential([keras.Input(shape, **options), *middle])
+    return keras.Sequential([keras.Input(shape or None, **options), *middle])
 
 
 def classifier(shape, *middle, **options):
@@ -441,6 +441,23 @@ def test_a_model_that_keras_cannot_make_again_is_copied_too():
     np.testing.assert_array_equal(model.predict(TABLE, verbose=0), expected)
 
 
+class Keeping(layers.Layer):
+    """A layer with a number that is neither a variable nor in its configuration."""
+
+    factor = 1.0
+
+    def call(self, inputs):
+        return self.factor * inputs
+
+
+def test_what_a_layer_keeps_besides_variables_is_in_the_copy():
+    keras.utils.set_random_seed(0)
+    keeping = Keeping()
+    keeping.factor = 7.0
+    run, model, _ = both((classifier((5,), keeping), TABLE, CLASSES))
+    np.testing.assert_allclose(run.model()(TABLE), model(TABLE), rtol=0, atol=1e-6)
+
+
 def test_float16_is_refused_whatever_the_optimizer():
     model = stack((5,), layers.Dense(3, "softmax", dtype="mixed_float16"))
     model.compile("adam", "sparse_categorical_crossentropy")
@@ -449,6 +466,12 @@ def test_float16_is_refused_whatever_the_optimizer():
     )
     with pytest.raises(ValueError, match=words):
         record_training(model, TABLE, CLASSES, progress=False)
+
+
+def test_a_stateful_layer_is_refused_by_name():
+    model = stack((), layers.LSTM(2, stateful=True, name="memory"), layers.Dense(3), batch_shape=(8, 6, 3))
+    with pytest.raises(ValueError, match="model must not keep states from batch to batch, as its layer 'memory' does"):
+        record_training(model, SERIES, CLASSES, optimizer="sgd", progress=False)
 
 
 def test_bfloat16_trains_as_in_fit():

@@ -115,6 +115,15 @@ def fresh_values(model, inputs, seed: int) -> tuple[list[np.ndarray], list[np.nd
     return [variable.numpy() for variable in copy.trainable_variables], buffers
 
 
+def same_outputs(one, other, inputs) -> bool:
+    """Whether two models predict the same of some inputs, but for rounding."""
+    outputs = [keras.tree.flatten(model(inputs, training=False)) for model in (one, other)]
+    return all(
+        np.allclose(ours, theirs, rtol=1e-4, atol=1e-6, equal_nan=True)
+        for ours, theirs in zip(*(map(keras.ops.convert_to_numpy, each) for each in outputs), strict=True)
+    )
+
+
 def set_values(model, weights, buffers) -> None:
     """Gives a model's variables their values."""
     for variables, values in ((model.trainable_variables, weights), (model.non_trainable_variables, buffers)):

@@ -42,6 +42,8 @@ def record_training(
 ) -> TrainingRun:
     """Train with a copy of a model's weights and record the run, for replaying it and for computing influences.
 
+    The weights are those of `model.fit` with the same examples in the same order.
+
     Args:
         model: A Keras model with one output; it is not changed.
         {{training_set}}
@@ -53,7 +55,8 @@ def record_training(
         batch_size: The number of examples per step; the last batch of an epoch may be smaller.
         seed: The seed of the order, of dropout and of fresh weights, an int of at least 0.
         {{l2}}
-        init: `'weights'` starts from the model's weights, `'fresh'` from newly drawn ones (frozen layers keep theirs).
+        init: `'weights'` starts from the model's weights, `'fresh'` from newly drawn ones (frozen layers keep theirs,
+            preprocessing layers what they learned in `adapt`).
         batches: A list of arrays of indices, one per step, that every epoch uses instead of seeded shuffling.
         {{sample_weight}}
         directory: A folder for the record; None for a temporary one. An interrupted run resumes after its last complete
@@ -64,9 +67,10 @@ def record_training(
         The `TrainingRun`.
 
     Raises:
-        ValueError: The model has several outputs or nothing to train; lengths differ or labels are out of range; a
-            number or `init` is out of range or unknown; the optimizer has no update rule; neither the arguments nor the
-            model name a loss or an optimizer; the loss becomes NaN; or `directory` holds another run.
+        ValueError: The model has several outputs or nothing to train, computes in float16, or has a `train_step` or
+            `compute_loss` of its own; lengths differ or labels are out of range; a number or `init` is out of range or
+            unknown; the optimizer has no update rule; neither the arguments nor the model name a loss or an optimizer;
+            the loss has no reduction or becomes NaN; or `directory` holds another run.
         TypeError: `model` is not a Keras model, or the labels are not numeric.
 
     Warns:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from vis.engine import addressing
-from vis.engine.copies import Borrowed, copy_model, set_values
+from vis.engine.copies import Borrowed, copy_model, same_outputs, set_values
 from vis.influence.examples import Examples, example_loss
 from vis.influence.storage import Storage
 from vis.influence.training import State, TrainingStep
@@ -167,17 +167,25 @@ class TrainingRun:
     def model(self):
         """Return a copy of the model with the final weights, not compiled.
 
-        Where Keras cannot make the model again from its configuration, as one of a class without `get_config`, the copy
-        has weights of its own, and runs the layers of the model that was recorded.
+        Where Keras cannot make the model again from its configuration, as one of a class without `get_config` or with a
+        layer that keeps something besides variables, the copy has weights of its own, and runs the layers of the model
+        that was recorded.
         """
-        inputs = self._examples.batch(slice(0, 1)).inputs if self._examples else None
+        state = self.state(self.epochs)
+        inputs = self._examples.batch(slice(0, 2)).inputs if self._examples else None
+
+        def trained(model):
+            set_values(model, state.weights, state.buffers)
+            return model
+
+        borrowed = Borrowed(self._model)
         try:
             copy = copy_model(self._model, inputs)
         except ValueError:
-            copy = Borrowed(self._model)
-        state = self.state(self.epochs)
-        set_values(copy, state.weights, state.buffers)
-        return copy
+            return trained(borrowed)
+        if inputs is None or same_outputs(trained(copy), trained(borrowed), inputs):
+            return trained(copy)  # once more: a prediction may have drawn random numbers
+        return trained(borrowed)
 
     def retrain(self, without: Sequence[int] = (), *, directory=None, progress: bool = False) -> TrainingRun:
         """Repeat the training without some examples, changing nothing else.
@@ -331,13 +339,13 @@ def check_run(run) -> None:
 
 
 def check_model(model) -> None:
-    """Refuse anything but a Keras model that computes in at least 32 bits, or in bfloat16.
+    """Refuse anything but a Keras model that computes in float32 or the like and keeps nothing between batches.
 
     Args:
         model: The argument's value.
 
     Raises:
-        ValueError: A layer computes in float16.
+        ValueError: A layer computes in float16, or is recurrent and stateful.
         TypeError: `model` is not a Keras model.
     """
     if not isinstance(model, keras.Model):
@@ -356,6 +364,12 @@ def check_model(model) -> None:
                 f"'{layer.dtype_policy.name}' does",
                 "Make it again after keras.config.set_dtype_policy('float32'), and set_weights(model.get_weights())",
                 kind="dtype",
+            )
+        if getattr(layer, "stateful", False):
+            raise ArgumentError(
+                "model",
+                f"must not keep states from batch to batch, as its layer '{layer.name}' does",
+                "Make it with stateful=False",
             )
 
 

@@ -8,7 +8,14 @@ import pytest
 import tensorflow as tf
 from keras import layers, losses, optimizers
 
-from vis.influence import counterfactual_influence, load_training, record_training, sgd_influence, tracin
+from vis.influence import (
+    counterfactual_influence,
+    influence_functions,
+    load_training,
+    record_training,
+    sgd_influence,
+    tracin,
+)
 
 RNG = np.random.default_rng(0)
 COUNT, BATCH = 22, 8  # the last of three batches is smaller
@@ -381,6 +388,23 @@ def test_influence_is_that_of_retraining(name):
         np.testing.assert_array_equal(scores[y == 1], 0)
 
 
+@pytest.mark.parametrize("method", [sgd_influence, tracin])
+def test_a_sum_has_the_scores_of_a_mean_at_so_many_times_the_rate(method):
+    keras.utils.set_random_seed(0)
+    model = classifier((5,), layers.Dense(4, "tanh"))
+    batches = BATCHES[:2]
+    scores = [
+        method(
+            record_training(model, TABLE, CLASSES, loss=loss, optimizer=sgd, batches=batches, epochs=2, progress=False),
+            TABLE[:9] + 0.1,
+            CLASSES[:9],
+            progress=False,
+        )
+        for loss, sgd in [(SPARSE(), optimizers.SGD(8 * 0.05)), (SPARSE(reduction="sum"), optimizers.SGD(0.05))]
+    ]
+    np.testing.assert_allclose(*scores, rtol=1e-4, atol=1e-7)
+
+
 def test_the_loss_s_weight_is_part_of_the_record(tmp_path):
     keras.utils.set_random_seed(0)
     run, *_ = LOSSES["loss_weights"]()
@@ -474,11 +498,20 @@ def test_a_stateful_layer_is_refused_by_name():
         record_training(model, SERIES, CLASSES, optimizer="sgd", progress=False)
 
 
-def test_bfloat16_trains_as_in_fit():
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_bfloat16_trains_as_in_fit(dtype):
     keras.utils.set_random_seed(0)
-    model = stack((5,), layers.Dense(4, "tanh", dtype="mixed_bfloat16"), layers.Dense(3, "softmax"))
-    run, model, _ = both((model, TABLE, CLASSES))
+    hidden = layers.Dense(4, "tanh", kernel_regularizer="l2", dtype="mixed_bfloat16")
+    run, model, _ = both((stack((5,), hidden, layers.Dense(3, "softmax", dtype=dtype)), TABLE, CLASSES))
     assert difference(run, model) < 1e-5
+
+
+def test_an_own_loss_of_the_model_is_refused_for_influence_functions_unless_one_is_given():
+    model = OwnObjective([keras.Input((5,)), layers.Dense(3, "softmax")])
+    data = (TABLE, CLASSES, TABLE[:4] + 1, CLASSES[:4])
+    with pytest.raises(ValueError, match="not by the compute_loss of OwnObjective"):
+        influence_functions(model, *data, progress=False)
+    assert len(influence_functions(model, *data, loss=SPARSE(), damping=0.1, progress=False)) == COUNT
 
 
 def test_texts_are_needed_where_the_model_reads_texts():

@@ -115,12 +115,23 @@ def fresh_values(model, inputs, seed: int) -> tuple[list[np.ndarray], list[np.nd
     return [variable.numpy() for variable in copy.trainable_variables], buffers
 
 
-def same_outputs(one, other, inputs) -> bool:
-    """Whether two models predict the same of some inputs, but for rounding."""
-    outputs = [keras.tree.flatten(model(inputs, training=False)) for model in (one, other)]
+def predicts_as(copy, model, inputs) -> bool:
+    """Whether a copy predicts what the model would predict with the copy's weights, but for rounding.
+
+    Args:
+        copy: A copy of the model.
+        model: The model; neither is changed.
+        inputs: Some inputs.
+    """
+    trainable = zip(model.trainable_variables, copy.trainable_variables, strict=True)
+    others = zip(model.non_trainable_variables, copy.non_trainable_variables, strict=True)
+    outputs = []
+    for each, mapping in ((model, [*trainable, *others]), (copy, [])):
+        with keras.StatelessScope(mapping):
+            outputs.append(keras.tree.flatten(each(inputs, training=False)))
     return all(
-        np.allclose(ours, theirs, rtol=1e-4, atol=1e-6, equal_nan=True)
-        for ours, theirs in zip(*(map(keras.ops.convert_to_numpy, each) for each in outputs), strict=True)
+        np.allclose(*map(keras.ops.convert_to_numpy, pair), rtol=1e-4, atol=1e-6, equal_nan=True)
+        for pair in zip(*outputs, strict=True)
     )
 
 

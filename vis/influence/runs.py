@@ -11,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from vis.engine import addressing
-from vis.engine.copies import Borrowed, copy_model, same_outputs, set_values
+from vis.engine.copies import Borrowed, copy_model, predicts_as, set_values
 from vis.influence.examples import Examples, example_loss
 from vis.influence.storage import Storage
 from vis.influence.training import State, TrainingStep
@@ -173,19 +173,15 @@ class TrainingRun:
         """
         state = self.state(self.epochs)
         inputs = self._examples.batch(slice(0, 2)).inputs if self._examples else None
-
-        def trained(model):
-            set_values(model, state.weights, state.buffers)
-            return model
-
-        borrowed = Borrowed(self._model)
         try:
             copy = copy_model(self._model, inputs)
         except ValueError:
-            return trained(borrowed)
-        if inputs is None or same_outputs(trained(copy), trained(borrowed), inputs):
-            return trained(copy)  # once more: a prediction may have drawn random numbers
-        return trained(borrowed)
+            copy = Borrowed(self._model)
+        set_values(copy, state.weights, state.buffers)
+        if inputs is not None and not predicts_as(copy, self._model, inputs):
+            copy = Borrowed(self._model)
+            set_values(copy, state.weights, state.buffers)
+        return copy
 
     def retrain(self, without: Sequence[int] = (), *, directory=None, progress: bool = False) -> TrainingRun:
         """Repeat the training without some examples, changing nothing else.

@@ -205,8 +205,8 @@ TEXTS: dict[str, str | list[str]] = {
     "run": "run: The training run, a `TrainingRun` from `record_training` or `load_training`.",
     "loss": (
         "loss: A Keras loss, its name, or a function of `(y_true, y_pred)` that gives one loss per example. None takes "
-        "the loss that the model is compiled with, else the usual one for its last layer: cross entropy after a "
-        "softmax or sigmoid, mean squared error for linear outputs."
+        "the loss that the model is compiled with, times its `loss_weights`, else the usual one for its last layer: "
+        "cross entropy after a softmax or sigmoid, mean squared error for linear outputs."
     ),
     "l2": "l2: The factor λ of ½λ‖θ‖², over all trainable weights, biases included, in each example's loss.",
     "sample_weight": "sample_weight: One factor per example for its loss, of shape (examples,); None for ones.",

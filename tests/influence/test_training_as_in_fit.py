@@ -251,8 +251,14 @@ def test_models_train_as_in_fit_and_predict_alike(name):
     np.testing.assert_allclose(run.model()(x), model(x), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("model", ["dense", "tied embedding"])
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        *((name, "embedding") for name in OPTIMIZERS),
+        *(("Adam", model) for model in ("dense", "masked average", "regularized embedding", "tied embedding")),
+        *((name, "dense") for name in ("nesterov", "AdamW", "centered")),
+    ],
+)
 def test_optimizers_train_as_in_fit(name, model):
     keras.utils.set_random_seed(0)
     run, model, _ = both(MODELS[model](), OPTIMIZERS[name])

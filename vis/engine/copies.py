@@ -61,7 +61,7 @@ class Borrowed(keras.Model):
     Example:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
         >>> other = Borrowed(model)
-        >>> other.trainable_variables[0].assign([[5.0]])
+        >>> _ = other.trainable_variables[0].assign([[5.0]])
         >>> float(model(np.ones((1, 1)))[0, 0]), float(other(np.ones((1, 1)))[0, 0])
         (1.0, 5.0)
     """
@@ -122,6 +122,9 @@ def predicts_as(copy, model, inputs) -> bool:
         copy: A copy of the model.
         model: The model; neither is changed.
         inputs: Some inputs.
+
+    Returns:
+        Whether the outputs are close.
     """
     trainable = zip(model.trainable_variables, copy.trainable_variables, strict=True)
     others = zip(model.non_trainable_variables, copy.non_trainable_variables, strict=True)

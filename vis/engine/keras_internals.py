@@ -188,7 +188,8 @@ def named_functions(layers: Iterable) -> Iterator[dict[str, Callable]]:
     names = {
         value: value.__name__
         for value in held
-        if not value.__module__.startswith("keras.") and keras.saving.get_registered_name(value) == value.__name__
+        if not (value.__module__ or "").startswith("keras.")
+        and keras.saving.get_registered_name(value) == value.__name__
     }
     functions = {f"function_{position}": function for position, function in enumerate(names)}
     with _replacing:

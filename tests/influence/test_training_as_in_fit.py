@@ -16,6 +16,7 @@ from vis.influence import (
     sgd_influence,
     tracin,
 )
+from vis.influence.validation import ValidationLoss
 
 RNG = np.random.default_rng(0)
 COUNT, BATCH = 22, 8  # the last of three batches is smaller
@@ -392,6 +393,36 @@ def test_influence_is_that_of_retraining(name):
     assert np.corrcoef(scores, truth)[0, 1] > 0.95
     if name == "ignore_class":
         np.testing.assert_array_equal(scores[y == 1], 0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "optimizer"),
+    [
+        (SPARSE(ignore_class=0), optimizers.Adam(0.03)),
+        (SPARSE(reduction="sum"), optimizers.RMSprop(0.01, centered=True, momentum=0.5)),
+        (SPARSE(reduction="mean_with_sample_weight"), optimizers.Adam(0.03, amsgrad=True, clipnorm=0.1)),
+    ],
+)
+def test_influence_through_embeddings_and_masks_is_a_finite_difference(loss, optimizer):
+    keras.utils.set_random_seed(0)
+    double = {"dtype": "float64"}
+    inside = [layers.Embedding(7, 4, mask_zero=True, **double), layers.Dense(3, "softmax", **double)]
+    model = stack((6,), *inside, dtype="int32")
+    run = record_training(model, WORDS, TAGS, loss=loss, optimizer=optimizer, epochs=1, batch_size=8, progress=False)
+    held_out = (WORDS[:9, ::-1].copy(), TAGS[:9])
+    scores = sgd_influence(run, *held_out, progress=False)
+    validation, step = ValidationLoss.of_run(run, *held_out), run.compiled()
+
+    def with_weight(example, weight):
+        state = tf.nest.map_structure(tf.convert_to_tensor, run.state(0))
+        for number, (indices, rate) in enumerate(zip(run.order(0), run.learning_rates(), strict=True)):
+            weights = np.where(indices == example, weight, 1.0)
+            number, rate = tf.constant(number, tf.int64), tf.constant(rate, tf.float32)
+            state, _ = step(state, number, rate, run.examples.batch(indices), weights)
+        return validation(state)
+
+    differences = [(with_weight(i, 1 - 1e-4) - with_weight(i, 1 + 1e-4)) / 2e-4 for i in range(6)]
+    np.testing.assert_allclose(scores[:6], differences, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize("method", [sgd_influence, tracin])

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     import keras
 
 PREPROCESSING = ("unit", "raw", "tf", "caffe", "torch")
+# What white is at most after a `Rescaling` layer for pixels from 0 to 255.
+_LARGEST = 10
+# Layers that leave the scale of values as it is.
+_KEEPING = (
+    "InputLayer Resizing CenterCrop RandomCrop RandomFlip RandomTranslation RandomRotation RandomZoom ZeroPadding2D "
+    "Cropping2D Permute Reshape Identity Dropout"
+).split()
 _ARRAYS = "Give arrays to the functions of vis.visualization in Python"
 
 # An orientation in the EXIF data (CIPA DC-008, tag 0x0112), and what turns the image upright. `ImageOps.exif_transpose`
@@ -50,6 +57,22 @@ class InputLayout(NamedTuple):
     width: int | None
     channels: int
     channel_axis: int | None
+
+
+class Scale(NamedTuple):
+    """A scale of pixel values, and what speaks for it.
+
+    Attributes:
+        name: One of `PREPROCESSING`.
+        reason: Why it is this one: a part of a sentence, or nothing where nothing speaks for any.
+
+    Example:
+        >>> Scale("unit")
+        Scale(name='unit', reason='')
+    """
+
+    name: str
+    reason: str = ""
 
 
 def read_image(path: str | os.PathLike) -> Image.Image:
@@ -167,6 +190,38 @@ def input_layout(model: keras.Model) -> InputLayout:
         )
     height, width = shape[1:] if channel_axis == 0 else shape[:2]
     return InputLayout(height, width, channels, channel_axis)
+
+
+def scale_of(model: keras.Model) -> Scale:
+    """Tell which scale of pixel values a model takes, by the layers that it begins with.
+
+    Args:
+        model: The model. A `Rescaling` layer that makes white a small number takes 0 to 255, and so does a
+            `Normalization` layer whose data varied by more than 1; layers that leave values as they are, such as
+            `Resizing` or `RandomFlip`, may come before.
+
+    Returns:
+        The `Scale`: `'raw'`, or `'unit'`; without such a layer `'unit'`, without a reason.
+
+    Example:
+        >>> import keras
+        >>> scale_of(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 127.5, offset=-1)])).name
+        'raw'
+    """
+    import keras
+
+    layer = _first_layer(model)
+    if isinstance(layer, keras.layers.Rescaling):
+        largest = float(np.max(np.abs(layer.scale)))
+        name = "raw" if 255 * largest <= _LARGEST else "unit"
+        return Scale(name, f"the model begins with {layer.name!r}, which multiplies by {largest:.3g}")
+    if isinstance(layer, keras.layers.Normalization) and not layer.invert:
+        deviation = float(np.sqrt(np.max(keras.ops.convert_to_numpy(layer.variance))))
+        name = "raw" if deviation > 1 else "unit"
+        return Scale(
+            name, f"the model begins with {layer.name!r}, of data with a standard deviation of {deviation:.3g}"
+        )
+    return Scale("unit")
 
 
 def to_model_input(image: Image.Image, layout: InputLayout, preprocess: str = "unit") -> np.ndarray:
@@ -317,6 +372,30 @@ def from_model_input(images: np.ndarray, layout: InputLayout, preprocess: str = 
     black, white = value_range(layout, preprocess)
     unit = (images - black) / (white - black)
     return unit[..., ::-1] if preprocess == "caffe" else unit  # whose channels are blue, green, red
+
+
+def _first_layer(model: keras.Model):
+    """Return the first layer that changes values, inside nested models too, or None where several take the input."""
+    import keras
+
+    from vis.engine import keras_internals
+
+    function = keras_internals.functional_of(model)
+    if function is None or len(function.inputs) != 1:
+        return None
+    nodes = keras_internals.node_order(function)
+    symbol = function.inputs[0]
+    while True:
+        taking = [node for node in nodes if any(each is symbol for each in node.input_tensors)]
+        if len(taking) != 1:
+            return None
+        (node,) = taking
+        inside = isinstance(node.operation, keras.Model)
+        if inside and (found := _first_layer(node.operation)) is not None:
+            return found
+        if not inside and type(node.operation).__name__ not in _KEEPING:
+            return node.operation
+        symbol = node.outputs[0]
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:

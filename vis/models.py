@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vis import images
+from vis.files.nnp import archive
+from vis.images import Scale
 from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 if TYPE_CHECKING:
@@ -25,7 +28,12 @@ _COPY = "Copy or save it again"
 
 
 def load_model(
-    path: str | os.PathLike, *, custom_objects: Mapping[str, Any] | None = None, unsafe: bool = False
+    path: str | os.PathLike,
+    *,
+    custom_objects: Mapping[str, Any] | None = None,
+    unsafe: bool = False,
+    output_variable: str | None = None,
+    training: bool = False,
 ) -> keras.Model:
     """Load a trained model for explaining it.
 
@@ -37,20 +45,32 @@ def load_model(
     guided backpropagation, which needs its activations, are not available. Its class scores are those after the
     softmax.
 
+    An `.nnp` file of Neural Network Console or nnabla is built as a Keras model in channels-last order, with the
+    trained parameters and the names of the file's functions: the network of its executor, of which one output is
+    computed.
+
     Args:
-        path: A `.keras` file, an `.h5` or `.hdf5` file with the whole model, or a SavedModel folder.
+        path: A `.keras` file, an `.h5` or `.hdf5` file with the whole model, an `.nnp` file, or a SavedModel folder.
         custom_objects: Your own classes and functions that the file names, by name; not needed for those registered
             with `@keras.saving.register_keras_serializable()`.
         unsafe: Whether code inside the file may run: Python of `Lambda` layers, and operations of a SavedModel that
             read or write files. Only for files from someone you trust.
+        output_variable: Of an `.nnp` file the output to compute, by the name of its variable or as its data set calls
+            it; unless given the first that is a softmax's or a sigmoid's.
+        training: Whether to build the network of an `.nnp` file that was trained, up to its loss, rather than the one
+            that is executed. Other files have one model for both.
 
     Returns:
         The model, not compiled; for a SavedModel folder one layer that calls it.
 
     Raises:
-        ValueError: There is no such file, it is cut short, it is not a model, or it needs a custom object that is not
-            given. The message names the file.
+        ValueError: There is no such file, it is cut short, it is not a model, it needs a custom object that is not
+            given, or an `.nnp` file has a function that is not supported. The message names the file or
+            the function.
         TypeError: `custom_objects` is not a mapping.
+
+    Warns:
+        VisWarning: An `.nnp` file has other outputs, or asks for something that is done in another way.
 
     Example:
         >>> import keras, tempfile, vis
@@ -69,6 +89,14 @@ def load_model(
             "Its keys are the names in the file, its values the classes and functions",
         )
 
+    if is_project(path):
+        from vis.files import nnp
+
+        project = nnp.read(path)
+        return project.build(project.training.network if training else None, output_variable)
+    if output_variable is not None:
+        raise ArgumentError("output_variable", f"must be None for {path}, as only an .nnp file has output variables")
+
     import keras
 
     try:
@@ -83,6 +111,44 @@ def load_model(
         # Keras raises whatever it stumbles over (OSError, KeyError, TypeError, ValueError, ...), often with the whole
         # configuration of the model in the message.
         raise _explained(path, error) from error
+
+
+def is_project(path: str | os.PathLike) -> bool:
+    """Return whether a path is that of an `.nnp` file, by its name.
+
+    Args:
+        path: A file or folder.
+
+    Returns:
+        Whether its name ends in `.nnp`.
+
+    Example:
+        >>> is_project("results.nnp")
+        True
+    """
+    return Path(path).suffix.lower() == ".nnp" and not Path(path).is_dir()
+
+
+def scale_of(path: str | os.PathLike, model: keras.Model) -> Scale:
+    """Tell which scale of pixel values a model takes, by what its file says or by the layers that it begins with.
+
+    Args:
+        path: The file that the model was loaded from.
+        model: The model.
+
+    Returns:
+        The `vis.images.Scale`.
+
+    Example:
+        >>> import keras
+        >>> scale_of("dense.keras", keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 255)])).name
+        'raw'
+    """
+    if is_project(path):
+        from vis.files import nnp
+
+        return nnp.read(path).preprocess
+    return images.scale_of(model)
 
 
 def check_file(path: Path) -> None:
@@ -112,10 +178,13 @@ def check_file(path: Path) -> None:
     except OSError as error:
         raise ArgumentError("path", f"must be a file that can be read, not {path} ({error.strerror})") from error
 
+    if is_project(path):
+        archive.check(path)
+        return
     if start.startswith(_ZIP_SIGNATURE):
         if not zipfile.is_zipfile(path):
             raise ArgumentError("path", f"must be a whole .keras file, not {path}, which is cut short", _COPY)
-        expected = (".keras",)
+        expected = (".nnp",) if archive.is_project(path) else (".keras",)
     elif start == _HDF5_SIGNATURE:
         expected = (".h5", ".hdf5")
     elif path.name == "saved_model.pb":

@@ -13,10 +13,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from vis import models
+from vis.files import nnp
 from vis.influence import influence_functions, record_training, sgd_influence, tracin
 from vis.influence.examples import UnknownLossError, check_labels, example_loss, outputs_of
 from vis.influence.update_rules import update_rule
-from vis.utils.errors import ArgumentError
+from vis.utils.errors import ArgumentError, warn
 
 METHODS = ("sgd", "tracin", "hessian")
 
@@ -27,10 +29,12 @@ class Compiled(NamedTuple):
     Attributes:
         loss: The name or the configuration of its loss, or None.
         optimizer: The configuration of its optimizer, or None.
+        l2: λ of ½·λ·‖θ‖² that was added to the loss.
     """
 
     loss: str | dict | None = None
     optimizer: dict | None = None
+    l2: float = 0.0
 
 
 class Training(NamedTuple):
@@ -55,10 +59,16 @@ def compiled_with(path: Path) -> Compiled:
     """Read what a model file says that the model was compiled with, which loading it without its loss leaves out.
 
     Args:
-        path: A `.keras`, `.h5` or `.hdf5` file.
+        path: A `.keras`, `.h5` or `.hdf5` file, or an `.nnp` file, whose solver's weight decay is the `l2`.
 
     Returns:
         What it says; a loss or an optimizer that it does not name is None.
+
+    Raises:
+        ArgumentError: An `.nnp` file does not say how it was trained, or was trained by several losses.
+
+    Warns:
+        VisWarning: An `.nnp` file was trained in a way that is done otherwise here.
 
     Example:
         >>> import tempfile
@@ -69,6 +79,11 @@ def compiled_with(path: Path) -> Compiled:
         ...     compiled_with(Path(folder, "model.keras")).loss
         'mse'
     """
+    if models.is_project(path):
+        training = nnp.read(path).training
+        for difference in training.differences:
+            warn("trained_otherwise", difference, "Give another optimizer or learning_rate")
+        return Compiled(training.loss, training.optimizer, training.l2)
     config = {}
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as file:
@@ -118,9 +133,9 @@ def training_of(
     if optimizer is not None:
         chosen = optimizer
     elif compiled.optimizer is not None:
-        chosen = keras.optimizers.deserialize(compiled.optimizer)
+        chosen, l2 = keras.optimizers.deserialize(compiled.optimizer), compiled.l2
     else:
-        chosen, l2 = keras.optimizers.SGD(default_rate), default_l2
+        chosen, l2 = keras.optimizers.SGD(default_rate), compiled.l2 or default_l2
     config = update_rule(chosen).config
     if learning_rate is not None:
         config = {**config, "config": {**config["config"], "learning_rate": learning_rate}}

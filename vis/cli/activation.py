@@ -13,7 +13,14 @@ import typer
 from vis.cli import methods
 from vis.cli.app import app
 from vis.cli.messages import IMAGE_REMEDIES, UsageError, library_messages, option
-from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, PreprocessOption, UnsafeOption
+from vis.cli.options import (
+    CustomObjectsOption,
+    ModelOption,
+    OutputVariableOption,
+    Preprocess,
+    PreprocessOption,
+    UnsafeOption,
+)
 from vis.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -66,7 +73,8 @@ def activation(
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="How many steps to take.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise to start from: the same seed, the same picture.")] = 0,
-    preprocess: PreprocessOption = Preprocess.unit,
+    preprocess: PreprocessOption = Preprocess.auto,
+    output_variable: OutputVariableOption = None,
     parameterization: Annotated[
         Parameterization, typer.Option(help="What is moved: the images' spectrum, which is smoother, or their pixels.")
     ] = Parameterization.fourier,
@@ -97,11 +105,12 @@ def activation(
     if gif is not None:
         with option("--gif"):
             outputs.check_output(gif, (".gif",))
-    network = methods.load(model, custom_objects, unsafe)
+    network = methods.load(model, custom_objects, unsafe, output_variable=output_variable)
     with option("--model"):
         layout = images.input_layout(network)
+    scale = methods.scale(preprocess, model, network)
     with option("--preprocess"):
-        input_range = images.value_range(layout, preprocess.value)
+        input_range = images.value_range(layout, scale.name)
     any_size = not (layout.height and layout.width)
     layout = layout._replace(height=layout.height or size or _SIZE, width=layout.width or size or _SIZE)
     with option("--size"):
@@ -120,7 +129,7 @@ def activation(
 
     watchers = [callbacks.Progress(desc="Activation")]
     if gif is not None:
-        watchers.append(_animation(gif, layout, preprocess.value))
+        watchers.append(_animation(gif, layout, scale.name))
     noise = None
     if any_size:
         noise = starts.noise(layout, len(chosen), input_range, parameterization=parameterization.value, seed=seed)
@@ -141,13 +150,17 @@ def activation(
             squeeze=False,
             **starts.regularizer_weights(input_range),
         )
-    pictures = sheets.pictures(images.from_model_input(found, layout, preprocess.value), (0, 1))
+    pictures = sheets.pictures(images.from_model_input(found, layout, scale.name), (0, 1))
     if len(chosen) > 1:
         pictures = [_labelled(picture, str(index)) for picture, index in zip(pictures, chosen, strict=True)]
     with _writing("--output", output):
         outputs.write_picture(sheets.sheet(pictures), output)
     count = "1 filter" if len(chosen) == 1 else f"{len(chosen)} filters"
-    typer.echo(f"{output}: {count} of {layer if layer is not None else 'the output'}, {steps} steps")
+    told = methods.told(preprocess, scale)
+    typer.echo(
+        f"{output}: {count} of {layer if layer is not None else 'the output'}, {steps} steps"
+        + (f"; {told}" if told else "")
+    )
 
 
 def _animation(path: Path, layout: InputLayout, preprocess: str):

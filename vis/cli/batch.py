@@ -11,7 +11,14 @@ import typer
 
 from vis.cli import methods
 from vis.cli.messages import IMAGE_OPTIONS, gathered_messages, option, refuse
-from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, PreprocessOption, UnsafeOption
+from vis.cli.options import (
+    CustomObjectsOption,
+    ModelOption,
+    OutputVariableOption,
+    Preprocess,
+    PreprocessOption,
+    UnsafeOption,
+)
 from vis.methods import METHODS, Method
 
 if TYPE_CHECKING:
@@ -42,7 +49,8 @@ def every_row(
         ),
     ] = None,
     output: Annotated[Path, typer.Option(help="The CSV file to write; pictures go to a folder of its name.")],
-    preprocess: PreprocessOption = Preprocess.unit,
+    preprocess: PreprocessOption = Preprocess.auto,
+    output_variable: OutputVariableOption = None,
     html: Annotated[bool, typer.Option("--html", help="Write a page to look through the pictures, too.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was killed; what it had done is kept.")
@@ -89,6 +97,7 @@ def every_row(
             "--input-variable": input_variable,
             "--label-variable": labels,
             "--preprocess": preprocess.value,
+            "--output-variable": output_variable,
             "--html": html,
             "--custom-objects": sorted(custom_objects),
             **{each.flag: each.spelled(options[each.name]) for each in method.options},
@@ -97,14 +106,19 @@ def every_row(
     with option("--output"):
         outputs.check_output(output, (".csv",))
         run.check_output(survey)
-    network = methods.load(model, custom_objects, unsafe)
+    network = methods.load(model, custom_objects, unsafe, output_variable=output_variable)
     with option("--model"):
         layout = images.input_layout(network)
+    scale = methods.scale(preprocess, model, network)
     with option("--preprocess"):
-        images.check_preprocess(preprocess.value, layout)
+        images.check_preprocess(scale.name, layout)
+    survey = survey._replace(preprocess=scale.name, settings={**survey.settings, "--preprocess": scale.name})
+    told = methods.told(preprocess, scale)
     if labels is None:
         asked = "As asked" if label_variable is not None else f"{input} has no labels to explain"
         typer.echo(f"{asked}: the predicted class is explained.")
+    if told:
+        typer.echo(f"{model.name}: {told}")
     _run(survey, network, count, resume, html, _OPTIONS | methods.flags(method))
 
 

@@ -39,6 +39,7 @@ _REMEDIES = {
     "diverging_run": "Lower the --learning-rate",
     "negative_curvature": "Use --method sgd",
     "not_converged": "Use --method sgd",
+    "trained_otherwise": "Give another --optimizer or --learning-rate",
 }
 _ERRORS_SHOWN = 20
 _SHOWN = 100  # examples of each kind on the page
@@ -108,7 +109,7 @@ def influence(
     learning_rate: RateOption = None,
     weights: WeightsOption = Weights.exact,
     method: MethodOption = Scoring.sgd,
-    preprocess: PreprocessOption = Preprocess.unit,
+    preprocess: PreprocessOption = Preprocess.auto,
     input_variable: InputVariableOption = "x",
     label_variable: LabelVariableOption = "y",
     html: Annotated[
@@ -128,13 +129,16 @@ def influence(
     network = _trainable(model, custom_objects, unsafe)
     with option("--model"):
         layout = _layout(network)
+    scale = methods.scale(preprocess, model, network)
     with option("--preprocess"):
-        images.check_preprocess(preprocess.value, layout)
+        images.check_preprocess(scale.name, layout)
+    if told := methods.told(preprocess, scale):
+        typer.echo(f"{model.name}: {told}", err=True)
 
     def reader(table):
         def read(cells):
             image = images.read_image(datasets.image_path(table.folder, cells[0]))
-            return images.to_model_input(image, layout, preprocess.value)
+            return images.to_model_input(image, layout, scale.name)
 
         return read
 
@@ -237,7 +241,7 @@ def _trainable(path: Path, custom_objects: list[str], unsafe: bool) -> keras.Mod
         if path.is_dir():
             problem = f"must be a file, not {path}, a SavedModel folder, which cannot be trained"
             raise ArgumentError("model", problem, "Give the .keras or .h5 file of the model, compiled with its loss")
-    network = methods.load(path, custom_objects, unsafe)
+    network = methods.load(path, custom_objects, unsafe, training=True)
     from vis.influence.examples import check_one_output
 
     with option("--model"):
@@ -267,8 +271,8 @@ def _training(
     """What the model file was compiled with, and how it is to be trained."""
     from vis.batch import influence_trials
 
-    compiled = influence_trials.compiled_with(path)
     with gathered_messages(_OPTIONS, _REMEDIES):
+        compiled = influence_trials.compiled_with(path)
         return compiled, influence_trials.training_of(
             compiled,
             optimizer=optimizer,

@@ -13,15 +13,26 @@ import typer
 
 from vis.cli.app import app
 from vis.cli.messages import import_tensorflow, library_messages, option, refuse
+from vis.cli.options import Preprocess
 from vis.methods import Method, Option
 
 if TYPE_CHECKING:
     import keras
 
+    from vis.images import Scale
+
 
 # What the arguments of `vis.models.load_model` are called here, and what to do in the shell.
-_LOADING = {"path": "--model", "custom_objects": "--custom-objects", "unsafe": "--unsafe"}
+_LOADING = {
+    "model": "--model",
+    "path": "--model",
+    "network": "--model",
+    "custom_objects": "--custom-objects",
+    "unsafe": "--unsafe",
+    "output_variable": "--output-variable",
+}
 _LOADING_REMEDIES = {
+    "other_outputs": "Choose another with --output-variable",
     ("custom_objects", "missing"): "Give --custom-objects module:NAME, or register it with "
     "@keras.saving.register_keras_serializable()",
     ("unsafe", "lambda"): "Give --unsafe only if you trust the file",
@@ -89,8 +100,15 @@ def _value(each: Option, typed: Any) -> Any:
     return value
 
 
-def load(model: Path, custom_objects: list[str], unsafe: bool) -> keras.Model:
-    """Load the model of `--model`, with what `--custom-objects` names."""
+def load(model: Path, custom_objects: list[str], unsafe: bool, **of_project: Any) -> keras.Model:
+    """Load the model of `--model`, with what `--custom-objects` names.
+
+    Args:
+        model: The file.
+        custom_objects: What `--custom-objects` was given.
+        unsafe: Whether code in the file may run.
+        **of_project: Which output or network of an `.nnp` file, as `vis.models.load_model` has it.
+    """
     from vis import models
 
     with option("--model"):
@@ -98,7 +116,33 @@ def load(model: Path, custom_objects: list[str], unsafe: bool) -> keras.Model:
     objects = dict(map(_custom_object, custom_objects))
     import_tensorflow()
     with library_messages(_LOADING, _LOADING_REMEDIES):
-        return models.load_model(model, custom_objects=objects, unsafe=unsafe)
+        return models.load_model(model, custom_objects=objects, unsafe=unsafe, **of_project)
+
+
+def scale(asked: Preprocess, model: Path, network: keras.Model) -> Scale:
+    """Return the scale of pixel values to take: the one asked for, or what the model says.
+
+    Args:
+        asked: The value of `--preprocess`; where the model says something else a line warns of it.
+        model: The file of the model.
+        network: The model.
+    """
+    from vis import models
+    from vis.images import Scale
+
+    said = models.scale_of(model, network)
+    if asked is Preprocess.auto:
+        return said
+    if said.reason and said.name != asked.value:
+        typer.echo(f"Warning: --preprocess {asked.value} is taken, but {said.reason}: {said.name}.", err=True)
+    return Scale(asked.value)
+
+
+def told(asked: Preprocess, taken: Scale) -> str:
+    """Return what to say of a scale of pixel values that was not asked for."""
+    if asked is not Preprocess.auto:
+        return ""
+    return f"pixels as {taken.name}" + (f", because {taken.reason}" if taken.reason else "")
 
 
 def _custom_object(text: str) -> tuple[str, Any]:

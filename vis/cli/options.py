@@ -12,6 +12,7 @@ import typer
 class Preprocess(str, Enum):
     """How pixel values are scaled for the model."""
 
+    auto = "auto"
     unit = "unit"
     raw = "raw"
     tf = "tf"
@@ -20,7 +21,7 @@ class Preprocess(str, Enum):
 
 
 ModelOption = Annotated[
-    Path, typer.Option(help="A trained model: .keras, .h5 or a SavedModel folder.", show_default=False)
+    Path, typer.Option(help="A trained model: .keras, .h5, .nnp or a SavedModel folder.", show_default=False)
 ]
 ImageOption = Annotated[Path, typer.Option(help="An image; it is resized to the model's input.", show_default=False)]
 ClassIndexOption = Annotated[
@@ -29,9 +30,13 @@ ClassIndexOption = Annotated[
 PreprocessOption = Annotated[
     Preprocess,
     typer.Option(
-        help="Pixel values as the model was trained: 'unit' is 0 to 1, 'raw' 0 to 255; "
-        "'tf', 'caffe' and 'torch' as keras.applications has them."
+        help="Pixel values as the model was trained: 'unit' is 0 to 1, 'raw' 0 to 255; 'tf', 'caffe' and 'torch' as "
+        "keras.applications has them; 'auto' is what the model says, else 'unit'."
     ),
+]
+OutputVariableOption = Annotated[
+    str | None,
+    typer.Option(help="Which output of an .nnp file; the first of classes unless given.", show_default=False),
 ]
 CustomObjectsOption = Annotated[
     list[str],

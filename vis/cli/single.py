@@ -14,6 +14,7 @@ from vis.cli.options import (
     CustomObjectsOption,
     ImageOption,
     ModelOption,
+    OutputVariableOption,
     Preprocess,
     PreprocessOption,
     UnsafeOption,
@@ -32,7 +33,8 @@ def one_image(
     image: ImageOption,
     class_index: ClassIndexOption = "0",
     output: Annotated[Path, typer.Option(help="The picture to write: .png, .jpg, .bmp, .tif or .webp.")],
-    preprocess: PreprocessOption = Preprocess.unit,
+    preprocess: PreprocessOption = Preprocess.auto,
+    output_variable: OutputVariableOption = None,
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
@@ -48,11 +50,12 @@ def one_image(
         outputs.check_output(output)
         if output.exists() and output.samefile(image):
             raise ValueError(f"{output} is the image itself. Give another name.")
-    network = methods.load(model, custom_objects, unsafe)
+    network = methods.load(model, custom_objects, unsafe, output_variable=output_variable)
     with option("--model"):
         layout = images.input_layout(network)
+    scale = methods.scale(preprocess, model, network)
     with option("--preprocess"):
-        sample = images.to_model_input(picture, layout, preprocess.value)
+        sample = images.to_model_input(picture, layout, scale.name)
     from vis.batch.predictions import decide, scorer
     from vis.losses import Labels
 
@@ -81,7 +84,8 @@ def one_image(
     except OSError as error:
         refuse("--output", f"{output} cannot be written: {error.strerror or error}.")
     score = scores[0, index] if width > 1 else scores[0, 0]
-    typer.echo(f"{output}: output {index}, score {score:.4g}")
+    told = methods.told(preprocess, scale)
+    typer.echo(f"{output}: output {index}, score {score:.4g}" + (f"; {told}" if told else ""))
 
 
 for _method in METHODS.values():

@@ -1,0 +1,217 @@
+"""What an `.nnp` file holds: networks, what is executed, how it was trained, and how its images are scaled."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from vis.files.nnp import archive
+from vis.files.nnp.graph import Network, network_of
+from vis.files.nnp.training import Training, training_of
+from vis.images import Scale
+from vis.utils.errors import ArgumentError, warn
+
+if TYPE_CHECKING:
+    import keras
+
+_CLASSES = ("Softmax", "Sigmoid", "LogSoftmax")
+_CARRYING = ("Identity", "Reshape", "Dropout")
+
+
+class Executor(NamedTuple):
+    """What is executed of a project.
+
+    Attributes:
+        network: The name of the network.
+        inputs: The names of the variables that it takes.
+        outputs: The variables that it computes: by name, what the data set calls them.
+        no_image_normalization: Whether it takes pixels from 0 to 255, or None where the file does not say.
+    """
+
+    network: str
+    inputs: tuple[str, ...]
+    outputs: dict[str, str]
+    no_image_normalization: bool | None
+
+
+class Project:
+    """A project of Neural Network Console, made by `read`.
+
+    Args:
+        path: The file.
+        message: Its text, as `vis.files.nnp.archive.read_text` returns it.
+
+    Attributes:
+        path: The file.
+        networks: The names of its networks.
+        executor: The `Executor`: the first of the file, or the last network as a whole where the file has none.
+    """
+
+    def __init__(self, path: Path, message):
+        self.path = path
+        self._message = message
+        self._networks = {network.name: network for network in message.network}
+        self.networks = tuple(self._networks)
+        if not self.networks:
+            raise ArgumentError("path", f"must have a network, not none as {path}")
+        self.executor = self._executor()
+
+    @property
+    def training(self) -> Training:
+        """How the model was trained, a `vis.files.nnp.training.Training`.
+
+        Raises:
+            ArgumentError: The file does not say, or says what is done otherwise here: several losses, for example.
+        """
+        return training_of(self.path, self._message, self.network)
+
+    @property
+    def preprocess(self) -> Scale:
+        """How pixels are scaled for the model, a `vis.images.Scale`."""
+        if self.executor.no_image_normalization is not None:
+            raw = self.executor.no_image_normalization
+            said = "sets" if raw else "does not set"
+            return Scale("raw" if raw else "unit", f"the executor in {self.path.name} {said} no_image_normalization")
+        functions = self.network(self.executor.network).functions
+        first = [each for each in functions if set(each.inputs) & set(self.executor.inputs)]
+        if any(each.type == "MulScalar" and abs(255 * each.options.val - 1) < 0.01 for each in first):
+            return Scale("raw", f"the network in {self.path.name} begins with a MulScalar of 1/255")
+        return Scale("unit")
+
+    def network(self, name: str) -> Network:
+        """Return one of the networks, its loops unrolled.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            The `vis.files.nnp.graph.Network`.
+
+        Raises:
+            ArgumentError: There is no such network.
+        """
+        if name not in self._networks:
+            raise ArgumentError(
+                "network", f"must be one of {', '.join(map(repr, self.networks))}, not {name!r}", kind="network"
+            )
+        return network_of(self._networks[name])
+
+    def build(self, network: str | None = None, output_variable: str | None = None) -> keras.Model:
+        """Build a Keras model with the trained parameters.
+
+        Args:
+            network: The name of a network; that of the executor unless given. The network that is trained, `Main`, is
+                built up to what its loss takes, with dropout and with batch normalization by the batch.
+            output_variable: The output to compute, by the name of its variable or as the data set calls it; unless
+                given the first that is a softmax's or a sigmoid's.
+
+        Returns:
+            A model in channels-last order, built but not compiled. Its layers have the names of the file's functions,
+            with a `.` or `_` for what TensorFlow does not allow.
+
+        Raises:
+            ArgumentError: There is no such network or output, a function is not supported, or a parameter is missing or
+                has another shape.
+
+        Warns:
+            VisWarning: There are other outputs, or something that the file asks for is done in another way.
+        """
+        from vis.files.nnp import building
+
+        frozen: tuple[str, ...] = ()
+        training = network is not None and network != self.executor.network
+        if training:
+            facts = self.training
+            if facts.network != network:
+                raise ArgumentError(
+                    "network",
+                    f"must be {self.executor.network!r}, which is executed, or {facts.network!r}, which is trained, "
+                    f"not {network!r}",
+                )
+            inputs, output, frozen = facts.inputs, facts.output, facts.frozen
+        else:
+            inputs, output = self.executor.inputs, self._output(output_variable)
+        graph = self.network(network or self.executor.network)
+        used = {name for function in graph.before(output) for name in function.inputs}
+        inputs = tuple(name for name in inputs if name in used)
+        building.check(graph, inputs, output)
+        shapes = {name: shape for name, shape in graph.parameters.items() if name in used}
+        parameters = archive.read_parameters(self.path, shapes)
+        return building.build(graph, inputs, output, parameters, training=training, frozen=frozen)
+
+    def _output(self, asked: str | None) -> str:
+        """Return the variable that is computed: the one asked for, or the first of classes."""
+        outputs = self.executor.outputs
+        names = [name if called in ("", name) else f"{name} ({called})" for name, called in outputs.items()]
+        if asked is not None:
+            for name, called in outputs.items():
+                if asked in (name, called):
+                    return name
+            raise ArgumentError(
+                "output_variable", f"must be an output of {self.path}, not {asked!r}", f"It has {', '.join(names)}"
+            )
+        chosen = next((name for name in outputs if self._is_of_classes(name)), next(iter(outputs)))
+        if len(outputs) > 1:
+            others = [text for name, text in zip(outputs, names, strict=True) if name != chosen]
+            warn(
+                "other_outputs",
+                f"{self.path.name} has {len(outputs)} outputs, of which {chosen} is explained; the others are "
+                f"{', '.join(others)}",
+                "Choose another with output_variable",
+            )
+        return chosen
+
+    def _is_of_classes(self, name: str) -> bool:
+        producers = self.network(self.executor.network).producers()
+        while name in producers:
+            function = producers[name]
+            if function.type not in _CARRYING:
+                return function.type in _CLASSES
+            name = function.inputs[0]
+        return False
+
+    def _executor(self) -> Executor:
+        if self._message.executor:
+            executor = self._message.executor[0]
+            flag = executor.no_image_normalization if executor.HasField("no_image_normalization") else None
+            generated = {each.variable_name for each in executor.generator_variable}
+            inputs = tuple(each.variable_name for each in executor.data_variable if each.variable_name not in generated)
+            outputs = {each.variable_name: each.data_name for each in executor.output_variable}
+            found = Executor(executor.network_name, inputs, outputs, flag)
+        else:
+            graph = self.network(self.networks[-1])
+            taken = {name for function in graph.functions for name in function.inputs}
+            given = graph.producers()
+            inputs = tuple(name for name in graph.variables if name in taken and name not in given)
+            outputs = {name: "" for name in graph.variables if name in given and name not in taken}
+            found = Executor(graph.name, inputs, outputs, None)
+        if not found.inputs or not found.outputs:
+            raise ArgumentError("path", f"must have an executor with an input and an output, not as {self.path} has")
+        if found.network not in self._networks:
+            raise ArgumentError(
+                "path", f"must have the network {found.network!r} of its executor, which {self.path} lacks"
+            )
+        return found
+
+
+def read(path: str | os.PathLike) -> Project:
+    """Read what an `.nnp` file holds, but for the parameters, which `Project.build` reads.
+
+    Args:
+        path: An `.nnp` file, as Neural Network Console and `nnabla.utils.save` write them.
+
+    Returns:
+        The `Project`.
+
+    Raises:
+        ValueError: The file is damaged, or is no `.nnp` file.
+
+    Example:
+        >>> project = read("results.nnp")  # doctest: +SKIP
+        >>> project.networks, project.preprocess.name  # doctest: +SKIP
+        (('Main', 'MainValidation', 'MainRuntime'), 'unit')
+        >>> project.build().summary()  # doctest: +SKIP
+    """
+    path = Path(path)
+    return Project(path, archive.read_text(path))

@@ -33,7 +33,7 @@ def test_the_picture_is_the_library_s_grid(model, saved, tmp_path):
         "--model", saved, "--layer", "conv2", "--filters", "0,2-3", "--output", output, "--steps", 12, "--seed", 4
     )  # fmt: skip
     assert code == 0
-    assert out == f"{output}: 3 filters of conv2, 12 steps\n"
+    assert out == f"{output}: 3 filters of conv2, 12 steps; pixels as unit\n"
     assert "12/12" in err  # the progress bar
     expected = visualize_activation(
         model, "conv2", [[0], [2], [3]], input_range=(0.0, 1.0), max_iter=12, seed=4, parameterization="fourier",

@@ -12,12 +12,12 @@ import typer
 class Preprocess(str, Enum):
     """How pixel values are scaled for the model."""
 
-    auto = "auto"
     unit = "unit"
     raw = "raw"
     tf = "tf"
     caffe = "caffe"
     torch = "torch"
+    auto = "auto"
 
 
 ModelOption = Annotated[

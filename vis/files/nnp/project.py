@@ -119,6 +119,7 @@ class Project:
         """
         from vis.files.nnp import building
 
+        graph = self.network(network or self.executor.network)
         frozen: tuple[str, ...] = ()
         training = network is not None and network != self.executor.network
         if training:
@@ -132,7 +133,6 @@ class Project:
             inputs, output, frozen = facts.inputs, facts.output, facts.frozen
         else:
             inputs, output = self.executor.inputs, self._output(output_variable)
-        graph = self.network(network or self.executor.network)
         used = {name for function in graph.before(output) for name in function.inputs}
         inputs = tuple(name for name in inputs if name in used)
         building.check(graph, inputs, output)

@@ -178,4 +178,4 @@ def _schedule(path: Path, solver, rate: float, differences: list[str]) -> float 
 
 
 def _config(name: str, **config) -> dict:
-    return {"class_name": name, "config": config}
+    return {"module": "keras.optimizers.schedules", "class_name": name, "config": config, "registered_name": None}

@@ -134,7 +134,8 @@ def scale(asked: Preprocess, model: Path, network: keras.Model) -> Scale:
     if asked is Preprocess.auto:
         return said
     if said.reason and said.name != asked.value:
-        typer.echo(f"Warning: --preprocess {asked.value} is taken, but {said.reason}: {said.name}.", err=True)
+        problem = f"--preprocess {asked.value} is taken, where the model asks for {said.name}, because {said.reason}"
+        typer.echo(f"Warning: {problem}.", err=True)
     return Scale(asked.value)
 
 

@@ -20,6 +20,57 @@ def saved(picture: Image.Image, path, **options):
     return path
 
 
+def beginning_with(*layers):
+    return keras.Sequential([keras.Input((8, 8, 3)), *layers, keras.layers.Flatten(), keras.layers.Dense(2)])
+
+
+def rescaling(*values, **options):
+    return keras.layers.Rescaling(*values, name="first", **options)
+
+
+def normalization(mean, variance):
+    return keras.layers.Normalization(mean=mean, variance=variance, name="first")
+
+
+@pytest.mark.parametrize(
+    ("layers", "name"),
+    [
+        ([lambda: rescaling(1 / 255)], "raw"),
+        ([lambda: rescaling(1 / 127.5, offset=-1)], "raw"),
+        ([lambda: rescaling([1 / 255, 1 / 128, 1 / 64])], "raw"),
+        ([lambda: normalization([120, 110, 100], [4900, 4900, 4900])], "raw"),
+        # What is 0 to 1 before it.
+        ([lambda: rescaling(2.0, offset=-1)], "unit"),
+        ([lambda: normalization([0.485, 0.456, 0.406], [0.05, 0.05, 0.05])], "unit"),
+        ([lambda: keras.layers.RandomFlip(), lambda: keras.layers.Resizing(4, 4), lambda: rescaling(1 / 255)], "raw"),
+        ([lambda: beginning_with(rescaling(1 / 255)), lambda: keras.layers.Reshape((2, 1))], "raw"),
+        ([lambda: keras.Sequential([keras.layers.RandomFlip()]), lambda: rescaling(1 / 255)], "raw"),
+    ],
+)
+def test_a_model_that_begins_with_a_scale_says_how_pixels_go_in(layers, name):
+    scale = images.scale_of(beginning_with(*(make() for make in layers)))
+    assert scale.name == name
+    assert scale.reason.startswith("the model begins with 'first', which ")
+
+
+def test_a_model_adapted_to_pixels_says_so():
+    layer = keras.layers.Normalization(name="first")
+    layer.adapt(np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3)).astype(np.float32))
+    assert images.scale_of(beginning_with(layer)).name == "raw"
+
+
+def test_a_model_that_says_nothing_takes_0_to_1():
+    x = keras.Input((8, 8, 3))
+    branches = keras.layers.Add()([rescaling(1 / 255)(x), keras.layers.Rescaling(1 / 100)(x)])
+    for model in (
+        beginning_with(keras.layers.Conv2D(2, 3), rescaling(1 / 255)),
+        beginning_with(),
+        keras.Model(x, branches),
+        keras.Sequential([keras.layers.Dense(2)]),
+    ):
+        assert images.scale_of(model) == ("unit", "")
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tiff"])
 def test_colours_are_read_as_they_are(tmp_path, name):
     image = images.read_image(saved(Image.fromarray(COLOURS), tmp_path / name))

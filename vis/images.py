@@ -218,9 +218,7 @@ def scale_of(model: keras.Model) -> Scale:
     if isinstance(layer, keras.layers.Normalization) and not layer.invert:
         deviation = float(np.sqrt(np.max(keras.ops.convert_to_numpy(layer.variance))))
         name = "raw" if deviation > 1 else "unit"
-        return Scale(
-            name, f"the model begins with {layer.name!r}, of data with a standard deviation of {deviation:.3g}"
-        )
+        return Scale(name, f"the model begins with {layer.name!r}, which divides by {deviation:.3g}")
     return Scale("unit")
 
 

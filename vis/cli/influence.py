@@ -132,8 +132,6 @@ def influence(
     scale = methods.scale(preprocess, model, network)
     with option("--preprocess"):
         images.check_preprocess(scale.name, layout)
-    if told := methods.told(preprocess, scale):
-        typer.echo(f"{model.name}: {told}", err=True)
 
     def reader(table):
         def read(cells):
@@ -146,6 +144,8 @@ def influence(
         model, optimizer, learning_rate, 0.05, 0.0, batch_size=batch_size, epochs=epochs, init=init.value
     )
     training, validation = _read(tables, reader, network, compiled, input_variable, label_variable)
+    if told := methods.told(preprocess, scale):
+        typer.echo(f"{model.name}: {told}")
     ranked = _ranked(network, compiled, training, validation, settings, method, weights, n_trials, seed)
     positions = [*training.table.positions(input_variable), *training.table.positions(label_variable)]
     names = [training.table.header[position] for position in positions]

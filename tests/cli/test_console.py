@@ -120,7 +120,7 @@ def test_batches(name, folder, tmp_path):
     arguments = ("--model", folder / "results.nnp", "--input", folder / "val.csv", *options)
     code, out, _ = run(f"{name}-batch", *arguments, "--output", tmp_path / "maps.csv")
     assert code == 0
-    assert out.startswith("results.nnp: pixels as unit, because the executor in results.nnp does not set ")
+    assert out.startswith(f"{tmp_path / 'maps.csv'}: pixels as unit, because the executor in results.nnp does not set ")
     written = pd.read_csv(tmp_path / "maps.csv")
     _, labels = pictures(folder, "val")
     assert written["y:label"].tolist() == labels.tolist()

@@ -117,9 +117,7 @@ def every_row(
     if labels is None:
         asked = "As asked" if label_variable is not None else f"{input} has no labels to explain"
         typer.echo(f"{asked}: the predicted class is explained.")
-    if told:
-        typer.echo(f"{model.name}: {told}")
-    _run(survey, network, count, resume, html, _OPTIONS | methods.flags(method))
+    _run(survey, network, count, resume, html, told, _OPTIONS | methods.flags(method))
 
 
 for _method in METHODS.values():
@@ -153,7 +151,9 @@ def _fingerprint(path: Path) -> list:
     return [path.name, state.st_size, state.st_mtime_ns]
 
 
-def _run(survey: Survey, network: keras.Model, count: int, resume: bool, html: bool, names: dict[str, str]) -> None:
+def _run(
+    survey: Survey, network: keras.Model, count: int, resume: bool, html: bool, told: str, names: dict[str, str]
+) -> None:
     from vis.batch import run
 
     begin = time.monotonic()
@@ -173,6 +173,9 @@ def _run(survey: Survey, network: keras.Model, count: int, resume: bool, html: b
                     bar.update(len(some))
                     failed += [outcome for outcome in some if outcome.error]
                     done += sum(outcome.picture is not None for outcome in some)
+                    if told and done:  # while there is time to stop
+                        bar.write(f"{survey.output}: {told}")
+                        told = ""
             if not done:
                 first = failed[0]
                 advice = " To explain the predicted class, give --label-variable none." * ("label" in first.error)

@@ -100,7 +100,7 @@ def test_a_part_of_an_image_is_resized_and_cut_out(tmp_path):
         f"image_augmentation_param {{ shape: {shape(1, 4, 5)} pad: {shape(1, 0)} min_scale: 0.5 max_scale: 0.5 "
         "aspect_ratio: 1 contrast: 1 contrast_center: 0.5 seed: -1 }"
     )
-    with pytest.warns(match="the random part of ImageAugmentation is left out"):
+    with pytest.warns(match=r"the random part of 'y' \(ImageAugmentation\) is left out"):
         model, _ = single(tmp_path, "ImageAugmentation", options, (1, 9, 12), (1, 4, 5))
     x = np.random.default_rng(1).normal(size=(2, 1, 9, 12)).astype(np.float32)
     # By nnabla's formula with the middle of the random range: (i + margin / 2) / scale - pad, clipped to the image.
@@ -250,6 +250,17 @@ def test_a_model_comes_back_from_a_keras_file(tmp_path):
             "of type Convolution, with both strides (2, 2) and dilation (2, 2)",
         ),
         ("Flip", "flip_param { axes: 0 }", "of type Flip, of the batch axis"),
+        (
+            "Pad",
+            "pad_param { mode: 'reflect' pad_width: 4 pad_width: 0 }",
+            "of type Pad, by [(4, 0)] of an input of shape",
+        ),
+        ("Pad", "pad_param { pad_width: -1 pad_width: 0 }", "of type Pad, by [(-1, 0)]"),
+        (
+            "MaxPooling",
+            f"max_pooling_param {{ kernel: {shape(2**40, 2)} }}",
+            "MaxPooling, with [1099511627776, 2] for 2 axes",
+        ),
         ("Sum", "sum_param { axes: 0 axes: 1 }", "of type Sum, over the batch axis"),
         ("Reshape", f"reshape_param {{ shape: {shape(24, 1)} }}", "of type Reshape, to a first axis of 24"),
     ],

@@ -7,7 +7,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from nnp_files import ADAM, drawn, executor, function, lenet, network, optimizer, table, variable, write
+from nnp_files import ADAM, CROSS_ENTROPY, drawn, executor, function, lenet, network, optimizer, table, variable, write
 
 from vis import VisWarning
 from vis.batch.predictions import predictor
@@ -224,12 +224,25 @@ def test_what_is_not_trained_in_the_file_is_not_trained_here(tmp_path):
     def multiplied(name, by):
         return f'parameter_variable {{ variable_name: "{name}" learning_rate_multiplier: {by} }} '
 
-    frozen = multiplied("Affine/affine/W", 0) + multiplied("Affine/affine/b", 0)
+    frozen = multiplied("Affine/affine/W", 0)  # and its bias, which is not listed
     path = table(tmp_path / "a.nnp", 4, 3, parameters=frozen + multiplied("Affine_2/affine/W", 1))
+    assert nnp.read(path).training.frozen == ("Affine/affine/W", "Affine/affine/b", "Affine_2/affine/b")
     model = load_model(path, training=True)
     assert [layer.name for layer in model.layers if layer.trainable_variables] == ["Affine_2"]
     path = table(tmp_path / "a.nnp", 4, 3, parameters=multiplied("Affine/affine/W", 0.1))
     assert "several learning rates; one is taken for all" in nnp.read(path).training.differences[0]
+
+
+def test_a_parameter_in_a_loop_is_listed_once(tmp_path):
+    weights = [("W{R}", "R"), ("V", "R"), ("U{R}", "R")]
+    items = [
+        'repeat_info { id: "R" times: 2 }', variable("Input", -1, 2), variable("Softmax", -1, 2),
+        *(variable(name, 2, kind="Parameter", loop=loop) for name, loop in weights),
+        function("Softmax", ["Input"], "Softmax", "softmax_param { axis: 1 }"), *CROSS_ENTROPY,
+    ]  # fmt: skip
+    listed = "".join(f'parameter_variable {{ variable_name: "{name}" }} ' for name in ("W{R}", "V"))
+    text = network("Main", *items) + optimizer(ADAM, parameters=listed) + executor("Main")
+    assert nnp.read(write(tmp_path / "a.nnp", text)).training.frozen == ("U[0]", "U[1]")
 
 
 def test_batch_normalization_is_by_the_batch_in_training(tmp_path):

@@ -58,8 +58,8 @@ def global_average_pooling(call, x):
 @function("Unpooling")
 def unpooling(call, x):
     """Each value as often as the kernel is large."""
-    kernel = tuple(call.options.kernel.dim)
-    _check(call, x, kernel)
+    kernel = dims(call.options.kernel, len(x.shape) - 2, 1)
+    _check(call, kernel)
     size = kernel if len(kernel) > 1 else kernel[0]
     kind = getattr(layers, f"UpSampling{len(kernel)}D")
     return layout.signal(call.layer(kind, size)(layout.channels_last(x)))
@@ -73,8 +73,8 @@ def _average(call, x, kernel, stride, pads):
 
 def _windows(call, x):
     """Return the input with its channels last, the windows and their strides, and what is to be added at each end."""
-    kernel = tuple(call.options.kernel.dim)
-    _check(call, x, kernel)
+    kernel = dims(call.options.kernel, len(x.shape) - 2, 1)
+    _check(call, kernel)
     x = layout.channels_last(x)
     stride = dims(call.options.stride, len(kernel), 0)
     stride = stride if all(stride) else kernel
@@ -88,8 +88,8 @@ def _windows(call, x):
     return x, kernel, stride, pads
 
 
-def _check(call, x, kernel) -> None:
+def _check(call, kernel) -> None:
     if call.options.channel_last:
         call.refuse("with channel_last")
-    if len(x.shape) != len(kernel) + 2 or not 1 <= len(kernel) <= 3:
-        call.refuse(f"of {len(kernel)} axes for an input of {len(x.shape)} axes")
+    if not 1 <= len(kernel) <= 3 or not all(kernel):
+        call.refuse(f"over windows of {list(kernel)}")

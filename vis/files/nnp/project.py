@@ -163,13 +163,10 @@ class Project:
         return chosen
 
     def _is_of_classes(self, name: str) -> bool:
-        producers = self.network(self.executor.network).producers()
-        while name in producers:
-            function = producers[name]
-            if function.type not in _CARRYING:
-                return function.type in _CLASSES
-            name = function.inputs[0]
-        return False
+        """Return whether a variable is made by a softmax or sigmoid, but for functions that only carry it along."""
+        functions = self.network(self.executor.network).before(name)
+        last = next((each for each in reversed(functions) if each.type not in _CARRYING), None)
+        return last is not None and last.type in _CLASSES
 
     def _executor(self) -> Executor:
         if self._message.executor:

@@ -75,9 +75,11 @@ def pad(call, x):
     widths = [(0, 0)] * rank
     for number, pair in enumerate(pairs, rank - len(pairs)):
         widths[layout.axis(number, rank)] = pair
-    if any(widths[0]):
-        call.refuse("of the batch axis")
+    if any(widths[0]) or min(map(min, widths)) < 0:
+        call.refuse(f"by {pairs}")
     mode = _PADDINGS[options.mode]
+    if mode == "reflect" and any(max(pair) >= size for pair, size in zip(widths[1:], x.shape[1:], strict=True)):
+        call.refuse(f"by {pairs} of an input of shape {x.shape[1:]}")
     return ops.pad(x, widths, mode, **({"constant_values": options.constant_value} if mode == "constant" else {}))
 
 

@@ -20,6 +20,8 @@ import numpy as np
 
 from vis.utils.errors import ArgumentError, warn
 
+_LARGEST = 2**16
+
 FUNCTIONS: dict[str, Callable] = {}
 
 
@@ -89,7 +91,7 @@ class Call(NamedTuple):
 
     def left_out(self, what: str) -> None:
         """Warn that a random part of this function is left out."""
-        warn("random_part", f"{what} of {self.type} is left out, here and in functions like it")
+        warn("random_part", f"{what} of {self.name!r} ({self.type}) is left out")
 
 
 def function(*types: str) -> Callable:
@@ -104,7 +106,11 @@ def function(*types: str) -> Callable:
 
 def dims(shape, count: int, otherwise: int) -> tuple[int, ...]:
     """Return the numbers of an option such as a stride, or one number for all axes where the file has none."""
-    return tuple(shape.dim) or (otherwise,) * count
+    found = tuple(shape.dim) or (otherwise,) * count
+    # TensorFlow ends the process over a stride that is no 32-bit integer.
+    if len(found) != count or not all(0 <= number <= _LARGEST for number in found):
+        raise Unsupported(f"with {list(found)} for {count} axes")
+    return found
 
 
 def refusal(name: str, kind: str, reason: str) -> ArgumentError:

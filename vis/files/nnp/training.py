@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -92,9 +93,8 @@ def training_of(path: Path, message, network: Callable[[str], Network]) -> Train
     data = tuple(each.variable_name for each in optimizer.data_variable if each.variable_name != labels)
     used = {name for before in graph.before(output) for name in before.inputs}
     multipliers = {
-        each.variable_name: each.learning_rate_multiplier
+        each.variable_name: each.learning_rate_multiplier if each.HasField("learning_rate_multiplier") else 1.0
         for each in optimizer.parameter_variable
-        if each.HasField("learning_rate_multiplier")
     }
     differences = []
     if set(multipliers.values()) - {0.0, 1.0}:
@@ -109,9 +109,17 @@ def training_of(path: Path, message, network: Callable[[str], Network]) -> Train
         optimizer=_optimizer(path, solver, differences),
         l2=solver.weight_decay,
         batch_size=next((sizes[name] for name in optimizer.dataset_name if sizes.get(name)), graph.batch_size or None),
-        frozen=tuple(name for name, multiplier in multipliers.items() if multiplier == 0),
+        frozen=_frozen(graph, multipliers),
         differences=tuple(differences),
     )
+
+
+def _frozen(graph: Network, multipliers: dict[str, float]) -> tuple[str, ...]:
+    """Return the parameters that the optimizer does not list, or lists with a learning rate of 0 times its own."""
+    # One that is in a loop is listed once, without its rounds.
+    names = [re.escape(name) for name, multiplier in multipliers.items() if multiplier]
+    trained = "|".join(re.sub(r"\\\{.*?\\\}", r"\\[\\d+\\]", name) + r"(_.+\[\d+\])?" for name in names)
+    return tuple(name for name in graph.parameters if multipliers and not re.fullmatch(trained, name))
 
 
 def _optimizer(path: Path, solver, differences: list[str]) -> dict | None:

@@ -51,7 +51,7 @@ def test_a_class_by_pixels_and_an_animation(saved, tmp_path):
     options = ["--model", saved, "--filters", 1, "--parameterization", "pixels", "--steps", 130]
     code, out, _ = run("activation", *options, "--output", output, "--gif", gif)
     assert code == 0
-    assert out == f"{output}: 1 filter of the output, 130 steps\n"
+    assert out == f"{output}: 1 filter of the output, 130 steps; pixels as unit\n"
     with Image.open(gif) as animation:
         assert 40 < animation.n_frames <= 64
         assert animation.size == read(output).shape[1::-1]

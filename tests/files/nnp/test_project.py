@@ -245,6 +245,19 @@ def test_a_parameter_in_a_loop_is_listed_once(tmp_path):
     assert nnp.read(write(tmp_path / "a.nnp", text)).training.frozen == ("U[0]", "U[1]")
 
 
+@pytest.mark.parametrize("multiplier", [0, 1])
+def test_parameters_that_become_constants_are_named(tmp_path, multiplier):
+    items = [
+        variable("Input", -1, 2), variable("w", 1, 2, kind="Parameter"), variable("z", -1, 2), variable("Softmax", -1, 2),
+        function("Mul2", ["Input", "w"], "z"),
+        function("Softmax", ["z"], "Softmax", "softmax_param { axis: 1 }"), *CROSS_ENTROPY,
+    ]  # fmt: skip
+    listed = f'parameter_variable {{ variable_name: "w" learning_rate_multiplier: {multiplier} }}'
+    text = network("Main", *items) + optimizer(ADAM, parameters=listed) + executor("Main")
+    differences = nnp.read(write(tmp_path / "a.nnp", text)).training.differences
+    assert differences == ("the parameters of 'z' (Mul2) are not trained as in a.nnp",)[:multiplier]
+
+
 def test_batch_normalization_is_by_the_batch_in_training(tmp_path):
     parameters = {"m": np.zeros((1, 1, 1, 1)), "v": np.ones((1, 1, 1, 1)), "W": np.ones((4, 2))}
     statistics = (

@@ -24,6 +24,10 @@ _LOSSES = {
     "SquaredError": "mean_squared_error",
     "AbsoluteError": "mean_absolute_error",
 }
+# What becomes a layer with weights; parameters of other functions are constants, or signs in place of weights.
+_WITH_WEIGHTS = (
+    "Affine Convolution DepthwiseConvolution Deconvolution BatchNormalization FusedBatchNormalization PReLU".split()
+)
 
 
 class Training(NamedTuple):
@@ -99,6 +103,12 @@ def training_of(path: Path, message, network: Callable[[str], Network]) -> Train
     differences = []
     if set(multipliers.values()) - {0.0, 1.0}:
         differences.append(f"{path.name} trains parameters at several learning rates; one is taken for all")
+    frozen = _frozen(graph, multipliers)
+    differences += [
+        f"the parameters of {each.name!r} ({each.type}) are not trained as in {path.name}"
+        for each in graph.before(output)
+        if each.type not in _WITH_WEIGHTS and set(each.inputs) & (set(graph.parameters) - set(frozen))
+    ]
     solver = optimizer.solver
     sizes = {each.name: each.batch_size for each in message.dataset}
     return Training(
@@ -109,7 +119,7 @@ def training_of(path: Path, message, network: Callable[[str], Network]) -> Train
         optimizer=_optimizer(path, solver, differences),
         l2=solver.weight_decay,
         batch_size=next((sizes[name] for name in optimizer.dataset_name if sizes.get(name)), graph.batch_size or None),
-        frozen=_frozen(graph, multipliers),
+        frozen=frozen,
         differences=tuple(differences),
     )
 

@@ -248,7 +248,7 @@ def test_a_parameter_in_a_loop_is_listed_once(tmp_path):
 @pytest.mark.parametrize("multiplier", [0, 1])
 def test_parameters_that_become_constants_are_named(tmp_path, multiplier):
     items = [
-        variable("Input", -1, 2), variable("w", 1, 2, kind="Parameter"), variable("z", -1, 2), variable("Softmax", -1, 2),
+        *(variable(name, -1, 2) for name in ("Input", "z", "Softmax")), variable("w", 1, 2, kind="Parameter"),
         function("Mul2", ["Input", "w"], "z"),
         function("Softmax", ["z"], "Softmax", "softmax_param { axis: 1 }"), *CROSS_ENTROPY,
     ]  # fmt: skip

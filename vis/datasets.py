@@ -205,6 +205,26 @@ def image_path(folder: str | os.PathLike, cell: str) -> Path:
     return path if "\\" not in cell or os.path.exists(path) else Path(folder, cell.replace("\\", "/"))
 
 
+def moved_path(cell: str, folder: str | os.PathLike, to: str | os.PathLike) -> str:
+    """Return the cell that names an image of one table in another table, which may be in another folder.
+
+    Args:
+        cell: The cell of the first table.
+        folder: The first table's folder.
+        to: The other table's folder.
+
+    Returns:
+        The cell itself where it is absolute or the folders are one; else the way from the other folder.
+
+    Example:
+        >>> moved_path("digits/7.png", "data", "out"), moved_path("digits/7.png", "data", "data")
+        ('../data/digits/7.png', 'digits/7.png')
+    """
+    if os.path.isabs(cell) or os.path.realpath(folder) == os.path.realpath(to):
+        return cell
+    return Path(os.path.relpath(image_path(folder, cell), to or ".")).as_posix()
+
+
 def batches(
     path: str | os.PathLike,
     layout: images.InputLayout | None = None,

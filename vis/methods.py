@@ -71,6 +71,7 @@ class Option(NamedTuple):
         argument: The function's argument, where that has another name.
         draws: Whether it is about the picture, and not about the map.
         checked_by: A function that refuses a value, as `"module:name"`; it must not import TensorFlow.
+        short: Another name of it in the command, with its hyphen, or nothing.
 
     Example:
         >>> Option("num_samples", "How many copies", 25, int, minimum=1).check(0)
@@ -89,6 +90,7 @@ class Option(NamedTuple):
     argument: str = ""
     draws: bool = False
     checked_by: str = ""
+    short: str = ""
 
     @property
     def flag(self) -> str:
@@ -319,8 +321,9 @@ _ROWS = (
                 float,
                 minimum=0,
                 maximum=1,
+                short="-nl",
             ),
-            Option("num_samples", "How many noisy copies to average", 25, int, minimum=1),
+            Option("num_samples", "How many noisy copies to average", 25, int, minimum=1, short="-n"),
             Option(
                 "aggregate",
                 "Mean of the squared gradients, mean, or variance",

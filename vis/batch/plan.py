@@ -18,6 +18,7 @@ class Survey(NamedTuple):
         column: the header cell of the column to be added.
         input_variable: the name of the column of images.
         label_variable: the name of the column of labels, or None to explain the predicted class.
+        class_index: the class to explain in every row, whatever its label, or None.
         preprocess: the scale of pixel values, as in `vis.images.to_model_input`.
         method: a row of the table of methods.
         options: values of its options, by name.
@@ -30,6 +31,7 @@ class Survey(NamedTuple):
     column: str
     input_variable: str
     label_variable: str | None
+    class_index: int | None
     preprocess: str
     method: Method
     options: dict

@@ -11,6 +11,7 @@ from PIL import Image
 
 from vis import datasets, images
 from vis.batch.plan import Outcome, Survey
+from vis.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
     from vis.batch.predictions import Prediction
@@ -64,6 +65,8 @@ def question(survey: Survey, model) -> Callable:
                 continue
             if width is None:
                 width = output_width(model, row.value.x)
+                if survey.class_index is not None:
+                    _check_class(survey.class_index, width)
             try:
                 if row.value.label is not None:
                     check_label(row.value.label, width)
@@ -101,10 +104,17 @@ def question(survey: Survey, model) -> Callable:
         # What is explained of a regressor is what increases its output, as for label 1.
         labels = [each.predicted if each.label is None else each.label for each in outcomes]
         labels = np.array([1 if label is None else label for label in labels])
+        if survey.class_index is not None:
+            labels = np.full(len(rows), survey.class_index)
         heatmaps = survey.method.explain(model, Labels(labels), x, survey.options)
         return zip(outcomes, samples, heatmaps, strict=True)
 
     return ask
+
+
+def _check_class(index: int, width: int) -> None:
+    if index >= max(width, 2):
+        raise ArgumentError("class_index", f"must be one of the model's {max(width, 2)} classes, from 0, not {index}")
 
 
 def _predicted(outcomes: list[Outcome], prediction: Prediction) -> list[Outcome]:

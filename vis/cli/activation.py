@@ -56,7 +56,8 @@ class Parameterization(str, Enum):
 
 @app.command(short_help="What a filter or class responds to most.")
 def activation(
-    model: ModelOption,
+    *,
+    model: ModelOption = None,
     layer: Annotated[
         str | None,
         typer.Option(
@@ -65,9 +66,9 @@ def activation(
         ),
     ] = None,
     filters: Annotated[str, typer.Option(help="The filters or classes, from 0: such as 0,1,2 or 0-9.")] = "0",
-    output: Annotated[Path, typer.Option(help="The picture to write: .png, .jpg, .bmp, .tif or .webp.")] = Path(
-        "activation.png"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The picture to write: .png, .jpg, .bmp, .tif or .webp.")
+    ] = Path("activation.png"),
     gif: Annotated[
         Path | None, typer.Option(help="An animation of how the images come about: .gif.", show_default=False)
     ] = None,

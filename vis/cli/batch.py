@@ -19,6 +19,7 @@ from vis.cli.options import (
     PreprocessOption,
     UnsafeOption,
 )
+from vis.cli.single import parse_class_index
 from vis.methods import METHODS, Method
 
 if TYPE_CHECKING:
@@ -27,7 +28,12 @@ if TYPE_CHECKING:
     from vis.batch.plan import Outcome, Survey
     from vis.files.journal import Journal
 
-_OPTIONS = {**IMAGE_OPTIONS, "seed_input": "--input", "filter_indices": "--label-variable"}
+_OPTIONS = {
+    **IMAGE_OPTIONS,
+    "seed_input": "--input",
+    "filter_indices": "--label-variable",
+    "class_index": "--class-index",
+}
 _ERRORS_SHOWN = 20
 
 
@@ -35,20 +41,37 @@ def every_row(
     method: Method,
     options: dict[str, Any],
     *,
-    model: ModelOption,
+    model: ModelOption = None,
     input: Annotated[  # noqa: A002 - the option's name
-        Path, typer.Option(help="A CSV file of images, such as Neural Network Console's output_result.csv.")
+        Path,
+        typer.Option("--input", "-i", help="A CSV file of images, such as Neural Network Console's output_result.csv."),
     ] = Path("output_result.csv"),
-    input_variable: Annotated[str, typer.Option(help="The column of the images' paths: x or x:image, say.")] = "x",
+    input_variable: Annotated[
+        str, typer.Option("--input-variable", "-v1", help="The column of the images' paths: x or x:image, say.")
+    ] = "x",
     label_variable: Annotated[
         str | None,
         typer.Option(
+            "--label-variable",
+            "-v2",
             help="The column of the class to explain, or 'none' for the predicted class. Unless given it is y, and the "
             "predicted class where there is no y.",
             show_default=False,
         ),
     ] = None,
-    output: Annotated[Path, typer.Option(help="The CSV file to write; pictures go to a folder of its name.")],
+    class_index: Annotated[
+        str | None,
+        typer.Option(
+            "--class-index",
+            "-c",
+            help="The class to explain in every row, from 0, instead of the row's label; 'auto' for the predicted one.",
+            metavar="INTEGER|auto",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The CSV file to write; pictures go to a folder of its name.")
+    ],
     preprocess: PreprocessOption = Preprocess.auto,
     output_variable: OutputVariableOption = None,
     html: Annotated[bool, typer.Option("--html", help="Write a page to look through the pictures, too.")] = False,
@@ -65,6 +88,10 @@ def every_row(
     from vis.files import outputs
     from vis.files.tables import Table
 
+    with option("--class-index"):
+        index = None if class_index is None else parse_class_index(class_index)
+        if class_index is not None and label_variable is not None:
+            raise ValueError("Give either --class-index or --label-variable: both say which class to explain.")
     with option("--input"):
         table = Table(input)
         count = table.count()
@@ -77,7 +104,7 @@ def every_row(
         if len(columns) > 1:
             raise ValueError(f"{input_variable!r} is a vector of {len(columns)} columns in {input}, not images.")
     with option("--label-variable"):
-        labels = _label_variable(table, label_variable)
+        labels = None if class_index is not None else _label_variable(table, label_variable)
     with option("--model"):
         models.check_file(model)
     survey = Survey(
@@ -86,6 +113,7 @@ def every_row(
         column=method.column,
         input_variable=input_variable,
         label_variable=labels,
+        class_index=index,
         preprocess=preprocess.value,
         method=method,
         options=options,
@@ -96,6 +124,7 @@ def every_row(
             "--input": _fingerprint(input),
             "--input-variable": input_variable,
             "--label-variable": labels,
+            "--class-index": index,
             "--preprocess": preprocess.value,
             "--output-variable": output_variable,
             "--html": html,
@@ -114,8 +143,10 @@ def every_row(
         images.check_preprocess(scale.name, layout)
     survey = survey._replace(preprocess=scale.name, settings={**survey.settings, "--preprocess": scale.name})
     told = methods.told(preprocess, scale)
-    if labels is None:
-        asked = "As asked" if label_variable is not None else f"{input} has no labels to explain"
+    if index is not None:
+        typer.echo(f"Class {index} is explained in every row.")
+    elif labels is None:
+        asked = f"{input} has no labels to explain" if label_variable is class_index is None else "As asked"
         typer.echo(f"{asked}: the predicted class is explained.")
     _run(survey, network, count, resume, html, told, _OPTIONS | methods.flags(method))
 
@@ -210,6 +241,7 @@ def _write_gallery(survey: Survey, journal: Journal, done: int, failed: int) -> 
     from vis.pages import gallery
 
     explained = "true label" if survey.label_variable is not None else "predicted class"
+    explained = explained if survey.class_index is None else f"class {survey.class_index}"
     rows = "1 row" if failed == 1 else f"{failed:,} rows"
     finished = gallery.write(
         survey.page,

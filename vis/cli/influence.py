@@ -68,11 +68,18 @@ class Scoring(str, Enum):
     hessian = "hessian"
 
 
-TrainOption = Annotated[Path, typer.Option(help="A CSV file of the training data.", show_default=False)]
-ValOption = Annotated[Path, typer.Option(help="A CSV file of validation data, as --input-train.", show_default=False)]
-BatchSizeOption = Annotated[int, typer.Option(min=1, help="Examples per training step.")]
+TrainOption = Annotated[
+    Path, typer.Option("--input-train", "-t", help="A CSV file of the training data.", show_default=False)
+]
+ValOption = Annotated[
+    Path, typer.Option("--input-val", "-v", help="A CSV file of validation data, as --input-train.", show_default=False)
+]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The CSV file to write.")]
+BatchSizeOption = Annotated[int, typer.Option("--batch-size", "-bs", min=1, help="Examples per training step.")]
 EpochsOption = Annotated[int, typer.Option(min=1, help="How often each example is trained on.")]
-TrialsOption = Annotated[int, typer.Option(min=1, help="Over how many shuffles of the data the scores are averaged.")]
+TrialsOption = Annotated[
+    int, typer.Option("--n-trials", "-nt", min=1, help="Over how many shuffles of the data the scores are averaged.")
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="Of the first shuffle; the next ones have the next seeds.")]
 InitOption = Annotated[Init, typer.Option(help="Train on from the model's weights, or from newly drawn ones.")]
 OptimizerOption = Annotated[
@@ -96,10 +103,11 @@ LabelVariableOption = Annotated[str, typer.Option(help="The column, or columns, 
 
 @app.command(short_help="Which training images helped, which harm.")
 def influence(
-    model: ModelOption,
+    *,
+    model: ModelOption = None,
     input_train: TrainOption,
     input_val: ValOption,
-    output: Annotated[Path, typer.Option(help="The CSV file to write.")] = Path("influence.csv"),
+    output: OutputOption = Path("influence.csv"),
     batch_size: BatchSizeOption = 32,
     epochs: EpochsOption = 1,
     n_trials: TrialsOption = 6,
@@ -149,7 +157,9 @@ def influence(
     ranked = _ranked(network, compiled, training, validation, settings, method, weights, n_trials, seed)
     positions = [*training.table.positions(input_variable), *training.table.positions(label_variable)]
     names = [training.table.header[position] for position in positions]
-    _write(output, ranked[[*names, "influence", "datasource_index"]])
+    found = ranked[[*names, "influence", "datasource_index"]].copy()
+    found[names[0]] = [datasets.moved_path(cell, training.table.folder, output.parent) for cell in found[names[0]]]
+    _write(output, found)
     if html:
         page = output.with_suffix(".html")
         with option("--output"):
@@ -160,10 +170,11 @@ def influence(
 
 @app.command("influence-tabular", short_help="Which training rows helped, which harm.")
 def influence_tabular(
-    model: ModelOption,
+    *,
+    model: ModelOption = None,
     input_train: TrainOption,
     input_val: ValOption,
-    output: Annotated[Path, typer.Option(help="The CSV file to write.")] = Path("sgd_influence_tabular.csv"),
+    output: OutputOption = Path("sgd_influence_tabular.csv"),
     batch_size: BatchSizeOption = 64,
     epochs: EpochsOption = 1,
     n_trials: TrialsOption = 6,
@@ -197,7 +208,8 @@ def influence_tabular(
         tables, lambda table: datasets.vector, network, compiled, input_variable, label_variable
     )
     ranked = _ranked(network, compiled, training, validation, settings, method, weights, n_trials, seed)
-    ranked.insert(0, "index", range(len(ranked)))
+    # Neural Network Console's name for the row of the training table.
+    ranked.insert(0, "index", ranked["datasource_index"])
     _write(output, ranked)
     _finish(output, training, validation)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,7 +40,16 @@ _LOADING_REMEDIES = {
 }
 
 
-def command(name: str, short_help: str, method: Method, use: Callable, default_output: str) -> None:
+def command(
+    name: str,
+    short_help: str,
+    method: Method,
+    use: Callable,
+    default_output: str,
+    *,
+    annotations: Mapping[str, Any] | None = None,
+    unused: Mapping[str, Any] | None = None,
+) -> None:
     """Add a command to `vis`: a use of a method, with the options of both.
 
     Args:
@@ -50,15 +59,27 @@ def command(name: str, short_help: str, method: Method, use: Callable, default_o
         use: A function `(method, options, **others)`: `options` are values by the names of the method's options, the
             others are its own keyword-only parameters.
         default_output: The file to write unless `--output` is given.
+        annotations: Those of parameters of this command that differ from those of `use`.
+        unused: Annotations of options that the command takes, so that scripts run, and does nothing with.
     """
+    annotations, unused = annotations or {}, unused or {}
     parameters = [
-        parameter.replace(default=Path(default_output)) if parameter.name == "output" else parameter
+        parameter.replace(
+            default=Path(default_output) if parameter.name == "output" else parameter.default,
+            annotation=annotations.get(parameter.name, parameter.annotation),
+        )
         for parameter in inspect.signature(use, eval_str=True).parameters.values()
         if parameter.kind == parameter.KEYWORD_ONLY
+    ]
+    parameters += [
+        inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for each, annotation in unused.items()
     ]
     parameters += map(_parameter, method.options)
 
     def run(**typed: Any) -> None:
+        for each in unused:
+            typed.pop(each)
         options = {each.name: _value(each, typed.pop(each.name)) for each in method.options}
         use(method, options, **typed)
 
@@ -77,7 +98,8 @@ def flags(method: Method) -> dict[str, str]:
 
 def _parameter(each: Option) -> inspect.Parameter:
     """Return an option of the table as a parameter that Typer understands."""
-    names, kind, default = [], each.type if isinstance(each.type, type) else str, each.spelled(each.default)
+    names = [each.flag, each.short] if each.short else [each.flag]
+    kind, default = each.type if isinstance(each.type, type) else str, each.spelled(each.default)
     details = {"help": f"{each.help}{f' ({each.range})' if each.range else ''}."}
     if each.choices:
         details["metavar"] = "|".join(map(each.spelled, each.choices))

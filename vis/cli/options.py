@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from vis.cli.messages import UsageError
+
 
 class Preprocess(str, Enum):
     """How pixel values are scaled for the model."""
@@ -20,12 +22,47 @@ class Preprocess(str, Enum):
     auto = "auto"
 
 
+# Neural Network Console's name for a trained model.
+_CONSOLE_S_MODEL = Path("results.nnp")
+
+
+def _given_or_console_s(path: Path | None) -> Path:
+    if path is not None:
+        return path
+    if _CONSOLE_S_MODEL.is_file():
+        return _CONSOLE_S_MODEL
+    raise UsageError(f"Missing option '--model'. It may be left out where there is a file {_CONSOLE_S_MODEL}.")
+
+
+# Of more than one letter, short options are those of Neural Network Console's plugins.
 ModelOption = Annotated[
-    Path, typer.Option(help="A trained model: .keras, .h5, .nnp or a SavedModel folder.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A trained model: .keras, .h5, .nnp or a SavedModel folder; results.nnp, if there is one, unless given.",
+        show_default=False,
+        callback=_given_or_console_s,
+    ),
 ]
-ImageOption = Annotated[Path, typer.Option(help="An image; it is resized to the model's input.", show_default=False)]
+ImageOption = Annotated[
+    Path,
+    typer.Option("--image", "-i", "-image", help="An image; it is resized to the model's input.", show_default=False),
+]
+# The plugin for Grad-CAM takes a table as its input, to find the output by, and the image beside it.
+ImageBesideTableOption = Annotated[
+    Path, typer.Option("--image", "-image", help="An image; it is resized to the model's input.", show_default=False)
+]
+UnusedTableOption = Annotated[Path | None, typer.Option("--input", "-i", hidden=True)]
 ClassIndexOption = Annotated[
-    str, typer.Option(help="The output to explain, from 0; 'auto' for the predicted class.", metavar="INTEGER|auto")
+    str | None,
+    typer.Option(
+        "--class-index",
+        "-c",
+        help="The class to explain, from 0; 'auto' for the predicted one; 0 unless given.",
+        metavar="INTEGER|auto",
+        show_default=False,
+    ),
 ]
 PreprocessOption = Annotated[
     Preprocess,
@@ -36,7 +73,12 @@ PreprocessOption = Annotated[
 ]
 OutputVariableOption = Annotated[
     str | None,
-    typer.Option(help="Which output of an .nnp file; the first of classes unless given.", show_default=False),
+    typer.Option(
+        "--output-variable",
+        "-ov",
+        help="Which output of an .nnp file; the first of classes unless given.",
+        show_default=False,
+    ),
 ]
 CustomObjectsOption = Annotated[
     list[str],

@@ -12,27 +12,31 @@ from vis.cli.messages import IMAGE_OPTIONS, library_messages, option, refuse
 from vis.cli.options import (
     ClassIndexOption,
     CustomObjectsOption,
+    ImageBesideTableOption,
     ImageOption,
     ModelOption,
     OutputVariableOption,
     Preprocess,
     PreprocessOption,
     UnsafeOption,
+    UnusedTableOption,
 )
 from vis.methods import METHODS, Method
 
 if TYPE_CHECKING:
-    pass
+    import numpy as np
 
 
 def one_image(
     method: Method,
     options: dict[str, Any],
     *,
-    model: ModelOption,
+    model: ModelOption = None,
     image: ImageOption,
-    class_index: ClassIndexOption = "0",
-    output: Annotated[Path, typer.Option(help="The picture to write: .png, .jpg, .bmp, .tif or .webp.")],
+    class_index: ClassIndexOption = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The picture to write: .png, .jpg, .bmp, .tif or .webp.")
+    ],
     preprocess: PreprocessOption = Preprocess.auto,
     output_variable: OutputVariableOption = None,
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
@@ -43,13 +47,14 @@ def one_image(
     from vis.files import outputs
 
     with option("--class-index"):
-        index = _parse_class_index(class_index)
+        index = parse_class_index(class_index or "0")
     with option("--image"):
         picture = images.read_image(image)
     with option("--output"):
         outputs.check_output(output)
         if output.exists() and output.samefile(image):
             raise ValueError(f"{output} is the image itself. Give another name.")
+    asked = class_index is not None
     network = methods.load(model, custom_objects, unsafe, output_variable=output_variable)
     with option("--model"):
         layout = images.input_layout(network)
@@ -65,8 +70,9 @@ def one_image(
     # A sigmoid has two classes: 1 is what increases it, 0 what decreases it. The only class of a regressor is 0.
     is_regressor = width == 1 and not probabilities
     count = 1 if is_regressor else max(width, 2)
+    predicted = decide(scores, probabilities)
     if index is None:
-        index = 0 if is_regressor else int(decide(scores, probabilities).classes[0])
+        index = 0 if is_regressor else int(predicted.classes[0])
     if index >= count:
         classes = (
             "one output: give 0"
@@ -76,6 +82,12 @@ def one_image(
             else "two classes: give 0 or 1"
         )
         refuse("--class-index", f"{index} is out of range, the model has {classes} or auto.")
+    if not asked and not is_regressor and index != predicted.classes[0]:
+        typer.echo(
+            f"Explaining class {index} (score {_score(scores, probabilities, index):.3g}); predicted: "
+            f"{predicted.classes[0]} ({predicted.scores[0]:.3g}); use --class-index auto.",
+            err=True,
+        )
 
     with library_messages(IMAGE_OPTIONS | methods.flags(method)):
         (heatmap,) = method.explain(network, 0 if is_regressor else Labels([index]), sample[None], options)
@@ -88,12 +100,29 @@ def one_image(
     typer.echo(f"{output}: output {index}, score {score:.4g}" + (f"; {told}" if told else ""))
 
 
+# Neural Network Console's plugin for Grad-CAM is given a table, too, from which it only takes a folder.
+_BESIDE_TABLE = {"annotations": {"image": ImageBesideTableOption}, "unused": {"input": UnusedTableOption}}
+
 for _method in METHODS.values():
-    methods.command(_method.name, f"{_method.line}.", _method, one_image, f"{_method.name}.png")
+    methods.command(
+        _method.name,
+        f"{_method.line}.",
+        _method,
+        one_image,
+        f"{_method.name}.png",
+        **(_BESIDE_TABLE if _method.name == "gradcam" else {}),
+    )
 
 
-def _parse_class_index(text: str) -> int | None:
-    """The class index, or None for the predicted class."""
+def _score(scores: np.ndarray, probabilities: bool, index: int) -> float:
+    """The score of a class of one sample; a single output speaks for class 1 and against class 0."""
+    if scores.shape[1] > 1:
+        return float(scores[0, index])
+    return float(scores[0, 0] if index else (1 if probabilities else 0) - scores[0, 0])
+
+
+def parse_class_index(text: str) -> int | None:
+    """Return a class index, or None for the predicted class."""
     if text.strip().lower() == "auto":
         return None
     try:

@@ -37,7 +37,7 @@ class Table:
 
     Attributes:
         path: The file's path.
-        header: Its header cells, a list of strings.
+        header: Its header cells, a list of strings. Rows that begin with `#` are comments: left out, and not counted.
 
     Raises:
         ValueError: There is no such file, it is empty, or it is not a CSV file in UTF-8.
@@ -166,9 +166,8 @@ class Table:
 
     def _frames(self, size: int, header: bool = True) -> Iterator[pd.DataFrame]:
         try:
-            options = {"header": None, "dtype": str, "na_filter": False, "encoding": "utf-8-sig"}
-            options["compression"] = None  # whatever the file is called
-            with pd.read_csv(self.path, iterator=True, **options) as reader:
+            options = {"header": None, "dtype": str, "na_filter": False}
+            with self._open() as file, pd.read_csv(file, iterator=True, **options) as reader:
                 first = reader.get_chunk(1)
                 if header:
                     yield first
@@ -187,9 +186,14 @@ class Table:
                 "path", f"must be a CSV file, not {self.path} ({str(error).strip()})"
             ) from error
 
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[_WithoutComments]:
+        with self.path.open(encoding="utf-8-sig", newline="") as file:
+            yield _WithoutComments(file)
+
     def _long_row(self) -> ArgumentError | None:
         """Return the error of the first row that has more cells than the header, if there is one."""
-        with self.path.open(encoding="utf-8-sig", newline="") as file, contextlib.suppress(ValueError, csv.Error):
+        with self._open() as file, contextlib.suppress(ValueError, csv.Error):
             rows = (row for row in csv.reader(file) if row)
             header = next(rows)
             for number, row in enumerate(rows):
@@ -201,6 +205,38 @@ class Table:
                         "Put quotes around cells that hold a comma",
                     )
         return None
+
+
+class _WithoutComments:
+    """A text file without the rows that begin with `#`, which Neural Network Console takes for comments.
+
+    The first line is the header, whatever it begins with.
+    """
+
+    def __init__(self, file):
+        self._lines = self._kept(file)
+
+    @staticmethod
+    def _kept(file) -> Iterator[str]:
+        is_header, is_quoted = True, False
+        for line in file:
+            if is_header or is_quoted or not line.startswith("#"):
+                yield line
+                is_quoted ^= line.count('"') % 2 == 1  # the cell goes on in the next line
+            is_header = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self._lines
+
+    def read(self, size: int = -1) -> str:
+        """Return some whole lines, of `size` characters or a little more; all that are left for -1."""
+        lines, length = [], 0
+        for line in self._lines:
+            lines.append(line)
+            length += len(line)
+            if 0 <= size <= length:
+                break
+        return "".join(lines)
 
 
 def write(path: str | os.PathLike, header: list[str], rows: Iterable[Iterable]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from nnp_files import lenet
 from PIL import Image
 
 from vis import VisWarning
@@ -41,6 +42,7 @@ def desk(tmp_path_factory, digit_model, digits):
     model = keras.Sequential([keras.Input((224, 224, 3)), *layers, *ends])
     model.layers[-1].kernel.assign(np.abs(model.layers[-1].kernel))
     model.save(folder / "model.keras")
+    lenet(folder / "results.nnp")
     from skimage import data
 
     Image.fromarray(data.chelsea()).save(folder / "cat.png")
@@ -103,7 +105,7 @@ def test_the_commands_of_a_page_run(page, line, desk, monkeypatch):
     monkeypatch.chdir(desk)
     result = CliRunner().invoke(app, shlex.split(line)[1:])
     assert result.exit_code == 0, result.output
-    output = Path(re.search(r"--output (\S+)", line)[1])
+    output = Path(re.search(r"(?:--output|-o|convert \S+) (\S+)", line)[1])
     assert output.exists()
 
 

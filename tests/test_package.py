@@ -122,7 +122,8 @@ def test_type_marker_is_there():
 WRAPPED = frozenset(
     "_keras_history _inbound_nodes _outbound_nodes _nodes_by_depth _functional _layers _keras_mask _learning_rate "
     "_exclude_from_weight_decay _exclude_from_weight_decay_pattern _moments _outputs_struct _trainable_variables "
-    "_non_trainable_variables _remat_mode".split()
+    "_non_trainable_variables _remat_mode _momentums _velocities _velocity_hats _average_gradients _inputs "
+    "_reshuffle_each_iteration _deterministic".split()
 )
 INTERNALS = "vis/engine/keras_internals.py"
 # Private names of Python's own (named tuples, frames) and of another object of the same class.

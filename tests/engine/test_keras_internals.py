@@ -407,3 +407,81 @@ def test_a_fingerprint_does_not_change_by_a_call():
     model(np.ones((1, 8, 8, 3)))
     model.predict(np.ones((1, 8, 8, 3)), verbose=0)
     assert [keras_internals.fingerprint(layer) for layer in model.layers] == before
+
+
+@pytest.mark.parametrize("make", [optimizers.SGD, optimizers.Adam, optimizers.AdamW, optimizers.RMSprop])
+def test_the_variables_that_an_optimizer_keeps_for_each_weight(make):
+    options = {"momentum": 0.5} if make in (optimizers.SGD, optimizers.RMSprop) else {"amsgrad": True}
+    options |= {"centered": True} if make is optimizers.RMSprop else {}
+    weights = [keras.Variable(np.ones(shape)) for shape in ((2,), (3,))]
+    optimizer = make(0.1, **options)
+    optimizer.build(weights)
+    found = keras_internals.optimizer_slots(optimizer, weights[::-1])
+    assert [{slot.shape for slot in slots} for slots in found] == [{(3,)}, {(2,)}]
+    # All of them, but for the number of steps and the learning rate.
+    assert sum(map(len, found)) == len(optimizer.variables) - 2
+    plain = make(0.1)
+    plain.build(weights)
+    kept = len(keras_internals.optimizer_slots(plain, weights)[0])
+    assert kept == {optimizers.SGD: 0, optimizers.RMSprop: 1}.get(make, 2)
+
+
+def test_the_variables_of_an_optimizer_or_a_weight_that_is_not_known():
+    weight = keras.Variable([1.0])
+    for optimizer, asked in ((optimizers.Ftrl(), weight), (optimizers.SGD(), keras.Variable([1.0]))):
+        optimizer.build([weight])
+        assert keras_internals.optimizer_slots(optimizer, [asked]) is None
+
+
+def test_what_a_running_fit_was_given():
+    found = []
+
+    class Ask(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            found.append(keras_internals.fit_arguments())
+
+    class Fitting(keras.Sequential):
+        def fit(self, *args, **kwargs):
+            return super().fit(*args, **kwargs)
+
+    model = Fitting([keras.Input((2,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y, weight = np.ones((10, 2)), np.ones((10, 1)), np.arange(10.0)
+    ask = Ask()
+    options = {"batch_size": 3, "epochs": 1, "verbose": 0, "callbacks": [ask], "validation_split": 0.2}
+    model.fit(x, y, sample_weight=weight, shuffle=False, **options)
+    (asked,) = found
+    assert {name: asked[name] for name in ("batch_size", "shuffle", "class_weight", "steps_per_epoch", "steps")} == {
+        "batch_size": 3,
+        "shuffle": False,
+        "class_weight": None,
+        "steps_per_epoch": None,
+        "steps": 3,
+    }
+    assert (len(asked["x"]), len(asked["y"]), asked["validation_split"]) == (8, 8, 0.2)
+    np.testing.assert_array_equal(asked["sample_weight"], weight[:8])
+    assert asked["callbacks"][0] is ask
+    assert keras_internals.fit_arguments() is None
+
+
+@pytest.mark.parametrize(
+    ("change", "reordered"),
+    [
+        (lambda data: data.batch(2).prefetch(2).cache(), False),
+        (lambda data: data.map(lambda x: 2 * x, num_parallel_calls=2), False),
+        (lambda data: data.shuffle(8, reshuffle_each_iteration=False), False),
+        (lambda data: data.shuffle(8).batch(2).map(lambda x: x), True),
+        (lambda data: tf.data.Dataset.zip((data, data.shuffle(8))).batch(2), True),
+        (lambda data: data.map(lambda x: tf.cast(x, "float32") + tf.random.normal([])).batch(2), True),
+        (lambda data: data.map(lambda x: 2 * x, num_parallel_calls=2, deterministic=False), True),
+        (lambda data: data.with_options(unordered()), True),
+    ],
+)
+def test_a_dataset_that_may_give_other_batches_each_time(change, reordered):
+    assert keras_internals.is_reordered(change(tf.data.Dataset.range(8))) is reordered
+
+
+def unordered():
+    options = tf.data.Options()
+    options.deterministic = False
+    return options

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import threading
 import types
 import weakref
@@ -131,6 +132,98 @@ def excludes_from_weight_decay(optimizer) -> bool:
     # An optimizer has these only once that method was called.
     names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
     return any(bool(getattr(optimizer, name, None)) for name in names)
+
+
+# The lists of variables that an optimizer keeps, one per weight, in the order of the slots of `vis.influence`.
+_SLOTS = {
+    keras.optimizers.SGD: ("momentums",),
+    keras.optimizers.Adam: ("_momentums", "_velocities", "_velocity_hats"),
+    keras.optimizers.AdamW: ("_momentums", "_velocities", "_velocity_hats"),
+    keras.optimizers.RMSprop: ("_velocities", "_average_gradients", "_momentums"),
+}
+
+
+def optimizer_slots(optimizer, weights) -> list[list] | None:
+    """Return the variables that an optimizer keeps for each weight: momenta, mean squares, ...
+
+    Args:
+        optimizer: A built Keras optimizer.
+        weights: Trainable variables that it was built for.
+
+    Returns:
+        A list of `keras.Variable`s for each weight; None for an optimizer or a weight that is not known.
+
+    Example:
+        >>> weight = keras.Variable([1.0])
+        >>> optimizer = keras.optimizers.SGD(momentum=0.9)
+        >>> optimizer.build([weight])
+        >>> [[tuple(slot.shape) for slot in slots] for slots in optimizer_slots(optimizer, [weight])]
+        [[(1,)]]
+    """
+    positions = {id(variable): position for position, variable in enumerate(optimizer._trainable_variables)}
+    if type(optimizer) not in _SLOTS or not all(id(weight) in positions for weight in weights):
+        return None
+    lists = [slots for name in _SLOTS[type(optimizer)] if (slots := getattr(optimizer, name, None))]
+    return [[slots[positions[id(weight)]] for slots in lists] for weight in weights]
+
+
+# What `fit_arguments` returns of the arguments of `model.fit`.
+_OF_FIT = "x y sample_weight batch_size shuffle class_weight steps_per_epoch validation_split".split()
+
+
+def fit_arguments() -> dict | None:
+    """Return what the `model.fit` that is running now was given, for a callback, which Keras tells nothing of it.
+
+    Returns:
+        The arguments `x`, `y`, `sample_weight`, `batch_size`, `shuffle`, `class_weight`, `steps_per_epoch` and
+        `validation_split` (what that split off is no longer in the first three); `steps`, the number of steps per
+        epoch or None; and `callbacks`, all of them in the order in which they are called. None outside of `model.fit`.
+
+    Example:
+        >>> fit_arguments() is None
+        True
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "fit" and "epoch_iterator" in frame.f_locals:
+            found = frame.f_locals
+            arguments = {name: found[name] for name in _OF_FIT}
+            steps, callbacks = found["epoch_iterator"].num_batches, list(found["callbacks"].callbacks)
+            return {**arguments, "steps": steps, "callbacks": callbacks}
+        frame = frame.f_back
+    return None
+
+
+def is_reordered(dataset) -> bool:
+    """Return whether a `tf.data.Dataset` may give other batches each time it is read: shuffled, or made at random.
+
+    Args:
+        dataset: A `tf.data.Dataset`; it is not read.
+
+    Returns:
+        A bool; a Python function or generator inside is trusted.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> dataset = tf.data.Dataset.range(4)
+        >>> is_reordered(dataset.batch(2)), is_reordered(dataset.shuffle(4).batch(2))
+        (False, True)
+    """
+    if dataset.options().deterministic is False:
+        return True
+    todo = [dataset]
+    while todo:
+        each = todo.pop()
+        kind = type(each).__name__
+        if "Random" in kind or ("Shuffle" in kind and each._reshuffle_each_iteration is not False):
+            return True
+        if str(getattr(each, "_deterministic", None)).lower() == "false":
+            return True
+        operations = [op.type for made in each._functions() for op in made.function.graph.get_operations()]
+        if any("Random" in kind and "Stateless" not in kind for kind in operations):
+            return True
+        todo += each._inputs()
+    return False
 
 
 def output_keys(model) -> list[str]:

@@ -14,7 +14,13 @@ from influence.networks import dense_network, image_network
 from keras import layers
 
 from vis import VisWarning
-from vis.influence import influence_functions, load_training, record_training
+from vis.influence import (
+    counterfactual_influence,
+    influence_functions,
+    load_training,
+    record_training,
+    sgd_influence,
+)
 from vis.influence.storage import Storage
 
 
@@ -235,10 +241,10 @@ def test_a_run_takes_a_weight_set_an_epoch_and_a_few_kilobytes(images, tmp_path)
 def test_a_run_that_was_killed_goes_on(run, images, tmp_path, monkeypatch):
     write = Storage.write_state
 
-    def killed(storage, epoch, state):
+    def killed(storage, epoch, *content):
         if epoch == 2:
             raise KeyboardInterrupt
-        write(storage, epoch, state)
+        write(storage, epoch, *content)
 
     monkeypatch.setattr(Storage, "write_state", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -266,14 +272,81 @@ def test_broken_records_are_named(images, tmp_path):
         load_training(tmp_path / "nothing")
     with pytest.raises(ValueError, match="directory must be a folder that a training run was saved to"):
         load_training(tmp_path)
-    record(image_network(), *images, directory=tmp_path)
+    run = record(image_network(), *images, directory=tmp_path)
     (tmp_path / "epoch_0001.npz").write_bytes(b"half a")
-    with pytest.raises(ValueError, match=r"epoch_0001.npz cannot be read"):
-        load_training(tmp_path).model()
+    with pytest.raises(ValueError, match=r"epoch_0001\.npz cannot be read as the state .*\. Load the run again, which"):
+        run.model()
     settings = json.loads((tmp_path / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps({**settings, "format": 99}))
     with pytest.raises(ValueError, match="another version"):
         load_training(tmp_path)
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 3
+    return content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut, flipped, lambda content: b""], ids=["cut", "flipped", "empty"])
+@pytest.mark.parametrize("epoch", [0, 1, 3])
+def test_a_run_with_a_damaged_checkpoint_ends_before_it_and_goes_on_from_there(run, images, tmp_path, damage, epoch):
+    run.save(tmp_path / "run")
+    path = tmp_path / "run" / f"epoch_{epoch:04d}.npz"
+    path.write_bytes(damage(path.read_bytes()))
+    if epoch:
+        words = (
+            rf"{path.name} is damaged: the run ends after epoch {epoch - 1} of 3\. Call record_training with the same"
+        )
+        with pytest.warns(VisWarning, match=words):
+            loaded = load_training(tmp_path / "run", *images)
+        assert loaded.epochs == epoch - 1
+        assert_same(loaded.state(epoch - 1), run.state(epoch - 1))
+    else:
+        with (
+            pytest.warns(VisWarning, match=rf"{path.name} is damaged: the run has no sound beginning"),
+            pytest.raises(ValueError, match=rf"{path.name} cannot be read"),
+        ):
+            load_training(tmp_path / "run", *images)
+    with pytest.warns(VisWarning, match=f"{path.name} is damaged"):
+        again = record(image_network(), *images, epochs=3, batch_size=32, directory=tmp_path / "run")
+    assert_same(again.state(3), run.state(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_training(tmp_path / "run", *images).epochs == 3
+
+
+def test_each_epoch_may_have_steps_of_its_own(images, small_images, tmp_path):
+    lists = [[[0, 1], [2, 3, 4]], [[4, 2]], [[7], [8], [9, 1]]]
+    options = {"optimizer": keras.optimizers.SGD(0.1, momentum=0.9), "epochs": 3}
+    run = record(image_network(), *images, batches=lists, directory=tmp_path, **options)
+    assert [[step.tolist() for step in run.order(epoch)] for epoch in range(3)] == lists
+    # The same steps as one epoch.
+    flat_run = record(
+        image_network(), *images, batches=[step for steps in lists for step in steps], **{**options, "epochs": 1}
+    )
+    assert_same(run.state(3), flat_run.state(1))
+    validation = small_images[0][150:170], small_images[1][150:170]
+    ours, theirs = (sgd_influence(each, *validation, progress=False) for each in (run, flat_run))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    truths = [
+        counterfactual_influence(each, *validation, indices=[1, 4, 9], progress=False) for each in (run, flat_run)
+    ]
+    np.testing.assert_allclose(*truths, rtol=1e-5, atol=1e-9)
+    assert_same(load_training(tmp_path, *images).retrain().state(3), run.state(3))
+    longer = record(
+        image_network(), *images, batches=[*lists, [[5, 6]]], directory=tmp_path, **{**options, "epochs": 4}
+    )
+    assert longer.epochs == 4
+    with pytest.raises(
+        ValueError, match="batches must hold one list of steps for each of the 2 epochs, not 3. Give one"
+    ):
+        record(image_network(), *images, batches=lists, epochs=2)
+    with pytest.raises(ValueError, match="batches must hold at least one step"):
+        record(image_network(), *images, batches=[[[1]], []], epochs=2)
 
 
 @pytest.mark.parametrize(

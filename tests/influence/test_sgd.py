@@ -362,3 +362,21 @@ def test_validating_on_the_training_set_warns(tumours):
         scores_of(run, (validation[0], validation[1][:3]))
     with pytest.raises(ValueError, match="y_val must be .* not 7"):
         scores_of(run, (validation[0], validation[1] * 7))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd, schedule", "adam"])
+def test_a_single_validation_example_is_enough(images, optimizer):
+    training, (x_val, y_val) = images
+    run = record(image_network(dropout=0), training, optimizer=OPTIMIZERS[optimizer](), epochs=1)
+    alone = scores_of(run, (x_val[:1], y_val[:1]))
+    np.testing.assert_array_equal(scores_of(run, (x_val[0], y_val[0])), alone)
+    # The mean of three is the mean of their scores.
+    each = [scores_of(run, (x_val[i : i + 1], y_val[i : i + 1])) for i in range(3)]
+    together = scores_of(run, (x_val[:3], y_val[:3]))
+    np.testing.assert_allclose(np.mean(each, axis=0), together, rtol=1e-3, atol=1e-4 * np.abs(together).max())
+
+
+def test_no_validation_example_is_refused(images):
+    run = record(image_network(), images[0], epochs=1)
+    with pytest.raises(ValueError, match="x_val must hold at least one sample, not shape"):
+        scores_of(run, (images[1][0][:0], images[1][1][:0]))

@@ -6,8 +6,10 @@ the validation loss if the example had been left out: negative scores mean harmf
 
 from vis.influence.counterfactual import counterfactual_influence
 from vis.influence.hessian import influence_functions
+from vis.influence.loading import load_training
+from vis.influence.loss_history import example_losses
 from vis.influence.ranking import rank
-from vis.influence.recording import load_training, record_training
+from vis.influence.recording import record_training
 from vis.influence.runs import TrainingRun
 from vis.influence.sgd import sgd_influence
 from vis.influence.tracin import tracin
@@ -15,6 +17,7 @@ from vis.influence.tracin import tracin
 __all__ = [
     "TrainingRun",
     "counterfactual_influence",
+    "example_losses",
     "influence_functions",
     "load_training",
     "rank",

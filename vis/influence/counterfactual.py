@@ -17,7 +17,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from vis.influence.runs import TrainingRun, check_run, checked_indices
+from vis.influence.checks import check_run
+from vis.influence.order import checked_indices
+from vis.influence.runs import TrainingRun
 from vis.influence.training import State, compiled, signature
 from vis.influence.validation import ValidationLoss
 from vis.utils.docs import shared_docs
@@ -65,6 +67,7 @@ def counterfactual_influence(
     """
     check_run(run)
     wanted = np.arange(len(run)) if indices is None else checked_indices(indices, len(run), "indices")
+    run.check_replay()
     validation = ValidationLoss.of_run(run, x_val, y_val)
     changes = np.zeros(len(wanted))
     occurring = {index for batch in _batches(run) for index in batch.tolist()} - set(run.without)
@@ -74,7 +77,7 @@ def counterfactual_influence(
     # One more run, without any left-out example, to compare with: in the same arithmetic.
     size = min(_most_at_once(run), len(positions) + 1)
     many = _vectorized(run, size) if size >= 4 else None
-    steps = run.epochs * run.steps_per_epoch
+    steps = run.first_step(run.epochs)
     if many is None:
         with tqdm(total=len(positions), desc="Retraining", unit="run", disable=not progress) as bar:
             _one_by_one(run, validation, wanted, positions, changes, bar)
@@ -95,15 +98,10 @@ def _together(run: TrainingRun, many, validation: ValidationLoss, left_out: np.n
     state = tf.nest.map_structure(
         lambda value: tf.tile(tf.convert_to_tensor(value)[None], [len(left_out)] + [1] * np.ndim(value)), run.state(0)
     )
-    for number, (indices, rate) in enumerate(zip(_batches(run), run.learning_rates(), strict=True)):
-        weights = run.example_weights(indices) * (indices != left_out[:, None])
-        state = step(
-            state,
-            tf.constant(number, tf.int64),
-            tf.constant(rate, tf.float32),
-            run.examples.batch(indices),
-            weights.astype(run.examples.sample_weight.dtype),
-        )
+    for number, indices in enumerate(_batches(run)):
+        *arguments, weights = run.step_arguments(number, indices)
+        weights = weights * (indices != left_out[:, None])
+        state = step(state, *arguments, weights.astype(run.examples.sample_weight.dtype))
         bar.update()
     total = sum(loss(state.weights, state.buffers, batch).numpy().astype(np.float64) for batch in validation.batches())
     return total / len(validation.examples)
@@ -168,7 +166,7 @@ def unheard(logger: logging.Logger) -> Iterator[None]:
 def _one_by_one(run: TrainingRun, validation, wanted, positions, changes, bar) -> None:
     """Do the runs in turn, each from the first step with its example."""
     step = run.compiled()
-    batches, rates = list(_batches(run)), run.learning_rates()
+    batches = list(_batches(run))
     first = {}
     for number, indices in enumerate(batches):
         for index in indices.tolist():
@@ -176,14 +174,9 @@ def _one_by_one(run: TrainingRun, validation, wanted, positions, changes, bar) -
 
     def advance(state: State, number: int, left_out: int) -> State:
         indices = batches[number]
-        weights = run.example_weights(indices) * (indices != left_out)
-        return step(
-            state,
-            tf.constant(number, tf.int64),
-            tf.constant(rates[number], tf.float32),
-            run.examples.batch(indices),
-            weights.astype(run.examples.sample_weight.dtype),
-        )[0]
+        *arguments, weights = run.step_arguments(number, indices)
+        weights = weights * (indices != left_out)
+        return step(state, *arguments, weights.astype(run.examples.sample_weight.dtype))[0]
 
     reference = validation(run.state(run.epochs))
     base, reached = tf.nest.map_structure(tf.convert_to_tensor, run.state(0)), 0

@@ -47,6 +47,7 @@ class Examples:
         y: The labels: (examples,) or (examples, ...).
         sample_weight: (examples,), or None for ones.
         names: What the caller calls these three, for the error messages.
+        least: The smallest number of examples allowed; with 1, `x` may be a single example without its axis.
 
     Attributes:
         arrays: The inputs, one array each.
@@ -55,12 +56,12 @@ class Examples:
         sample_weight: The weights, an array in the dtype of the model.
 
     Raises:
-        ValueError: The model has several outputs, lengths differ, there are fewer than two examples, values are not
-            finite, or the inputs do not fit the model.
+        ValueError: The model has several outputs, lengths differ, there are too few examples, values are not finite, or
+            the inputs do not fit the model.
         TypeError: The labels are not numbers, or come in a dict.
     """
 
-    def __init__(self, model, x, y, sample_weight=None, names=("x", "y", "sample_weight")):
+    def __init__(self, model, x, y, sample_weight=None, names=("x", "y", "sample_weight"), least: int = 2):
         check_one_output(model)
         try:
             prepared = inputs.prepare(model, x, texts=True)
@@ -72,13 +73,15 @@ class Examples:
         self.structure = prepared.structure
         self.labels = _labels(y, names[1])
         count = len(self.arrays[0])
+        if count == least == 1 and (self.labels.ndim == 0 or _is_single(x, self.arrays[0])):
+            self.labels = self.labels[None]
         if self.labels.ndim == 0 or len(self.labels) != count:
             came = "a single number" if self.labels.ndim == 0 else len(self.labels)
             raise ArgumentError(
                 names[1], f"must hold one label for each of the {count} examples of {names[0]}, not {came}"
             )
-        if count < 2:
-            raise ArgumentError(names[0], f"must hold at least 2 examples, not {count}")
+        if count < least:
+            raise ArgumentError(names[0], f"must hold at least {least} examples, not {count}")
         if self.labels.dtype.kind not in "biuf":
             raise ArgumentTypeError(names[1], f"must be numeric, not {self.labels.dtype}")
         if self.labels.dtype.kind == "f" and not np.isfinite(self.labels).all():
@@ -275,6 +278,11 @@ def _labels(y, name: str) -> np.ndarray:
         return np.asarray(y)
     except ValueError:
         raise ArgumentError(name, "must be one array, not arrays of different shapes", _ONE_OUTPUT) from None
+
+
+def _is_single(x, array: np.ndarray) -> bool:
+    """Return whether a single example was given without the axis of the examples, which its array has."""
+    return np.ndim(keras.tree.flatten(x)[0]) == array.ndim - 1 > 0
 
 
 def _dtype(model) -> str:

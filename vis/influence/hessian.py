@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from vis.influence.checks import check_model
 from vis.influence.examples import Examples, check_labels, example_loss, outputs_of
 from vis.influence.probe import check_second_order
-from vis.influence.runs import check_model
 from vis.influence.tracin import gradients_along
 from vis.influence.training import State, TrainingStep, compiled, seeded, signature
 from vis.influence.update_rules import update_rule

@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from vis.engine import addressing
 from vis.engine.copies import Borrowed, copy_model, predicts_as, set_values
 from vis.influence.examples import Examples, example_loss
+from vis.influence.losses import divisor
+from vis.influence.order import Order, checked_indices, from_json
 from vis.influence.storage import Storage
 from vis.influence.training import State, TrainingStep
-from vis.influence.update_rules import update_rule
-from vis.utils.docs import shared_docs
-from vis.utils.errors import ArgumentError, ArgumentTypeError, sentence, warn
+from vis.influence.update_rules import unknown_rule, update_rule
+from vis.utils.errors import ArgumentError, sentence, warn
 
 # A loss that is above this, and so many times what it was, is not that of a model that learns.
 _DIVERGED = 10
+# How far from the recorded weights a replay of an epoch that `model.fit` made may end, relative to the way that they
+# went. Rounding alone differs: about 1e-5 after a hundred steps.
+_SAME = 0.01
 
 
 class TrainingRun:
@@ -33,7 +35,9 @@ class TrainingRun:
         optimizer: The Keras optimizer, its name or its configuration.
         storage: The folder with the states.
         settings: How the run was made, as `Storage.read_settings` returns it.
-        batches: Arrays of indices, one per step of every epoch; None for seeded shuffling.
+        batches: Arrays of indices, one per step of every epoch, or a list of these per epoch; None for what the
+            settings say, by default seeded shuffling.
+        rates: The learning rates of the first steps, where the storage does not have them yet.
 
     Attributes:
         epochs: How many epochs are recorded.
@@ -45,6 +49,7 @@ class TrainingRun:
         step: The `TrainingStep`.
 
     Example:
+        >>> import keras
         >>> from vis.influence import record_training
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
         >>> x = np.array([[1.0], [2.0], [3.0], [4.0]])
@@ -58,17 +63,20 @@ class TrainingRun:
         <TrainingRun: 3 examples, 2 epochs, SGD>
     """
 
-    def __init__(self, model, examples, loss, optimizer, storage: Storage, settings: dict, batches=None):
+    def __init__(self, model, examples, loss, optimizer, storage: Storage, settings: dict, batches=None, rates=()):
         self._model = model
         self._examples = examples
         labels = examples.labels if examples else np.zeros(1)
         self.loss, each = example_loss(model, loss, labels, settings.get("loss_weight", 1.0))
-        self._rule = update_rule(optimizer)
+        self._rule = unknown_rule(optimizer) if settings.get("unknown") else update_rule(optimizer)
         self._storage = storage
         self._settings = settings
-        self._batches = batches
+        self._batches = from_json(settings["batches"]) if batches is None else batches
+        self._order = Order(settings["examples"], settings["batch_size"], settings["seed"], self._batches)
         self._functions = {}
-        self._rates = []
+        self._rates = list(rates)
+        # Whether a replay is known to end where the recorded training did; what is trained here always does.
+        self._is_exact = not (settings.get("fit") and not settings["fit"].get("replayed"))
         self.epochs = storage.epochs()
         self.batch_size = settings["batch_size"]
         self.seed = settings["seed"]
@@ -78,10 +86,11 @@ class TrainingRun:
 
     def __len__(self) -> int:
         """Return how many training examples there are, those left out included."""
-        return self._settings["examples"]
+        count = self._settings["examples"]
+        return len(self.examples) if count is None else count
 
     def __repr__(self) -> str:
-        count = len(self) - len(self.without)
+        count = "?" if self._settings["examples"] is None else len(self) - len(self.without)
         epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
         return f"<TrainingRun: {count} examples, {epochs}, {self._rule.config['class_name']}>"
 
@@ -100,8 +109,36 @@ class TrainingRun:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Return how many steps an epoch has."""
-        return len(self._batches) if self._batches is not None else -(-len(self) // self.batch_size)
+        """Return how many steps an epoch has: the first one, where `batches` has a list for each."""
+        if not self.replayable:
+            return len(self._storage.read_rates(self.recorded[1])) // self.recorded[1] if self.epochs else 0
+        return self._order.steps(0)
+
+    @property
+    def replayable(self) -> bool:
+        """Return whether the run's steps can be done again, so that `sgd_influence` and `retrain` can be called.
+
+        A run made inside `model.fit` can be replayed if the order of its examples is known and `vis.influence` knows
+        the optimizer. Every run has its weights, learning rates and losses, which is all that `tracin` needs.
+        """
+        return not self._settings.get("unknown")
+
+    @property
+    def recorded(self) -> list[int]:
+        """Return the epochs at whose start a state is on disk, from 0; the last is `epochs`: after training."""
+        return [epoch for epoch in self._storage.recorded() if epoch <= self.epochs]
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """Return what was noted at each epoch's end, by name, such as `'loss'` and `'val_loss'`: one number per epoch.
+
+        The losses are those of Keras: means over the examples, with the model's regularization.
+        """
+        epochs = [noted for epoch in self.recorded[1:] for noted in self._storage.read_history(epoch)]
+        return {
+            name: [noted.get(name, float("nan")) for noted in epochs]
+            for name in dict.fromkeys(name for noted in epochs for name in noted)
+        }
 
     def order(self, epoch: int) -> list[np.ndarray]:
         """Return the examples of each step of an epoch.
@@ -111,11 +148,56 @@ class TrainingRun:
 
         Returns:
             An array of indices for each step.
+
+        Raises:
+            ValueError: The run was made inside `model.fit`, in an order that is not known.
         """
-        if self._batches is not None:
-            return self._batches
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self))
-        return [order[start : start + self.batch_size] for start in range(0, len(self), self.batch_size)]
+        self._check_order()
+        return self._order(epoch)
+
+    def first_step(self, epoch: int) -> int:
+        """Return how many steps of the run there are before an epoch.
+
+        Args:
+            epoch: The epoch, from 0.
+
+        Returns:
+            The number of steps.
+        """
+        return self._order.first_step(epoch)
+
+    def share(self, epoch: int) -> np.ndarray:
+        """Return how much of the steps of an epoch each example was: Σ 1/D over its steps.
+
+        D is what the loss of a batch is divided by: the number of its examples, for most losses. Where the order is not
+        known each example has an equal share.
+
+        Args:
+            epoch: The epoch, from 0.
+
+        Returns:
+            A float64 array of shape (examples,).
+        """
+        reduction, weights = self.step.reduction, self.examples.sample_weight
+        if not self.replayable:
+            times = 1 if reduction == "sum" else self.steps_per_epoch
+            return np.full(len(self), times / float(divisor(reduction, weights)))
+        share = np.zeros(len(self))
+        for indices in self.order(epoch):
+            np.add.at(share, indices, self.example_weights(indices) / float(divisor(reduction, weights[indices])))
+        return share
+
+    def last_rate(self, epoch: int) -> float:
+        """Return the learning rate of the last step before an epoch.
+
+        Args:
+            epoch: One of `recorded`, from 1.
+
+        Returns:
+            A float.
+        """
+        recorded = self._storage.read_rates(epoch)
+        return recorded[-1] if recorded else self.learning_rates()[self.first_step(epoch) - 1]
 
     def learning_rates(self) -> list[float]:
         """Return the learning rate of each recorded step, a list of floats."""
@@ -133,7 +215,15 @@ class TrainingRun:
         Raises:
             ValueError: No such state is recorded, or its file is damaged.
         """
-        return self._storage.read_state(epoch)
+        recorded = self._storage.recorded()
+        if epoch in recorded or not recorded or not recorded[0] < epoch < self.epochs:
+            return self._storage.read_state(epoch)
+        # Recorded every few epochs: computed again from the last state before it.
+        start = max(known for known in recorded if known < epoch)
+        state = self._storage.read_state(start)
+        for between in range(start, epoch):
+            *_, state = self.replay(between, state=state)
+        return tf.nest.map_structure(np.asarray, state)
 
     def example_weights(self, indices: np.ndarray) -> np.ndarray:
         """Return the weight of each of some examples in the training loss: 1, or 0 for those left out.
@@ -159,9 +249,9 @@ class TrainingRun:
             The `State` after each step; the last one of an epoch is, bit for bit, the start of the next.
 
         Raises:
-            ValueError: The loss is NaN or infinite, or the run was loaded without its examples.
+            ValueError: The loss is NaN or infinite, the run was loaded without its examples, or the order is not known.
         """
-        stop = self.steps_per_epoch if steps is None else start + steps
+        stop = len(self.order(epoch)) if steps is None else start + steps
         yield from self._steps(self.state(epoch) if state is None else state, epoch, start, stop)
 
     def model(self):
@@ -199,18 +289,31 @@ class TrainingRun:
             The new `TrainingRun`.
 
         Raises:
-            ValueError: An index is out of range, no example is left, `directory` holds a run already, or the loss
-                becomes NaN or infinite.
+            ValueError: An index is out of range, no example is left, `directory` holds a run already, the loss becomes
+                NaN or infinite, or the run cannot be replayed.
         """
+        self.check_replay()
         left_out = {*self.without, *checked_indices(without, len(self), "without").tolist()}
         if len(left_out) == len(self):
             raise ArgumentError("without", f"must leave at least one of the {len(self)} examples to train on, not none")
         settings = {**self._settings, "without": sorted(left_out)}
+        if settings.get("fit"):
+            settings["fit"] = {**settings["fit"], "replayed": True}
         storage = Storage(directory)
         storage.check_vacant()
         storage.write_settings(settings)
+        storage.write_sample_weight(self._storage.read_sample_weight())
         storage.write_state(0, self.state(0))
-        again = TrainingRun(self._model, self.examples, self.loss, self._rule.config, storage, settings, self._batches)
+        again = TrainingRun(
+            self._model,
+            self.examples,
+            self.loss,
+            self._rule.config,
+            storage,
+            settings,
+            self._batches,
+            self.learning_rates(),
+        )
         again._functions = self._functions
         again.train(self.epochs, progress=progress)
         return again
@@ -226,12 +329,14 @@ class TrainingRun:
         """
         self._storage.copy_to(directory)
 
-    def train(self, epochs: int, *, progress: bool = False) -> None:
+    def train(self, epochs: int, *, progress: bool = False, watch=None) -> None:
         """Continue from the last recorded epoch until a number of epochs are recorded.
 
         Args:
             epochs: The number of epochs in all.
             progress: Whether to show a progress bar.
+            watch: A `watching.Watch` that is told of each epoch and step, and may change learning rates and stop; or
+                None.
 
         Raises:
             ValueError: The loss is NaN or infinite, or the run was loaded without its examples.
@@ -239,19 +344,63 @@ class TrainingRun:
         Warns:
             VisWarning: The loss is far higher at the end than at the beginning.
         """
-        rates = self._rates_for(epochs)
+        rates = self._rates = self._rates_for(epochs)
         begun = self.epochs > 0
         losses = []
         state = self.state(self.epochs)
-        total = (epochs - self.epochs) * self.steps_per_epoch
+        total = self.first_step(epochs) - self.first_step(self.epochs)
         with tqdm(total=total, desc="Training", unit="step", disable=not progress) as bar:
             for epoch in range(self.epochs, epochs):
-                for after in self._steps(state, epoch, 0, self.steps_per_epoch, rates, bar, losses):
+                steps = slice(self.first_step(epoch), self.first_step(epoch + 1))
+                losses.append([])
+                if watch is not None:
+                    watch.epoch_begins(epoch, state)
+                for after in self._steps(state, epoch, 0, steps.stop - steps.start, rates, bar, losses[-1], watch):
                     state = after
-                self._storage.write_state(epoch + 1, state)
+                noted = {"loss": float(np.average(losses[-1], weights=[len(step) for step in self.order(epoch)]))}
+                if watch is not None:
+                    noted |= watch.epoch_ends(epoch, state, noted)
+                self._storage.write_state(epoch + 1, state, rates[steps], [noted])
                 self.epochs = epoch + 1
+                if watch is not None and watch.stopped:
+                    break
         if losses and not begun:
-            _check_convergence(losses[0], float(np.mean(losses[-self.steps_per_epoch :])))
+            _check_convergence(losses[0][0], float(np.mean(losses[-1])))
+
+    def check_replay(self) -> None:
+        """Refuse a run that cannot be replayed: an unknown order, or a replay that ends elsewhere than `model.fit` did.
+
+        Raises:
+            ValueError: The run cannot be replayed.
+        """
+        self._check_order()
+        if self._is_exact or self.epochs == 0:
+            return
+        start = recorded = self.state(0)
+        epoch = self.recorded[1]
+        for between in range(epoch):
+            *_, start = self.replay(between, state=start)
+        reached = self._storage.read_state(epoch)
+        off = _distance(start.weights, reached.weights) / max(_distance(recorded.weights, reached.weights), 1e-30)
+        if not off < _SAME:
+            raise ArgumentError(
+                "run",
+                f"must be a run that can be replayed, not one whose replay of epoch {epoch - 1} ends {100 * off:.2g} % "
+                "away from the recorded weights, relative to the way they went",
+                "Load it with the examples in the order that model.fit saw them, or call tracin, which needs no replay",
+                kind="replay",
+            )
+        self._is_exact = True
+
+    def _check_order(self) -> None:
+        unknown = self._settings.get("unknown")
+        if unknown:
+            raise ArgumentError(
+                "run",
+                f"must be a run that can be replayed, not one {unknown['problem']}",
+                f"{unknown['remedy']}, or call tracin, which needs no replay",
+                kind="replay",
+            )
 
     def compiled(self):
         """Return the training step as a compiled function."""
@@ -271,34 +420,67 @@ class TrainingRun:
             self._functions[name] = make()
         return self._functions[name]
 
+    def step_arguments(self, number: int, indices: np.ndarray, rate: float | None = None) -> tuple:
+        """Return what a training step takes besides the state.
+
+        Args:
+            number: The step, counted from the start of the run.
+            indices: Its examples.
+            rate: Its learning rate; None for the recorded one.
+
+        Returns:
+            How many steps the optimizer did before, the learning rate, the `Batch` and the example weights.
+        """
+        if rate is None:
+            rate = (self._rates if number < len(self._rates) else self.learning_rates())[number]
+        done = self._settings.get("iterations", 0) + number
+        return (
+            tf.constant(done, tf.int64),
+            tf.constant(rate, tf.float32),
+            self.examples.batch(indices),
+            self.example_weights(indices),
+        )
+
     def _rates_for(self, epochs: int) -> list[float]:
-        if len(self._rates) < epochs * self.steps_per_epoch:
-            self._rates = self._rule.learning_rates(epochs * self.steps_per_epoch)
-        return self._rates
+        if not self.replayable:
+            return [rate for epoch in self.recorded[1:] for rate in self._storage.read_rates(epoch)]
+        count = self.first_step(epochs)
+        if len(self._rates) < count:
+            known = [rate for epoch in self.recorded[1:] for rate in self._storage.read_rates(epoch)]
+            if len(known) < count:
+                done = self._settings.get("iterations", 0)
+                known += self._rule.learning_rates(done + count)[done + len(known) :]
+            self._rates = known
+        return self._rates[:count]
 
     def _steps(
-        self, state: State, epoch: int, start: int, stop: int, rates=None, bar=None, losses=None
+        self, state: State, epoch: int, start: int, stop: int, rates=None, bar=None, losses=None, watch=None
     ) -> Iterator[State]:
         rates = self.learning_rates() if rates is None else rates
         call = self.compiled()
         state = tf.nest.map_structure(tf.convert_to_tensor, state)
+        first = self.first_step(epoch)
         for position, indices in enumerate(self.order(epoch)[start:stop], start):
-            number = epoch * self.steps_per_epoch + position
-            state, loss = call(
-                state,
-                tf.constant(number, tf.int64),
-                tf.constant(rates[number], tf.float32),
-                self.examples.batch(indices),
-                self.example_weights(indices),
-            )
+            number = first + position
+            if watch is not None:
+                rates[number] = watch.step_begins(position, number, rates[number])
+            state, loss = call(state, *self.step_arguments(number, indices, rates[number]))
             if not np.isfinite(loss):
                 problem = f"the training loss is {loss.numpy()} at step {number} (epoch {epoch}, both from 0)"
                 raise ValueError(sentence(problem, "Lower the learning rate, or scale the inputs"))
             if losses is not None:
                 losses.append(float(loss))
+            if watch is not None:
+                watch.step_ends(position, float(loss))
             if bar is not None:
                 bar.update()
             yield state
+
+
+def _distance(ours, theirs) -> float:
+    return float(
+        np.sqrt(sum(np.sum(np.square(np.subtract(a, b, dtype=np.float64))) for a, b in zip(ours, theirs, strict=True)))
+    )
 
 
 def _check_convergence(first: float, last: float) -> None:
@@ -309,86 +491,3 @@ def _check_convergence(first: float, last: float) -> None:
             "diverges, and influences along it say nothing",
             "Lower the learning rate",
         )
-
-
-@shared_docs
-def check_run(run) -> None:
-    """Refuse anything but a recorded training run.
-
-    Args:
-        run: The argument's value.
-
-    Raises:
-        {{run_error}}
-    """
-    if not isinstance(run, TrainingRun):
-        other = (
-            "use influence_functions(model, x, y, x_val, y_val), which takes a model"
-            if isinstance(run, keras.Model)
-            else "read one with load_training(directory, x, y)"
-        )
-        raise ArgumentTypeError(
-            "run",
-            f"must be a recorded training run, not {type(run).__name__}",
-            f"Record one with record_training(model, x, y), or {other}",
-        )
-
-
-def check_model(model) -> None:
-    """Refuse anything but a Keras model that computes in float32 or the like and keeps nothing between batches.
-
-    Args:
-        model: The argument's value.
-
-    Raises:
-        ValueError: A layer computes in float16, or is recurrent and stateful.
-        TypeError: `model` is not a Keras model.
-    """
-    if not isinstance(model, keras.Model):
-        better = (
-            "run.model(), its trained one"
-            if isinstance(model, TrainingRun)
-            else "one, such as keras.saving.load_model returns"
-        )
-        raise ArgumentTypeError("model", f"must be a Keras model, not {type(model).__name__}", f"Give {better}")
-    # The influence of an example on weights in float16 is mostly rounding, and Keras skips steps that overflow.
-    for layer in [model, *addressing.flatten(model)]:
-        if getattr(layer, "compute_dtype", None) == "float16":
-            raise ArgumentError(
-                "model",
-                f"must compute in float32, not in float16 as its layer '{layer.name}' with the dtype policy "
-                f"'{layer.dtype_policy.name}' does",
-                "Make it again after keras.config.set_dtype_policy('float32'), and set_weights(model.get_weights())",
-                kind="dtype",
-            )
-        if getattr(layer, "stateful", False):
-            raise ArgumentError(
-                "model",
-                f"must not keep states from batch to batch, as its layer '{layer.name}' does",
-                "Make it with stateful=False",
-            )
-
-
-def checked_indices(values, count: int, name: str) -> np.ndarray:
-    """Return indices of examples as an int64 array.
-
-    Args:
-        values: A list or array of whole numbers.
-        count: How many examples there are.
-        name: What the caller calls `values`, for the error message.
-
-    Returns:
-        An int64 array of shape (len(values),).
-
-    Raises:
-        ValueError: An index is out of range or not a whole number, or `values` is not a flat list.
-    """
-    array = np.asarray(values, dtype=np.int64 if np.size(values) == 0 else None)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ArgumentError(
-            name, f"must hold indices of examples, whole numbers, not {array.dtype} of shape {array.shape}"
-        )
-    if array.size and (array.min() < 0 or array.max() >= count):
-        wrong = array[(array < 0) | (array >= count)][0]
-        raise ArgumentError(name, f"must hold indices of examples, 0 to {count - 1}, not {wrong}")
-    return array.astype(np.int64)

@@ -23,8 +23,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from vis.influence.checks import check_run
 from vis.influence.probe import check_second_order
-from vis.influence.runs import TrainingRun, check_run
+from vis.influence.runs import TrainingRun
 from vis.influence.training import State, TrainingStep, compiled, signature
 from vis.influence.validation import ValidationLoss
 from vis.utils.checks import whole_number
@@ -81,26 +82,20 @@ def sgd_influence(
     if backs > run.epochs:
         raise ArgumentError("epochs", f"must be at most {run.epochs}, as many as the run has, not {epochs}")
     validation = ValidationLoss.of_run(run, x_val, y_val)
+    run.check_replay()
     run.cached("probe", lambda: check_second_order(run.step, run.state(0), run.examples.batch(slice(0, 8))))
     final = _tensors(run.state(run.epochs))
     adjoint = _at_the_end(final, *validation.gradient(final))
     backward = run.cached("backward", lambda: compiled_backward(run.step, run.state(0), run.examples))
-    rates = run.learning_rates()
     scores = np.zeros(len(run))
-    with tqdm(total=backs * run.steps_per_epoch, desc="Scoring", unit="step", disable=not progress) as bar:
+    total = run.first_step(run.epochs) - run.first_step(run.epochs - backs)
+    with tqdm(total=total, desc="Scoring", unit="step", disable=not progress) as bar:
         for epoch in reversed(range(run.epochs - backs, run.epochs)):
             order = run.order(epoch)
             for step, state in _states_backwards(run, epoch, weights, final):
                 indices = order[step]
-                number = epoch * run.steps_per_epoch + step
-                slopes, adjoint = backward(
-                    state,
-                    tf.constant(number, tf.int64),
-                    tf.constant(rates[number], tf.float32),
-                    run.examples.batch(indices),
-                    run.example_weights(indices),
-                    adjoint,
-                )
+                arguments = run.step_arguments(run.first_step(epoch) + step, indices)
+                slopes, adjoint = backward(state, *arguments, adjoint)
                 np.add.at(scores, indices, -slopes.numpy().astype(np.float64))
                 bar.update()
     if not np.isfinite(scores).all():
@@ -164,7 +159,7 @@ def _states_backwards(run: TrainingRun, epoch: int, weights: str, final: State) 
     Every ⌈√T⌉-th state is kept, and between two of them the steps are run again, from the last pair to the first: about
     2√T states are held at once, for two more passes of training.
     """
-    count = run.steps_per_epoch
+    count = len(run.order(epoch))
     if weights != "exact":
         state = final if weights == "final" else _tensors(run.state(epoch + 1))
         yield from ((step, state) for step in reversed(range(count)))

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import weakref
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from vis.influence.training import State
-from vis.utils.errors import ArgumentError
+from vis.utils.errors import ArgumentError, sentence, warn
 
 _FORMAT = 1
+# What reading a damaged file of arrays raises, by where the damage is.
+_DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 class Storage:
@@ -43,27 +48,56 @@ class Storage:
             ) from error
 
     def epochs(self) -> int:
-        """Return how many epochs are complete: consecutive states from 0 on, minus the first.
+        """Return how many epochs are recorded, the number of the last state.
 
         Returns:
-            The number of epochs; -1 if there is no state.
+            The number of epochs; -1 if the state before the first is missing.
         """
-        count = 0
-        while self._path(count).exists():
-            count += 1
-        return count - 1
+        recorded = self.recorded()
+        return recorded[-1] if recorded[:1] == [0] else -1
 
-    def write_state(self, epoch: int, state: State) -> None:
-        """Write the state at the start of an epoch.
+    def recorded(self) -> list[int]:
+        """Return the epochs at whose start there is a state, in ascending order; the last is the number of epochs."""
+        found = (re.fullmatch(r"epoch_(\d+)\.npz", path.name) for path in self.directory.iterdir())
+        return sorted(int(match[1]) for match in found if match)
+
+    def damaged(self) -> int | None:
+        """Return the epoch of the first state whose file is damaged, read to its last byte; None if all are sound."""
+        for epoch in self.recorded():
+            try:
+                with zipfile.ZipFile(self.path(epoch)) as file:
+                    if file.testzip() is None:
+                        continue
+            except _DAMAGE:
+                pass
+            return epoch
+        return None
+
+    def discard(self, first: int) -> None:
+        """Remove the states from an epoch on, which are to be computed again.
+
+        Args:
+            first: The epoch.
+        """
+        for epoch in self.recorded():
+            if epoch >= first:
+                self.path(epoch).unlink()
+
+    def write_state(self, epoch: int, state: State, rates=(), history=(), **others) -> None:
+        """Write the state at the start of an epoch, and how training came there from the state before.
 
         Args:
             epoch: The epoch, from 0.
             state: The `State`.
+            rates: The learning rate of each step since the state before, a sequence of floats.
+            history: For each epoch since the state before, a dict of numbers such as its loss.
+            **others: Further arrays, which are kept for whoever reads the file.
         """
         arrays = {f"weight_{i}": np.asarray(weight) for i, weight in enumerate(state.weights)}
         arrays |= {f"buffer_{i}": np.asarray(buffer) for i, buffer in enumerate(state.buffers)}
         arrays |= {f"slot_{i}_{k}": np.asarray(slot) for i, own in enumerate(state.slots) for k, slot in enumerate(own)}
-        self._write(self._path(epoch), lambda file: np.savez(file, **arrays))
+        arrays |= {"rates": np.asarray(rates, np.float64), "history": np.array(json.dumps(list(history)))}
+        self._write(self.path(epoch), lambda file: np.savez(file, **arrays, **others))
 
     def read_state(self, epoch: int) -> State:
         """Read the state at the start of an epoch.
@@ -77,18 +111,59 @@ class Storage:
         Raises:
             ValueError: The file is missing or damaged.
         """
-        path = self._path(epoch)
-        try:
-            with np.load(path) as file:
-                weights = [file[f"weight_{i}"] for i in range(sum(name.startswith("weight_") for name in file))]
-                buffers = [file[f"buffer_{i}"] for i in range(sum(name.startswith("buffer_") for name in file))]
-                slots = []
-                for i in range(len(weights)):
-                    count = sum(name.startswith(f"slot_{i}_") for name in file)
-                    slots.append(tuple(file[f"slot_{i}_{k}"] for k in range(count)))
-        except (OSError, ValueError, EOFError) as error:
-            raise ValueError(f"{path} cannot be read as the state of a training run: {error}") from error
-        return State(tuple(weights), tuple(buffers), tuple(slots))
+
+        def state(file):
+            weights = [file[f"weight_{i}"] for i in range(sum(name.startswith("weight_") for name in file))]
+            buffers = [file[f"buffer_{i}"] for i in range(sum(name.startswith("buffer_") for name in file))]
+            slots = []
+            for i in range(len(weights)):
+                count = sum(name.startswith(f"slot_{i}_") for name in file)
+                slots.append(tuple(file[f"slot_{i}_{k}"] for k in range(count)))
+            return State(tuple(weights), tuple(buffers), tuple(slots))
+
+        return self._read(epoch, state)
+
+    def read_rates(self, epoch: int) -> list[float]:
+        """Read the learning rates of the steps that lead to a state.
+
+        Args:
+            epoch: The epoch at whose start the state is.
+
+        Returns:
+            A float for each step since the state before; none in a record of before learning rates were kept.
+
+        Raises:
+            ValueError: The file is missing or damaged.
+        """
+        return self._read(epoch, lambda file: file["rates"].tolist() if "rates" in file else [])
+
+    def read_history(self, epoch: int) -> list[dict]:
+        """Read what was noted of the epochs that lead to a state.
+
+        Args:
+            epoch: The epoch at whose start the state is.
+
+        Returns:
+            A dict of numbers for each epoch since the state before.
+
+        Raises:
+            ValueError: The file is missing or damaged.
+        """
+        return self._read(epoch, lambda file: json.loads(file["history"].item()) if "history" in file else [])
+
+    def write_sample_weight(self, sample_weight: np.ndarray | None) -> None:
+        """Write the factors of the examples' losses, where they are part of how the run was made.
+
+        Args:
+            sample_weight: (examples,), or None for ones.
+        """
+        if sample_weight is not None:
+            self._write(self.directory / "sample_weight.npy", lambda file: np.save(file, sample_weight))
+
+    def read_sample_weight(self) -> np.ndarray | None:
+        """Return the factors of the examples' losses, (examples,); None for ones."""
+        path = self.directory / "sample_weight.npy"
+        return np.load(path) if path.exists() else None
 
     def write_settings(self, settings: dict) -> None:
         """Write how the run was made.
@@ -150,12 +225,31 @@ class Storage:
         if target.directory.resolve() == self.directory.resolve():
             return
         target.check_vacant()
-        for epoch in range(self.epochs() + 1):
-            target.write_state(epoch, self.read_state(epoch))
+        for epoch in self.recorded():
+            with self.path(epoch).open("rb") as source:
+                self._write(target.path(epoch), lambda file, source=source: shutil.copyfileobj(source, file))
+        target.write_sample_weight(self.read_sample_weight())
         target.write_settings(self.read_settings())
 
-    def _path(self, epoch: int) -> Path:
+    def path(self, epoch: int) -> Path:
+        """Return the file of the state at the start of an epoch.
+
+        Args:
+            epoch: The epoch, from 0.
+
+        Returns:
+            The path, whether or not there is a file.
+        """
         return self.directory / f"epoch_{epoch:04d}.npz"
+
+    def _read(self, epoch: int, take):
+        path = self.path(epoch)
+        try:
+            with path.open("rb") as source, np.load(source) as file:
+                return take(file)
+        except _DAMAGE as error:
+            problem = f"{path} cannot be read as the state of a training run: {error}"
+            raise ValueError(sentence(problem, "Load the run again, which then ends before it")) from error
 
     @staticmethod
     def _write(path: Path, write) -> None:
@@ -163,3 +257,25 @@ class Storage:
         with beside.open("wb") as file:
             write(file)
         os.replace(beside, path)
+
+
+def sound_epochs(storage: Storage, remedy: str = "") -> int:
+    """Return how many epochs there are before the first damaged file, and warn of it.
+
+    Args:
+        storage: The `Storage`.
+        remedy: What the warning says to do.
+
+    Returns:
+        The number of epochs; -1 if the state before the first one is damaged.
+
+    Warns:
+        VisWarning: A file is damaged.
+    """
+    damaged = storage.damaged()
+    if damaged is None:
+        return storage.epochs()
+    before = max((epoch for epoch in storage.recorded() if epoch < damaged), default=-1)
+    end = f"ends after epoch {before} of {storage.epochs()}" if before >= 0 else "has no sound beginning"
+    warn("damaged_checkpoint", f"{storage.path(damaged)} is damaged: the run {end}", remedy)
+    return before

@@ -5,18 +5,21 @@ Pruthi, Liu, Kale & Sundararajan, "Estimating Training Data Influence by Tracing
 
     score_i = Σ_k (η_k / B) ∇ℓ_i(θ_k)·∇L_val(θ_k)
 
-It needs no second derivative, and does not see what later steps made of an earlier one.
+Between checkpoints several epochs apart an example counts once for each epoch. It needs no second derivative, and does
+not see what later steps made of an earlier one.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from vis.influence.checks import check_run
 from vis.influence.examples import Batch
-from vis.influence.losses import divisor
-from vis.influence.runs import TrainingRun, check_run
+from vis.influence.runs import TrainingRun
 from vis.influence.training import TrainingStep, compiled, signature
 from vis.influence.validation import ValidationLoss
 from vis.utils.docs import shared_docs
@@ -30,7 +33,9 @@ def tracin(run: TrainingRun, x_val, y_val, *, progress: bool = True) -> np.ndarr
 
     score_i = Σ_k (η_k / B) ∇ℓ_i(θ_k)·∇L_val(θ_k), over the weights θ_k at the end of each epoch k, with the learning
     rate η_k and the batch size B (Pruthi et al. 2020, "Estimating Training Data Influence by Tracing Gradient Descent",
-    arXiv 2002.08484, TracInCP). Dropout is off and batch normalization uses its moving averages.
+    arXiv 2002.08484, TracInCP). Dropout is off and batch normalization uses its moving averages. It needs no replay, so
+    that it takes every recorded run; one that was recorded every few epochs has a term per checkpoint, in which an
+    example counts once per epoch.
 
     Args:
         {{run}}
@@ -61,20 +66,15 @@ def tracin(run: TrainingRun, x_val, y_val, *, progress: bool = True) -> np.ndarr
     check_run(run)
     validation = ValidationLoss.of_run(run, x_val, y_val)
     along = run.cached("gradients along", lambda: gradients_along(run.step, run.state(0), run.examples))
-    rates = run.learning_rates()
     scores = np.zeros(len(run))
     parts = range(0, len(run), _BATCH)
-    with tqdm(total=run.epochs * len(parts), desc="Scoring", unit="batch", disable=not progress) as bar:
-        for epoch in range(run.epochs):
-            state = run.state(epoch + 1)
+    checkpoints = run.recorded
+    with tqdm(total=(len(checkpoints) - 1) * len(parts), desc="Scoring", unit="batch", disable=not progress) as bar:
+        for before, epoch in itertools.pairwise(checkpoints):
+            state = run.state(epoch)
             gradient, _ = validation.gradient(state)
-            order = run.order(epoch)
-            # How much of a step each example was: 1/B each time that it occurred, or what the loss's reduction says.
-            share = np.zeros(len(run))
-            for indices in order:
-                divided_by = float(divisor(run.step.reduction, run.examples.sample_weight[indices]))
-                np.add.at(share, indices, run.example_weights(indices) / divided_by)
-            rate = rates[(epoch + 1) * run.steps_per_epoch - 1]
+            share = np.sum([run.share(between) for between in range(before, epoch)], axis=0)
+            rate = run.last_rate(epoch)
             for start in parts:
                 part = slice(start, start + _BATCH)
                 slopes = along(state.weights, state.buffers, run.examples.batch(part), tuple(gradient))

@@ -154,6 +154,22 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
     return UpdateRule(*make(options), config)
 
 
+def unknown_rule(optimizer: keras.optimizers.Optimizer | dict) -> UpdateRule:
+    """Return what stands for the rule of an optimizer whose steps are not done again.
+
+    Args:
+        optimizer: A Keras optimizer, or its configuration.
+
+    Returns:
+        An `UpdateRule` with the configuration alone, which refuses to update a weight.
+    """
+
+    def update(*_):
+        raise NotImplementedError("the update rule of this optimizer is not known")
+
+    return UpdateRule(0, update, optimizer if isinstance(optimizer, dict) else keras.optimizers.serialize(optimizer))
+
+
 def _instead_of(optimizer) -> str:
     """Return the remedy for an optimizer without an update rule."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):

@@ -38,7 +38,7 @@ class ValidationLoss:
     """
 
     def __init__(self, step: TrainingStep, state: State, loss, training: Examples, x_val, y_val):
-        self.examples = Examples(step.model, x_val, y_val, names=("x_val", "y_val", ""))
+        self.examples = Examples(step.model, x_val, y_val, names=("x_val", "y_val", ""), least=1)
         check_labels(loss, self.examples.labels, outputs_of(step.model), "y_val")
         if same_examples(training, self.examples):
             warn(

@@ -200,8 +200,11 @@ TEXTS: dict[str, str | list[str]] = {
     "x": "x: The training inputs, an array of shape (examples, ...); for several inputs a list or dict of arrays.",
     "y": "y: The training labels, of shape (examples,) or (examples, ...).",
     "validation_set": ["x_val", "y_val"],
-    "x_val": "x_val: The validation inputs, an array of shape (examples, ...); for several inputs a list or dict.",
-    "y_val": "y_val: The validation labels, of shape (examples,) or (examples, ...).",
+    "x_val": (
+        "x_val: The validation inputs, an array of shape (examples, ...), or a single example; for several inputs a "
+        "list or dict."
+    ),
+    "y_val": ("y_val: The validation labels, of shape (examples,) or (examples, ...); for a single example its label."),
     "run": "run: The training run, a `TrainingRun` from `record_training` or `load_training`.",
     "loss": (
         "loss: A Keras loss, its name, or a function of `(y_true, y_pred)` that gives one loss per example. None takes "
@@ -216,9 +219,7 @@ TEXTS: dict[str, str | list[str]] = {
         "validation loss if the example had been left out: negative scores mean harmful examples."
     ),
     "run_error": "TypeError: `run` is not a recorded training run.",
-    "validation_error": (
-        "ValueError: The validation set does not fit the model, has labels out of range or fewer than two examples."
-    ),
+    "validation_error": ("ValueError: The validation set does not fit the model, is empty or has labels out of range."),
     "validation_warning": "VisWarning: The validation examples are the training examples.",
     # Figures.
     "image": (

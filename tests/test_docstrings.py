@@ -24,7 +24,8 @@ DOCUMENTED = """
 INTERNAL = """
     vis.optimizer.host_calls vis.optimizer.loop vis.optimizer.parameterizations vis.optimizer.starts
     vis.optimizer.updates vis.plotting.canvas vis.plotting.pictures vis.utils.errors
-    vis.influence.counterfactual vis.influence.examples vis.influence.probe vis.influence.runs vis.influence.sgd
+    vis.influence.checks vis.influence.counterfactual vis.influence.examples vis.influence.order vis.influence.probe
+    vis.influence.replayable vis.influence.runs vis.influence.sgd vis.influence.sources vis.influence.watching
     vis.influence.storage vis.influence.tracin vis.influence.training vis.influence.update_rules
     vis.influence.validation vis.files.savedmodels vis.files.tables vis.pages.gallery
 """.split()

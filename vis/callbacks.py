@@ -1,4 +1,4 @@
-"""Callbacks: receive the progress of an optimization, every `callback_every` steps."""
+"""Callbacks: receive the progress of an optimization, every `callback_every` steps; or record a `model.fit`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vis.influence.fitting import RecordTraining as RecordTraining
 from vis.optimizer.callbacks import OptimizerCallback
 from vis.optimizer.callbacks import Print as Print
 from vis.plotting.sheets import pictures, sheet

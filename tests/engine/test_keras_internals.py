@@ -164,6 +164,13 @@ def test_layers_inside_layers_and_models():
     assert keras_internals.sublayers(layers.Dense(2)) == []
 
 
+def test_a_layer_holds_what_it_was_made_with():
+    initializer, regularizer = keras.initializers.HeNormal(), keras.regularizers.L1(0.1)
+    held = keras_internals.held_by(layers.Dense(2, kernel_initializer=initializer, bias_regularizer=regularizer))
+    assert any(each is initializer for each in held)
+    assert any(each is regularizer for each in held)
+
+
 @pytest.mark.parametrize("wrap", [lambda function: function, tf.function])
 def test_the_mask_of_what_a_model_returns(wrap):
     model = keras.Sequential([layers.Embedding(5, 2, mask_zero=True), layers.Dense(3)])

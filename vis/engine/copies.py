@@ -150,7 +150,7 @@ def _classes(model) -> dict[str, type]:
     that Keras looks them up by, so that none has to be registered."""
     found: dict[str, set[type]] = {}
     for layer in addressing.flatten(model):
-        for thing in (layer, *vars(layer).values()):
+        for thing in (layer, *keras_internals.held_by(layer)):
             if hasattr(thing, "get_config") and not isinstance(thing, type):
                 found.setdefault(keras.saving.get_registered_name(type(thing)), set()).add(type(thing))
     return {name: classes.pop() for name, classes in found.items() if len(classes) == 1}

@@ -82,6 +82,17 @@ def sublayers(layer) -> list:
     return list(layer._layers)
 
 
+def held_by(layer) -> list:
+    """Return all that a layer or an operation holds as attributes: its initializers, regularizers and the like.
+
+    Example:
+        >>> regularizer = keras.regularizers.L2(0.1)
+        >>> regularizer in held_by(keras.layers.Dense(2, kernel_regularizer=regularizer))
+        True
+    """
+    return list(vars(layer).values())
+
+
 def mask_of(tensor):
     """Return the mask that Keras carries along with a tensor (of an `Embedding`, say), or None."""
     return getattr(tensor, "_keras_mask", None)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from vis import images
+from vis import ArgumentError, VisWarning, images
 from vis.images import InputLayout
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (10, 14, 3), dtype=np.uint8)
@@ -154,6 +154,70 @@ def test_an_image_cut_short(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"a\.png is not an image"):
         images.read_image(path)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_a_very_large_image_is_reduced_while_it_is_read(tmp_path, monkeypatch, mode, name):
+    if (mode, name) in (("LA", "a.tif"), ("P", "a.tif")):
+        pytest.skip("which Pillow writes otherwise")
+    monkeypatch.setattr(images, "_LARGEST_IMAGE", 30 * 20)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    ramp = np.tile(np.linspace(0, 255, 90).astype(np.uint8), (60, 1))
+    image = Image.fromarray(ramp.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(ramp).convert(mode)
+    path = saved(image, tmp_path / name)
+    with pytest.warns(VisWarning, match="read at a size of 30 by 20"):
+        read = images.read_image(path)
+    assert read.size == images.read_size(path) == (30, 20)
+    if mode != "1":
+        np.testing.assert_allclose(np.asarray(read.convert("L"))[10], ramp[0].reshape(30, 3).mean(axis=1), atol=4)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_a_very_large_jpeg_is_decoded_at_a_smaller_size(tmp_path, monkeypatch):
+    ramp = np.tile(np.linspace(0, 255, 320).astype(np.uint8), (160, 1))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = saved(Image.fromarray(ramp), tmp_path / "a.jpg", quality=95, exif=exif)
+    monkeypatch.setattr(images, "_LARGEST_IMAGE", 80 * 40)
+    with pytest.warns(VisWarning, match="read at a size of 40 by 80"):
+        read = images.read_image(path)
+    assert read.size == (40, 80)
+    np.testing.assert_allclose(np.asarray(read)[:, 20], ramp[0].reshape(80, 4).mean(axis=1), atol=4)
+
+
+def test_an_image_of_too_many_pixels(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "_MOST_PIXELS", 10**6)
+    path = saved(Image.new("1", (2000, 1000)), tmp_path / "a.png")
+    with pytest.raises(ArgumentError, match=r"must be an image of at most 1 million pixels, not .* of 2,000 by 1,000"):
+        images.read_image(path)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_are_laid_on_white(tmp_path, mode):
+    image = Image.new("RGBA", (3, 1))
+    for x, color in enumerate([(90, 90, 90, 255), (0, 0, 0, 0), (0, 0, 0, 51)]):
+        image.putpixel((x, 0), color)
+    if mode == "P":  # where a single colour is transparent
+        image = Image.fromarray(np.array([[1, 0, 1]], np.uint8), "L").convert("P")
+        image.putpalette([0, 0, 0, 90, 90, 90])
+        path = saved(image, tmp_path / "a.png", transparency=0)
+        wanted = [90, 255, 90]
+    else:
+        path = saved(image.convert(mode), tmp_path / "a.png")
+        wanted = [90, 255, 204]
+    assert np.asarray(images.read_image(path).convert("L")).tolist() == [wanted]
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.tif"])
+def test_says_that_of_several_frames_the_first_is_read(tmp_path, name):
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "lime", "blue")]
+    frames[0].save(
+        tmp_path / name, save_all=True, append_images=frames[1:], **({"lossless": True} if "webp" in name else {})
+    )
+    with pytest.warns(VisWarning, match="has 3 frames, of which the first is read"):
+        image = images.read_image(tmp_path / name)
+    assert np.asarray(image)[0, 0].tolist() == [255, 0, 0]
 
 
 def network(shape, **options):

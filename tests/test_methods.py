@@ -25,8 +25,6 @@ ROOT = Path(__file__).parent.parent
 OPTIONS = [
     pytest.param(row, option, id=f"{row.name}-{option.name}") for row in METHODS.values() for option in row.options
 ]
-# The command repeats its noise from call to call, and averages squares.
-OTHER_DEFAULTS = {("smoothgrad", "aggregate"): "mean", ("smoothgrad", "seed"): None}
 
 
 def imported(code: str, cwd: Path = ROOT) -> set[str]:
@@ -54,10 +52,7 @@ def test_a_row_names_a_public_function(row):
 def test_an_option_is_an_argument_with_the_same_default(row, option):
     function = styles.STYLES[row.draw] if option.draws else methods.resolve(row.function)
     default = inspect.signature(function).parameters[option.keyword].default
-    if (row.name, option.name) in OTHER_DEFAULTS:
-        assert default == OTHER_DEFAULTS[row.name, option.name] != option.default
-    else:
-        assert option.default == default
+    assert option.default == default
     if option.default is not None:
         option.check(option.default)
 
@@ -134,7 +129,7 @@ def test_explain_is_the_function_with_the_command_s_defaults(model):
     x = images()
     np.testing.assert_array_equal(
         METHODS["smoothgrad"].explain(model, 1, x, {"num_samples": 2}),
-        smoothgrad(model, None, 1, x, num_samples=2, aggregate="square", seed=0),
+        smoothgrad(model, None, 1, x, num_samples=2),
     )
     np.testing.assert_array_equal(
         METHODS["gradcam"].explain(model, 1, x, {"layer": "c", "grad_modifier": "relu"}),

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from vis.utils.errors import ArgumentError
+from vis.utils.errors import ArgumentError, warn
 
 if TYPE_CHECKING:
     import keras
+
+# Pixels that an image may have, and those that it is reduced to.
+_MOST_PIXELS = 500_000_000
+_LARGEST_IMAGE = 16_777_216
 
 PREPROCESSING = ("unit", "raw", "tf", "caffe", "torch")
 # What white is at most after a `Rescaling` layer for pixels from 0 to 255.
@@ -37,6 +43,28 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+class _Lifted:
+    """A `with` statement in which Pillow neither refuses nor warns of large images, in any number of threads."""
+
+    def __init__(self):
+        self._lock, self._inside, self._limit = threading.Lock(), 0, None
+
+    def __enter__(self):
+        with self._lock:
+            if not self._inside:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._inside += 1
+
+    def __exit__(self, *error):
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                Image.MAX_IMAGE_PIXELS = self._limit
+
+
+_pillow_s_limit_lifted = _Lifted()
 
 
 class InputLayout(NamedTuple):
@@ -79,14 +107,19 @@ def read_image(path: str | os.PathLike) -> Image.Image:
     """Read an image upright and with 8 bits per channel.
 
     Args:
-        path: A file that Pillow can read: PNG, JPEG, BMP, TIFF, WebP, ...
+        path: A file that Pillow can read: PNG, JPEG, GIF, BMP, TIFF, WebP, ...
 
     Returns:
         The image in mode 'L' (grayscale) or 'RGB'. An orientation in the EXIF data is applied, 16-bit images are scaled
-        to 8 bits, transparency is dropped, as by `keras.utils.load_img`.
+        to 8 bits, and transparent pixels are laid on white. An image of more than 16 million pixels is reduced to
+        fewer, by a whole factor.
 
     Raises:
-        ValueError: There is no such file, it is not an image, or it holds 32 bits per pixel.
+        ValueError: There is no such file, it is not an image, it has more than 500 million pixels, or it holds 32 bits
+            per pixel.
+
+    Warns:
+        VisWarning: The image is reduced, or the file has more frames than the first, which is the one that is read.
 
     Example:
         >>> import os, tempfile
@@ -97,24 +130,34 @@ def read_image(path: str | os.PathLike) -> Image.Image:
         'RGB'
     """
     with _opened(path) as image:
+        declared, frames = image.size, getattr(image, "n_frames", 1)
+        image.draft(None, _fitting(image.size))  # a JPEG is decoded at a smaller size
         image.load()
         turn = _TURNS.get(image.getexif().get(_ORIENTATION))
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
         # What is white in it is not known; only these two formats give 16 bits as 32.
         raise ValueError(f"{path} holds 32 bits a pixel. Save it with 8 or 16 bits.")
+    if image.mode in ("L", "LA", "RGB", "RGBA"):  # before anything else needs memory; the other modes have no means
+        image = _reduced(image)
     if turn is not None:
         image = image.transpose(turn)
     if image.mode.startswith("I"):
         # Pillow's own conversion of 16 bits to 8 clips everything above 255 to white.
-        return Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8))
-    return _in_mode(image, "L" if image.mode in ("1", "L", "LA", "La") else "RGB")
+        image = Image.fromarray((np.asarray(image, dtype=np.float32) / 257).round().clip(0, 255).astype(np.uint8))
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    image = _reduced(_in_mode(_on_white(image) if image.has_transparency_data else image, mode))
+    if frames > 1:
+        warn("first_frame", f"{path} has {frames} frames, of which the first is read")
+    if declared != _fitting(declared):
+        warn("reduced_image", f"{path} is very large and read at a size of {image.width} by {image.height}")
+    return image
 
 
 def read_size(path: str | os.PathLike) -> tuple[int, int]:
-    """Read the size that an image file declares, without decoding it.
+    """Read the size that `read_image` gives an image, without decoding it.
 
     Args:
-        path: A file that Pillow can read: PNG, JPEG, BMP, TIFF, WebP, ...
+        path: A file that Pillow can read: PNG, JPEG, GIF, BMP, TIFF, WebP, ...
 
     Returns:
         (width, height) in pixels, before an orientation in the EXIF data is applied.
@@ -130,15 +173,21 @@ def read_size(path: str | os.PathLike) -> tuple[int, int]:
         (8, 6)
     """
     with _opened(path) as image:
-        return image.size
+        return _fitting(image.size)
 
 
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
     """Open an image file; turn whatever goes wrong in decoding it into a ValueError that names it."""
     try:
-        with Image.open(path) as image:
+        with _pillow_s_limit_lifted, Image.open(path) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                most, came = f"{_MOST_PIXELS // 10**6} million", f"{image.width:,} by {image.height:,}"
+                problem = f"must be an image of at most {most} pixels, not {path} of {came}"
+                raise ArgumentError("path", problem, "Make it smaller")
             yield image
+    except ArgumentError:
+        raise
     except FileNotFoundError:
         raise ValueError(f"{path} does not exist. Give the path of an image file.") from None
     except MemoryError:
@@ -148,8 +197,26 @@ def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
         if isinstance(error, OSError) and error.errno is not None:
             raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
         raise ValueError(
-            f"{path} is not an image that can be read. Give a whole PNG, JPEG, BMP, TIFF or WebP."
+            f"{path} is not an image that can be read. Give a whole PNG, JPEG, GIF, BMP, TIFF or WebP."
         ) from error
+
+
+def _factor(size: tuple[int, int]) -> int:
+    return math.ceil(math.sqrt(size[0] * size[1] / _LARGEST_IMAGE))
+
+
+def _fitting(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size that an image is reduced to, by a whole factor."""
+    return -(-size[0] // _factor(size)), -(-size[1] // _factor(size))
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    return image if _factor(image.size) == 1 else image.reduce(_factor(image.size))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
 def input_layout(model: keras.Model) -> InputLayout:

@@ -326,9 +326,9 @@ _ROWS = (
             Option("num_samples", "How many noisy copies to average", 25, int, minimum=1, short="-n"),
             Option(
                 "aggregate",
-                "Mean of the squared gradients, mean, or variance",
-                "square",
-                choices=("square", "mean", "var"),
+                "Mean, mean of the squared gradients, or variance",
+                "mean",
+                choices=("mean", "square", "var"),
             ),
             Option("seed", "Seed of the noise: the same seed gives the same picture", 0, int, minimum=0),
             _GRAD_MODIFIER,

@@ -38,7 +38,7 @@ def test_a_process_writes_its_picture_and_one_line(model_path, digit, tmp_path):
         "gradcam", "--model", model_path, "--image", "seven.png", "--class-index", "auto", folder=tmp_path
     )
     assert (code, err) == (0, "")
-    assert out.startswith("gradcam.png: output 7, score ")
+    assert out.startswith("gradcam.png: class 7 (predicted), probability ")
     assert sorted(os.listdir(tmp_path)) == ["gradcam.png", "seven.png"]
 
 

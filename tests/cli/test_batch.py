@@ -86,7 +86,7 @@ def test_smoothgrad_of_every_row(model_path, digit_model, samples, folder):
     assert code == 0
     assert lines("s.csv")[0] == "x:image,y:label,SmoothGrad"
     x, y = samples
-    options = {"noise_level": 0.2, "num_samples": 3, "seed": 5, "aggregate": "square"}
+    options = {"noise_level": 0.2, "num_samples": 3, "seed": 5}
     for number, heatmap in enumerate(smoothgrad(digit_model, None, y[:, None], x / np.float32(255), **options)):
         picture = read(f"s/0000/{number}.png")
         assert picture.ndim == 2

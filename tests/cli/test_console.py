@@ -66,16 +66,18 @@ def test_gradcam(folder, tmp_path):
     model = load_model(folder / "results.nnp")
     heatmap = visualize_cam(model, None, 5, x, penultimate_layer_idx="Convolution_2")
     np.testing.assert_array_equal(picture, plotting.heatmap_over(read(folder / "val3.png"), heatmap))
-    score = f"{model(x[None])[0, 5].numpy():.4g}"
+    score = f"{model(x[None])[0, 5].numpy():.3f}"
     reason = "because the executor in results.nnp does not set no_image_normalization"
-    assert (out, err) == (f"{tmp_path / 'map.png'}: output 5, score {score}; pixels as unit, {reason}\n", "")
+    what = f"class 5, probability {score}; the map explains its logit; pixels as unit, {reason}"
+    assert out.startswith(f"{tmp_path / 'map.png'}: {what}\nTop 5: ")
+    assert err == ""
 
 
 def test_smoothgrad(folder, tmp_path):
     _, err, picture = single("smoothgrad", folder, tmp_path, "--num-samples", 4, "--seed", 1)
     x = pictures(folder, "val")[0][3] / 255
     model = load_model(folder / "results.nnp")
-    expected = smoothgrad(model, None, 5, x, num_samples=4, seed=1, aggregate="square", normalize=False)
+    expected = smoothgrad(model, None, 5, x, num_samples=4, seed=1, normalize=False)
     expected = np.clip((expected - expected.min()) / (np.percentile(expected, 99) - expected.min()), 0, 1)
     np.testing.assert_allclose(picture, expected * 255, atol=1)
     assert err == ""
@@ -93,10 +95,16 @@ def test_pixels_go_in_as_the_file_says(folder, tmp_path):
     out, err, _ = single("saliency", folder, tmp_path, model="raw.nnp")
     x = pictures(folder, "val")[0][3]
     model = load_model(folder / "raw.nnp")
-    assert f"score {model(x[None])[0, 5].numpy():.4g}; pixels as raw, because the executor in raw.nnp sets " in out
+    probability = f"{model(x[None])[0, 5].numpy():.1g}"
+    assert (
+        f"probability {probability}; the map explains its logit; pixels as raw, because the executor in raw.nnp " in out
+    )
     assert err == ""
     out, err, _ = single("saliency", folder, tmp_path, "--preprocess", "unit", model="raw.nnp")
-    assert out == f"{tmp_path / 'map.png'}: output 5, score {model(x[None] / 255)[0, 5].numpy():.4g}\n"
+    probability = f"{model(x[None] / 255)[0, 5].numpy():.3f}"
+    assert out.startswith(
+        f"{tmp_path / 'map.png'}: class 5, probability {probability}; the map explains its logit\nTop "
+    )
     assert err == (
         "Warning: --preprocess unit is taken, where the model asks for raw, because the executor in raw.nnp sets "
         "no_image_normalization.\n"

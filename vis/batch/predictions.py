@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import keras
@@ -85,9 +86,7 @@ def scorer(model: keras.Model) -> Callable[[np.ndarray], tuple[np.ndarray, bool]
         return tf.reduce_mean(tf.reshape(scores, [tf.shape(scores)[0], -1, width]), axis=1)
 
     def score(x: np.ndarray) -> tuple[np.ndarray, bool]:
-        with warnings.catch_warnings():
-            # A model made with inputs=[x] asks for a list of one, and is as well served by what is in it.
-            warnings.filterwarnings("ignore", "The structure of `inputs`", UserWarning)
+        with _structure_warning_silenced():
             try:
                 return outputs(x).numpy(), noted["probabilities"]
             except ArgumentError:
@@ -96,6 +95,35 @@ def scorer(model: keras.Model) -> Callable[[np.ndarray], tuple[np.ndarray, bool]
                 raise ArgumentError("model", f"does not run on an image of shape {x.shape[1:]}: {error}") from error
 
     return score
+
+
+def scores_of(model: keras.Model, x: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return a model's score of every class, for a single batch: compiling takes longer than running it once.
+
+    Args:
+        model: A model with one input and one output.
+        x: The batch, (N, ...).
+
+    Returns:
+        As the function from `scorer`.
+
+    Raises:
+        ArgumentError: The model has several outputs or does not run on the batch; its argument is `model`.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "softmax")])
+        >>> model.layers[-1].set_weights([np.eye(2), np.zeros(2)])
+        >>> scores_of(model, np.array([[0.0, 50.0]], np.float32))
+        (array([[0., 1.]], dtype=float32), True)
+    """
+    outputs = getattr(model, "outputs", None) or []
+    if len(outputs) == 1 and len(outputs[0].shape) == 2 and (outputs[0].shape[1] or 0) > 1:
+        with keras.StatelessScope(), _structure_warning_silenced():
+            scores = np.asarray(model(_as_taken(model, tf.convert_to_tensor(x)), training=False), np.float32)
+        # What adds up to one is a softmax's; of anything else only a trace tells whether it is a probability.
+        if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
+            return scores, True
+    return scorer(model)(x)
 
 
 def output_width(model: keras.Model, sample: np.ndarray) -> int:
@@ -161,6 +189,14 @@ def check_label(label: int, width: int) -> None:
     if width == 1:
         raise ArgumentError("label", f"must be 0 or 1 for a model of one output, not {label}")
     raise ArgumentError("label", f"must be one of the model's outputs, 0 to {width - 1}, not {label}")
+
+
+@contextlib.contextmanager
+def _structure_warning_silenced() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # A model made with inputs=[x] asks for a list of one, and is as well served by what is in it.
+        warnings.filterwarnings("ignore", "The structure of `inputs`", UserWarning)
+        yield
 
 
 def _as_taken(model, x):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import tempfile
@@ -95,10 +96,16 @@ def library_messages(names: Mapping[str, str] = IMAGE_OPTIONS, remedies: Remedie
         remedies: What to do in the shell, in place of the library's remedy: of an error by its argument and kind, of a
             warning by its code, unless it came without a remedy, as it does where that would not help.
     """
+    with shown_warnings(remedies), _errors(names, remedies):
+        yield
+
+
+@contextlib.contextmanager
+def shown_warnings(remedies: Remedies = IMAGE_REMEDIES) -> Iterator[None]:
+    """Give the library's warnings, and not its errors, as lines of the command; it needs no TensorFlow."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", VisWarning)
-        with _errors(names, remedies):
-            yield
+        yield
     for each in caught:
         if isinstance(each.message, VisWarning):
             _show(each.message, remedies)
@@ -187,6 +194,8 @@ def import_tensorflow() -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.stderr.flush()
     stderr = os.dup(2)
+    # A sixth of the time of an import is looking for garbage among millions of objects that all stay.
+    gc.disable()
     with tempfile.TemporaryFile() as lines:
         os.dup2(lines.fileno(), 2)
         try:
@@ -202,3 +211,5 @@ def import_tensorflow() -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+            gc.freeze()
+            gc.enable()

@@ -80,6 +80,10 @@ OutputVariableOption = Annotated[
         show_default=False,
     ),
 ]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(help="A text file of the classes' names: a line for each, the first for class 0.", show_default=False),
+]
 CustomObjectsOption = Annotated[
     list[str],
     typer.Option(

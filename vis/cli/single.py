@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vis.cli import methods
-from vis.cli.messages import IMAGE_OPTIONS, library_messages, option, refuse
+from vis.cli.messages import IMAGE_OPTIONS, library_messages, option, refuse, shown_warnings
 from vis.cli.options import (
     ClassIndexOption,
     CustomObjectsOption,
     ImageBesideTableOption,
     ImageOption,
+    LabelsOption,
     ModelOption,
     OutputVariableOption,
     Preprocess,
@@ -25,6 +26,10 @@ from vis.methods import METHODS, Method
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+# How many of the likeliest classes are listed.
+_TOP = 5
 
 
 def one_image(
@@ -39,55 +44,55 @@ def one_image(
     ],
     preprocess: PreprocessOption = Preprocess.auto,
     output_variable: OutputVariableOption = None,
+    labels: LabelsOption = None,
+    save_map: Annotated[
+        Path | None, typer.Option(help="A file for the numbers behind the picture: .npy.", show_default=False)
+    ] = None,
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
     """One image in, one picture of its size out."""
     from vis import images
-    from vis.files import outputs
+    from vis.files import names, outputs
 
     with option("--class-index"):
         index = parse_class_index(class_index or "0")
-    with option("--image"):
+    with option("--labels"):
+        class_names = None if labels is None else names.read(labels)
+    with option("--image"), shown_warnings():
         picture = images.read_image(image)
     with option("--output"):
         outputs.check_output(output)
         if output.exists() and output.samefile(image):
             raise ValueError(f"{output} is the image itself. Give another name.")
-    asked = class_index is not None
+    if save_map is not None:
+        with option("--save-map"):
+            outputs.check_output(save_map, (".npy",))
     network = methods.load(model, custom_objects, unsafe, output_variable=output_variable)
     with option("--model"):
         layout = images.input_layout(network)
     scale = methods.scale(preprocess, model, network)
     with option("--preprocess"):
         sample = images.to_model_input(picture, layout, scale.name)
-    from vis.batch.predictions import decide, scorer
+    from vis.batch.predictions import decide, scores_of
     from vis.losses import Labels
 
     with option("--model"):
-        scores, probabilities = scorer(network)(sample[None])
-    width = scores.shape[1]
-    # A sigmoid has two classes: 1 is what increases it, 0 what decreases it. The only class of a regressor is 0.
-    is_regressor = width == 1 and not probabilities
-    count = 1 if is_regressor else max(width, 2)
+        scores, probabilities = scores_of(network, sample[None])
     predicted = decide(scores, probabilities)
+    # A sigmoid has two classes: 1 is what increases it, 0 what decreases it. The only class of a regressor is 0.
+    is_regressor = predicted.width == 1 and not probabilities
+    count = 1 if is_regressor else max(predicted.width, 2)
+    with option("--labels"):
+        names.check(class_names, count)
     if index is None:
         index = 0 if is_regressor else int(predicted.classes[0])
     if index >= count:
-        classes = (
-            "one output: give 0"
-            if count == 1
-            else f"{width} outputs: give 0 to {width - 1}"
-            if width > 1
-            else "two classes: give 0 or 1"
-        )
-        refuse("--class-index", f"{index} is out of range, the model has {classes} or auto.")
-    if not asked and not is_regressor and index != predicted.classes[0]:
-        typer.echo(
-            f"Explaining class {index} (score {_score(scores, probabilities, index):.3g}); predicted: "
-            f"{predicted.classes[0]} ({predicted.scores[0]:.3g}); use --class-index auto.",
-            err=True,
-        )
+        refuse("--class-index", f"{index} is out of range, the model has {_range(predicted.width, count)} or auto.")
+    if class_index is None and not is_regressor and index != predicted.classes[0]:
+        other = f"{names.named(predicted.classes[0], class_names)} ({predicted.scores[0]:.3g})"
+        shown = f"{names.named(index, class_names)} (score {_score(scores, probabilities, index):.3g})"
+        typer.echo(f"Explaining class {shown}; predicted: {other}; use --class-index auto.", err=True)
 
     with library_messages(IMAGE_OPTIONS | methods.flags(method)):
         (heatmap,) = method.explain(network, 0 if is_regressor else Labels([index]), sample[None], options)
@@ -95,9 +100,26 @@ def one_image(
         outputs.write_picture(method.picture(picture, heatmap, options), output)
     except OSError as error:
         refuse("--output", f"{output} cannot be written: {error.strerror or error}.")
-    score = scores[0, index] if width > 1 else scores[0, 0]
-    told = methods.told(preprocess, scale)
-    typer.echo(f"{output}: output {index}, score {score:.4g}" + (f"; {told}" if told else ""))
+    if save_map is not None:
+        try:
+            outputs.write_array(heatmap, save_map)
+        except OSError as error:
+            refuse("--save-map", f"{save_map} cannot be written: {error.strerror or error}.")
+    kind = "probability" if probabilities else "score"
+    if is_regressor:
+        parts = [f"the output is {scores[0, 0]:.4g}"]
+    else:
+        is_predicted = " (predicted)" if index == predicted.classes[0] else ""
+        shown = f"{names.named(index, class_names)}{is_predicted}"
+        parts = [f"class {shown}, {kind} {_number(_score(scores, probabilities, index), kind)}"]
+        parts.append(f"the map explains its {'logit' if probabilities and options.get('logits', True) else kind}")
+    if told := methods.told(preprocess, scale):
+        parts.append(told)
+    typer.echo(f"{output}: {'; '.join(parts)}")
+    if predicted.width > 1:
+        first = scores[0].argsort()[::-1][:_TOP]
+        top = (f"{names.named(each, class_names)} {_number(scores[0, each], kind)}" for each in first)
+        typer.echo(f"Top {len(first)}: {', '.join(top)}")
 
 
 # Neural Network Console's plugin for Grad-CAM is given a table, too, from which it only takes a folder.
@@ -112,6 +134,20 @@ for _method in METHODS.values():
         f"{_method.name}.png",
         **(_BESIDE_TABLE if _method.name == "gradcam" else {}),
     )
+
+
+def _range(width: int, count: int) -> str:
+    """The indices that there are, in words."""
+    if width > 1:
+        return f"{width} outputs: give 0 to {width - 1}"
+    return "one output: give 0" if count == 1 else "two classes: give 0 or 1"
+
+
+def _number(value: float, kind: str) -> str:
+    """A probability or a score as it is shown; a probability that rounds to 0 or 1 keeps a digit that tells."""
+    if kind != "probability":
+        return f"{value:.4g}"
+    return f"{value:.3f}" if value == 0 or value >= 5e-4 else f"{value:.1g}"
 
 
 def _score(scores: np.ndarray, probabilities: bool, index: int) -> float:

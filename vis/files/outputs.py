@@ -108,6 +108,28 @@ def write_picture(picture: np.ndarray, path: str | os.PathLike) -> None:
             Image.fromarray(picture).save(file, Image.registered_extensions()[path.suffix.lower()])
 
 
+def write_array(array: np.ndarray, path: str | os.PathLike) -> None:
+    """Write numbers as a `.npy` file, completely or not at all.
+
+    Args:
+        path: The file.
+        array: An array of any shape.
+
+    Raises:
+        OSError: The file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_array(np.eye(2), Path(folder, "map.npy"))
+        ...     np.load(Path(folder, "map.npy"))
+        array([[1., 0.],
+               [0., 1.]])
+    """
+    with replacing(path, encoding=None) as file:
+        np.save(file, array)
+
+
 def encode_png(picture: np.ndarray) -> bytes:
     """Encode a picture as PNG, in a third of the time that Pillow takes, which tries five filters on every line.
 

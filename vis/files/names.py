@@ -1,0 +1,71 @@
+"""Names of classes, a line each, in the order of the model's outputs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vis.utils.errors import ArgumentError
+
+_LONGEST = 200
+
+
+def read(path: str | os.PathLike) -> tuple[str, ...]:
+    """Read the names of a model's classes.
+
+    Args:
+        path: A text file in UTF-8: a line for each class, the first for class 0. Empty lines at the end count nothing.
+
+    Returns:
+        The names.
+
+    Raises:
+        ArgumentError: There is no such file, it is no text, a line is empty or very long, or there is none.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "names.txt")
+        ...     _ = path.write_text("cat\\ndog\\n")
+        ...     read(path)
+        ('cat', 'dog')
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ArgumentError("labels", f"must be an existing text file, not {path}", kind="missing")
+    try:
+        names = [line.strip() for line in path.read_text("utf-8-sig").rstrip().splitlines()]
+    except UnicodeDecodeError as error:
+        raise ArgumentError("labels", f"must be UTF-8 text, not {path} ({error})", "Save it as UTF-8") from error
+    wrong = next((number for number, name in enumerate(names) if not 0 < len(name) <= _LONGEST), None)
+    if not names or wrong is not None:
+        came = "which is empty" if not names else f"whose line {wrong + 1} is {'empty' if not names[wrong] else 'long'}"
+        raise ArgumentError("labels", f"must be a file of one name a line, not {path}, {came}")
+    return tuple(names)
+
+
+def check(names: tuple[str, ...] | None, classes: int) -> None:
+    """Refuse names for another number of classes than a model has.
+
+    Args:
+        names: The names, or None.
+        classes: How many classes the model has.
+
+    Raises:
+        ArgumentError: The numbers differ.
+
+    Example:
+        >>> check(("cat", "dog"), 2)
+    """
+    if names is not None and len(names) != classes:
+        raise ArgumentError("labels", f"must have a name for each of the model's {classes} classes, not {len(names)}")
+
+
+def named(index: int, names: tuple[str, ...] | None) -> str:
+    """Return a class as it is shown: its number, and its name if it has one.
+
+    Example:
+        >>> named(1, ("cat", "dog")), named(1, None)
+        ('1 dog', '1')
+    """
+    return f"{index}" if names is None else f"{index} {names[index]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import importlib
 import os
@@ -19,6 +20,7 @@ from commands import read, refusal, run, start
 from PIL import Image
 
 from vis import plotting
+from vis.files.journal import Journal
 from vis.visualization import smoothgrad, visualize_cam, visualize_saliency
 
 
@@ -258,9 +260,40 @@ def test_all_rows_bad(model_path, folder):
     assert run("gradcam-batch", "--model", model_path)[0] == 0
     write(folder, "x,y", ["none.png,1", "images/0.png,11"])
     line = refusal("gradcam-batch", "--model", model_path)
-    assert "none of the 2 rows could be explained. Row 0: none.png does not exist" in line
+    assert "none of the 2 rows could be explained. Row 0 (from 0, below the header): none.png does not exist" in line
     assert not Path("gradcam.csv").exists()
     assert len(lines("gradcam.csv.errors.csv")) == 3
+
+
+def test_a_run_of_which_every_row_failed_leaves_no_folder(model_path, folder):
+    write(folder, "x,y", ["none.png,1", "images/0.png,11"])
+    refusal("gradcam-batch", "--model", model_path)
+    assert not Path("gradcam").exists()
+    write(folder, "x,y", ["images/0.png,1"])
+    code, out, _ = run("gradcam-batch", "--model", model_path, "--resume")
+    assert code == 0
+    assert "There is no run of gradcam.csv to resume: starting from the first row." in out
+
+
+def test_a_full_disk_says_whether_the_run_can_be_resumed(model_path, folder, monkeypatch):
+    rows = lines("output_result.csv")
+    write(folder, rows[0], rows[1:] * 6)  # more than one batch
+    append = Journal.append
+
+    def full(journal, entry):
+        if journal.done == after:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(journal, entry)
+
+    monkeypatch.setattr(Journal, "append", full)
+    line = "Error: Invalid value for --output: gradcam.csv cannot be written: No space left on device."
+    after = 0
+    assert run("gradcam-batch", "--model", model_path)[2].endswith(f"{line}\n")
+    after = 1
+    assert run("gradcam-batch", "--model", model_path)[2].endswith(f"{line} Go on with --resume when there is room.\n")
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    assert run("gradcam-batch", "--model", model_path, "--resume")[0] == 0
 
 
 def test_a_regression_s_labels_are_referred_to_the_prediction(folder):

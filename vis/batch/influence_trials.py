@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import zipfile
@@ -15,6 +16,7 @@ import tensorflow as tf
 
 from vis import models
 from vis.files import nnp
+from vis.files.journal import Journal
 from vis.influence import influence_functions, record_training, sgd_influence, tracin
 from vis.influence.examples import UnknownLossError, check_labels, example_loss, outputs_of
 from vis.influence.update_rules import update_rule
@@ -185,6 +187,7 @@ def score(
     n_trials: int = 6,
     seed: int = 0,
     on_trial: Callable[[int], None] | None = None,
+    journal: Journal | None = None,
     progress: bool = True,
 ) -> np.ndarray:
     """Score training examples in several trainings, each with a shuffle of its own.
@@ -203,6 +206,7 @@ def score(
         n_trials: How many trainings there are, each with the next seed.
         seed: The first seed.
         on_trial: Called with the number of each trial, from 0, before it begins.
+        journal: Where each trial's scores are noted as soon as they are there; trials that it has are not done again.
         progress: Whether to show progress bars.
 
     Returns:
@@ -233,8 +237,8 @@ def score(
         return influence_functions(model, x, y, x_val, y_val, loss=loss, l2=training.l2, seed=seed, progress=progress)[
             None
         ]
-    scores = []
-    for trial in range(n_trials):
+    scores = [] if journal is None else [np.array(entry) for entry in itertools.islice(journal, n_trials)]
+    for trial in range(len(scores), n_trials):
         if on_trial is not None:
             on_trial(trial)
         run = record_training(model, x, y, loss=loss, seed=seed + trial, progress=progress, **training._asdict())
@@ -242,6 +246,8 @@ def score(
             scores.append(tracin(run, x_val, y_val, progress=progress))
         else:
             scores.append(sgd_influence(run, x_val, y_val, weights=weights, progress=progress))
+        if journal is not None:
+            journal.append(scores[-1].tolist())
     return np.stack(scores)
 
 

@@ -208,22 +208,26 @@ def _run(
                         bar.write(f"{survey.output}: {told}")
                         told = ""
             if not done:
+                journal.clear()  # there is nothing to go on with
                 first = failed[0]
                 advice = " To explain the predicted class, give --label-variable none." * ("label" in first.error)
                 refuse(
                     "--input",
-                    f"none of the {count} rows could be explained. Row {first.row}: {first.error.rstrip('.')}.{advice} "
-                    f"See {survey.errors}",
+                    f"none of the {count} rows could be explained. Row {first.row} (from 0, below the header): "
+                    f"{first.error.rstrip('.')}.{advice} See {survey.errors}",
                 )
             if html:
                 _write_gallery(survey, journal, done, len(failed))
     except OSError as error:
-        refuse("--output", f"{survey.output} cannot be written: {error.strerror or error}.")
+        advice = " Go on with --resume when there is room." if done or failed else ""
+        refuse("--output", f"{survey.output} cannot be written: {error.strerror or error}.{advice}")
     except KeyboardInterrupt:
         if done or failed:
             typer.echo(f"Interrupted after {done + len(failed):,} of {count:,} rows. Go on with --resume.", err=True)
         raise
 
+    if failed:
+        typer.echo("Rows are counted from 0, below the header.", err=True)
     for outcome in failed[:_ERRORS_SHOWN]:
         typer.echo(f"Row {outcome.row}: {outcome.error}", err=True)
     if len(failed) > _ERRORS_SHOWN:

@@ -320,6 +320,8 @@ def _read(
             except training_rows.TooFewRowsError as error:
                 first = "".join(f" Row {row.number}: {row.error}" for row in error.errors[:1])
                 raise UsageError(f"{name} {error.problem}.{first}") from error
+        if read.errors:
+            typer.echo("Rows are counted from 0, below the header.", err=True)
         for row in read.errors[:_ERRORS_SHOWN]:
             typer.echo(f"{table.path}, row {row.number}: {row.error}", err=True)
         if len(read.errors) > _ERRORS_SHOWN:

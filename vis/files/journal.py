@@ -80,6 +80,11 @@ class Journal:
         self._write(entry)
         self.done += 1
 
+    def clear(self) -> None:
+        """Drop all entries: when the journal is closed, its file goes, and its folder if that is empty then."""
+        self._file.truncate(0)
+        self.done = 0
+
     def __iter__(self) -> Iterator[Any]:
         if self.done:
             with self._path.open(encoding="utf-8") as file:

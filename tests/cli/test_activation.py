@@ -163,3 +163,15 @@ def test_a_filter_that_is_never_active_is_a_warning(tmp_path):
     code, _, err = run("activation", "--model", tmp_path / "model.keras", *options)
     assert code == 0
     assert "Warning: ActivationMax Loss: the activation is 0 for image 0" in err
+
+
+def test_classes_are_called_by_their_names(model_path, tmp_path):
+    names, output = tmp_path / "names.txt", tmp_path / "a.png"
+    names.write_text("\n".join("zero one two three four five six seven eight nine".split()))
+    given = ("activation", "--model", model_path, "--output", output, "--steps", 2, "--labels", names)
+    code, out, _ = run(*given, "--filters", "1,3")
+    assert code == 0
+    assert out == f"{output}: 2 filters of the output (1 one, 3 three), 2 steps; pixels as unit\n"
+    assert "must be left out with --layer" in refusal(*given, "--layer", "conv2")
+    names.write_text("zero\none")
+    assert "--labels must have a name for each of the model's 10 classes, not 2" in refusal(*given)

@@ -15,6 +15,7 @@ from vis.cli.app import app
 from vis.cli.messages import IMAGE_REMEDIES, UsageError, library_messages, option
 from vis.cli.options import (
     CustomObjectsOption,
+    LabelsOption,
     ModelOption,
     OutputVariableOption,
     Preprocess,
@@ -92,23 +93,32 @@ def activation(
             show_default=False,
         ),
     ] = None,
+    labels: LabelsOption = None,
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
     """Make the images that filters or classes respond to most, from noise, side by side in one picture."""
     from vis import images
-    from vis.files import outputs
+    from vis.files import names, outputs
 
     with option("--filters"):
         chosen = _parse_filters(filters)
+    with option("--labels"):
+        class_names = None if labels is None else names.read(labels)
+        if class_names is not None and layer is not None:
+            raise ArgumentError("labels", "must be left out with --layer: they name the classes of the output")
     with option("--output"):
         outputs.check_output(output)
     if gif is not None:
         with option("--gif"):
             outputs.check_output(gif, (".gif",))
     network = methods.load(model, custom_objects, unsafe, output_variable=output_variable)
+    from vis.visualization.attribution import width_of
+
     with option("--model"):
         layout = images.input_layout(network)
+    with option("--labels"):
+        names.check(class_names, width_of(network, None) or len(chosen))
     scale = methods.scale(preprocess, model, network)
     with option("--preprocess"):
         input_range = images.value_range(layout, scale.name)
@@ -152,16 +162,17 @@ def activation(
             **starts.regularizer_weights(input_range),
         )
     pictures = sheets.pictures(images.from_model_input(found, layout, scale.name), (0, 1))
+    shown = [names.named(index, class_names) for index in chosen]
     if len(chosen) > 1:
-        pictures = [_labelled(picture, str(index)) for picture, index in zip(pictures, chosen, strict=True)]
+        pictures = [_labelled(picture, text) for picture, text in zip(pictures, shown, strict=True)]
     with _writing("--output", output):
         outputs.write_picture(sheets.sheet(pictures), output)
     count = "1 filter" if len(chosen) == 1 else f"{len(chosen)} filters"
+    what = f"{count} of {layer if layer is not None else 'the output'}"
+    if class_names is not None:
+        what += f" ({', '.join(shown)})"
     told = methods.told(preprocess, scale)
-    typer.echo(
-        f"{output}: {count} of {layer if layer is not None else 'the output'}, {steps} steps"
-        + (f"; {told}" if told else "")
-    )
+    typer.echo(f"{output}: {what}, {steps} steps" + (f"; {told}" if told else ""))
 
 
 def _animation(path: Path, layout: InputLayout, preprocess: str):

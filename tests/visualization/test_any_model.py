@@ -594,3 +594,19 @@ def test_warns_of_a_gradient_that_is_zero_everywhere():
 def test_a_constant_map_is_zeros():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="ones")])
     np.testing.assert_array_equal(visualize_saliency(model, -1, 0, np.ones(3)), np.zeros(3))
+
+
+def test_a_stateful_recurrent_layer_is_explained_and_has_no_feature_map():
+    layers = [keras.layers.LSTM(4, stateful=True), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((5, 3), batch_size=2), *layers])
+    plain = keras.Sequential([keras.Input((5, 3)), keras.layers.LSTM(4), keras.layers.Dense(2)])
+    plain.set_weights(model.get_weights())
+    x = zoo.images(2, (5, 3))
+    for _ in range(2):  # whose state no map changes
+        np.testing.assert_allclose(
+            visualize_saliency(model, -1, 1, x, **RAW), visualize_saliency(plain, -1, 1, x, **RAW), rtol=1e-5
+        )
+    with pytest.raises(ValueError, match="must be a layer with a feature map .*, which the model .* does not have"):
+        visualize_cam(model, -1, 1, x)
+    with pytest.raises(ValueError, match=f"'{model.layers[-1].name}'"):  # by its name, though given by its index
+        visualize_cam(model, -1, 1, x, penultimate_layer_idx=1)

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from vis import models
+from vis.batch.predictions import predictor
 from vis.files import nnp
 from vis.files.journal import Journal
 from vis.influence import influence_functions, record_training, sgd_influence, tracin
@@ -23,6 +24,12 @@ from vis.influence.update_rules import update_rule
 from vis.utils.errors import ArgumentError, warn
 
 METHODS = ("sgd", "tracin", "hessian")
+
+# The 97.5 % quantiles of Student's t for 1 to 9 degrees of freedom, the two sides of a 95 % interval. More than ten
+# trials take that of ten, which is at most a seventh too wide.
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+_PREDICTED_AT_ONCE = 64
 
 
 class Compiled(NamedTuple):
@@ -249,6 +256,54 @@ def score(
         if journal is not None:
             journal.append(scores[-1].tolist())
     return np.stack(scores)
+
+
+def margins(scores: np.ndarray) -> np.ndarray:
+    """Return how far the mean score of each example may be off by chance, from how much its trials differ.
+
+    That is half of its 95 % confidence interval: Student's t times the standard error of the mean. A mean of a smaller
+    magnitude is noise: its interval contains 0. Were all scores noise, one of twenty would still be beyond its margin.
+    The validation examples are the same in all trials: what another choice of them would change is not told.
+
+    Args:
+        scores: (trials, examples), from `score`.
+
+    Returns:
+        float64, (examples,); NaN where there is a single trial, which tells nothing of chance.
+
+    Example:
+        >>> margins(np.array([[1.0, -3.0], [1.0, 3.0]]))  # the second: 12.706 times a standard error of 3
+        array([ 0.   , 38.118])
+    """
+    trials = len(scores)
+    if trials < 2:
+        return np.full(scores.shape[1], np.nan)
+    quantile = _STUDENT[min(trials - 2, len(_STUDENT) - 1)]
+    return quantile * scores.std(axis=0, ddof=1) / math.sqrt(trials)
+
+
+def predicted_classes(model: keras.Model, compiled: Compiled, x: np.ndarray) -> np.ndarray | None:
+    """Return what a classifier predicts for examples.
+
+    Args:
+        model: A Keras model of one input and one output.
+        compiled: What it was compiled with.
+        x: (examples, ...), its inputs.
+
+    Returns:
+        int64, (examples,), class indices; None for a regressor: a model that neither ends in a softmax or a sigmoid nor
+        was compiled with a crossentropy.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Softmax()])
+        >>> predicted_classes(model, Compiled(), np.array([[0.0, 3.0], [5.0, 0.0]], np.float32))
+        array([1, 0])
+    """
+    predict = predictor(model)
+    predictions = [predict(x[start : start + _PREDICTED_AT_ONCE]) for start in range(0, len(x), _PREDICTED_AT_ONCE)]
+    if not (predictions[0].probabilities or "crossentropy" in _name(compiled).lower()):
+        return None
+    return np.concatenate([prediction.classes for prediction in predictions])
 
 
 def _loss(compiled: Compiled):

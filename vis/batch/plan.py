@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from vis.files.tables import Table
@@ -24,6 +24,7 @@ class Survey(NamedTuple):
         options: values of its options, by name.
         predict: whether every prediction is wanted, too.
         settings: what else the pictures depend on, for a run that is resumed to be of the same kind.
+        names: the classes' names by class index, for the gallery, or None.
     """
 
     table: Table
@@ -37,6 +38,7 @@ class Survey(NamedTuple):
     options: dict
     predict: bool
     settings: dict
+    names: tuple[str, ...] | None = None
 
     @property
     def pictures(self) -> Path:
@@ -79,3 +81,15 @@ class Outcome(NamedTuple):
     predicted: int | None = None
     score: float | None = None
     probability: bool = False
+
+    @property
+    def misclassified(self) -> bool:
+        """Whether another class than the label is predicted; never where one of them is not known."""
+        return None not in (self.label, self.predicted) and self.label != self.predicted
+
+    @property
+    def predicted_picture(self) -> str | None:
+        """The path of a second picture, which explains the predicted class: of a misclassified row only."""
+        if self.picture is None or not self.misclassified:
+            return None
+        return str(PurePosixPath(self.picture).with_suffix(".predicted.png"))

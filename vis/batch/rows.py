@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 _PIXELS_KEPT = 2_000_000
 
 
+class Explained(NamedTuple):
+    """A row to be drawn: what came of it, what was read of it, its map, and that of a wrongly predicted class."""
+
+    outcome: Outcome
+    sample: Sample
+    heatmap: np.ndarray
+    predicted_heatmap: np.ndarray | None
+
+
 class Sample(NamedTuple):
     """A row that could be read: its image (None if it is large), the path of that, and what the model takes of it."""
 
@@ -47,7 +56,7 @@ def reader(survey: Survey, layout: images.InputLayout, size: int) -> Callable[[l
 def question(survey: Survey, model) -> Callable:
     """A function that asks the model about some rows.
 
-    It returns what is to be drawn, a list of `(outcome, sample, map)`, and the outcomes of the rows that failed.
+    It returns what is to be drawn, a list of `Explained`, and the outcomes of the rows that failed.
     """
     from vis.batch.predictions import check_label, output_width, predictor
     from vis.losses import Labels
@@ -84,7 +93,7 @@ def question(survey: Survey, model) -> Callable:
 
     def attempt(rows):
         try:
-            return list(explain(rows)), []
+            return explain(rows), []
         except NotFiniteError as error:
             if len(rows) == 1:
                 return [], [Outcome(rows[0].number, error=str(error))]
@@ -107,7 +116,16 @@ def question(survey: Survey, model) -> Callable:
         if survey.class_index is not None:
             labels = np.full(len(rows), survey.class_index)
         heatmaps = survey.method.explain(model, Labels(labels), x, survey.options)
-        return zip(outcomes, samples, heatmaps, strict=True)
+        wrong = [place for place, each in enumerate(outcomes) if each.misclassified]
+        of_predicted = {}
+        if wrong:
+            predicted = np.array([outcomes[place].predicted for place in wrong])
+            maps = survey.method.explain(model, Labels(predicted), x[wrong], survey.options)
+            of_predicted = dict(zip(wrong, maps, strict=True))
+        return [
+            Explained(outcome, samples[place], heatmaps[place], of_predicted.get(place))
+            for place, outcome in enumerate(outcomes)
+        ]
 
     return ask
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from vis import datasets, images
 from vis.batch.plan import Outcome, Survey
-from vis.batch.rows import Sample, question, reader
+from vis.batch.rows import Explained, question, reader
 from vis.files import outputs, tables
 from vis.files.journal import Journal
 from vis.pages import gallery
@@ -65,7 +65,8 @@ def journal_of(survey: Survey, model: keras.Model, *, resume: bool = False) -> J
     settings = {**survey.settings, "batch size": rows_at_once(survey, images.input_layout(model))}
 
     def pictures_are_there(entry) -> bool:
-        pictures = (Outcome(*fields).picture for fields in entry)
+        done = [Outcome(*fields) for fields in entry]
+        pictures = [picture for each in done for picture in (each.picture, each.predicted_picture)]
         return all((survey.output.parent / picture).exists() for picture in pictures if picture)
 
     return Journal(survey.journal, settings, resume=resume, still_there=pictures_are_there)
@@ -127,10 +128,12 @@ def cards(survey: Survey, journal: Journal) -> Iterator[gallery.Card]:
         >>> # Not run: it takes a data set and a model.
         >>> list(cards(survey, journal))  # doctest: +SKIP
     """
+    folder = survey.output.parent
     for original, each in zip(_image_paths(survey), outcomes(journal), strict=True):
         if each.picture:
+            second = folder / each.predicted_picture if each.predicted_picture else None
             yield gallery.Card(
-                each.row, original, survey.output.parent / each.picture, each.label, each.predicted, each.score
+                each.row, original, folder / each.picture, each.label, each.predicted, each.score, second
             )
 
 
@@ -230,22 +233,27 @@ def _settled(failed: list[Outcome], parts: list[Future]) -> list[Outcome]:
     return sorted([*failed, *(outcome for part in parts for outcome in part.result())])
 
 
-def _draw(survey: Survey, explained: list[tuple[Outcome, Sample, np.ndarray]]) -> list[Outcome]:
+def _draw(survey: Survey, explained: list[Explained]) -> list[Outcome]:
     """Write the pictures of some rows, each as `<thousands>/<row>.png`."""
     drawn = []
-    for outcome, sample, heatmap in explained:
-        name = f"{outcome.row // 1000:04d}/{outcome.row}.png"
+    for outcome, sample, heatmap, predicted_heatmap in explained:
         image = sample.image or images.read_image(sample.path)
-        content = outputs.encode_png(survey.method.picture(image, heatmap, survey.options))
-        path = survey.pictures / name
-        # No temporary name: until the journal says that it is whole, a picture counts as not written.
-        try:
-            path.write_bytes(content)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        drawn.append(outcome._replace(picture=f"{survey.pictures.name}/{name}"))
+        outcome = outcome._replace(picture=f"{survey.pictures.name}/{outcome.row // 1000:04d}/{outcome.row}.png")
+        for picture, drawn_map in ((outcome.picture, heatmap), (outcome.predicted_picture, predicted_heatmap)):
+            if picture:
+                _write(survey.output.parent / picture, survey.method.picture(image, drawn_map, survey.options))
+        drawn.append(outcome)
     return drawn
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    """Write a picture under its own name: until the journal says that it is whole, it counts as not written."""
+    content = outputs.encode_png(picture)
+    try:
+        path.write_bytes(content)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def _finish(survey: Survey, journal: Journal) -> None:

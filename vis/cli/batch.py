@@ -254,6 +254,7 @@ def _write_gallery(survey: Survey, journal: Journal, done: int, failed: int) -> 
         explained=f"Each map ({survey.column}) explains the score of the {explained}."
         + (f" {rows} could not be explained: see {survey.errors.name}." if failed else ""),
         probabilities=any(outcome.probability for outcome in run.outcomes(journal)),
+        names=survey.names,
     )
     try:
         with _progress("gallery", done) as bar:

@@ -16,6 +16,7 @@ from vis.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
     import pandas as pd
 
     from vis.batch.influence_trials import Compiled, Training
@@ -128,6 +129,7 @@ def influence(
 ) -> None:
     """Score every training image: the change of the validation loss if it had been left out; harmful ones first."""
     from vis import datasets, images
+    from vis.batch import influence_trials
     from vis.pages import ranking
 
     tables = _open_tables(input_train, input_val, output, input_variable, label_variable)
@@ -154,7 +156,7 @@ def influence(
     training, validation = _read(tables, reader, network, compiled, input_variable, label_variable)
     if told := methods.told(preprocess, scale):
         typer.echo(f"{model.name}: {told}")
-    ranked = _ranked(network, compiled, training, validation, settings, method, weights, n_trials, seed)
+    ranked, order, margins = _ranked(network, compiled, training, validation, settings, method, weights, n_trials, seed)
     positions = [*training.table.positions(input_variable), *training.table.positions(label_variable)]
     names = [training.table.header[position] for position in positions]
     found = ranked[[*names, "influence", "datasource_index"]].copy()
@@ -162,8 +164,18 @@ def influence(
     _write(output, found)
     if html:
         page = output.with_suffix(".html")
+        predicted = influence_trials.predicted_classes(network, compiled, training.x)
         with option("--output"):
-            ranking.write(page, ranked, training.table.folder, names[0], names[1], shown=_SHOWN)
+            ranking.write(
+                page,
+                ranked,
+                training.table.folder,
+                names[0],
+                names[1:],
+                shown=_SHOWN,
+                predicted=None if predicted is None else predicted[order],
+                margins=margins[order],
+            )
         typer.echo(f"Open {page}")
     _finish(output, training, validation)
 
@@ -207,7 +219,7 @@ def influence_tabular(
     training, validation = _read(
         tables, lambda table: datasets.vector, network, compiled, input_variable, label_variable
     )
-    ranked = _ranked(network, compiled, training, validation, settings, method, weights, n_trials, seed)
+    ranked, _, _ = _ranked(network, compiled, training, validation, settings, method, weights, n_trials, seed)
     # Neural Network Console's name for the row of the training table.
     ranked.insert(0, "index", ranked["datasource_index"])
     _write(output, ranked)
@@ -340,8 +352,11 @@ def _ranked(
     weights: Weights,
     n_trials: int,
     seed: int,
-) -> pd.DataFrame:
-    """The table of `vis.influence.rank`, with the cells of the training table."""
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """The table of `vis.influence.rank` with the cells of the training table, the place of each of its rows among the
+    training examples, and the margins of the examples' scores.
+    """
+    import numpy as np
     import pandas as pd
 
     from vis.batch import influence_trials
@@ -364,7 +379,9 @@ def _ranked(
         )
     cells = pd.concat(list(training.table.rows())).loc[training.rows]
     cells.columns = training.table.header
-    return rank(scores, cells, indices=training.rows)
+    ranked = rank(scores, cells, indices=training.rows)
+    order = np.searchsorted(training.rows, ranked["datasource_index"])
+    return ranked, order, influence_trials.margins(scores)
 
 
 def _write(output: Path, ranked: pd.DataFrame) -> None:

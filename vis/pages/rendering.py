@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from PIL import Image
 
@@ -29,7 +31,7 @@ def render(template: str, **values) -> Iterator[str]:
         jinja2.UndefinedError: One of the values is missing.
 
     Example:
-        >>> page = render("influence.html", title="Digits < 5", count=0, groups=[])
+        >>> page = render("page.html", title="Digits < 5")
         >>> "<h1>Digits &lt; 5</h1>" in "".join(page)
         True
     """
@@ -70,3 +72,42 @@ def thumbnail(path: Path) -> str:
         image.save(content, "JPEG", quality=88)
         kind = "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def link(path: str | os.PathLike, folder: str | os.PathLike) -> str:
+    """Return the relative address of a file, as a page links to it.
+
+    Args:
+        path: The file.
+        folder: The folder of the page.
+
+    Returns:
+        The address, with what is not a letter of addresses escaped. On Windows a file of another drive has no relative
+        address: that is absolute.
+
+    Example:
+        >>> link("digits/no. 7?.png", "out")
+        '../digits/no.%207%3F.png'
+    """
+    try:
+        relative = Path(os.path.relpath(path, folder or "."))
+    except ValueError:
+        return Path(path).absolute().as_uri()
+    return quote(os.fsencode(relative.as_posix()))
+
+
+def class_name(index: int, names: Sequence[str] | None = None) -> str:
+    """Return how a page speaks of a class: its number, and its name where that is known.
+
+    Args:
+        index: The class index.
+        names: The classes' names by class index.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> class_name(1, ["cat", "dog"]), class_name(2, ["cat", "dog"]), class_name(1)
+        ('1 dog', '2', '1')
+    """
+    return f"{index} {names[index]}" if names is not None and 0 <= index < len(names) else str(index)

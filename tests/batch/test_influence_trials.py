@@ -6,7 +6,16 @@ import keras
 import numpy as np
 import pytest
 
-from vis.batch.influence_trials import Compiled, Training, compiled_with, label_check, score, training_of
+from vis.batch.influence_trials import (
+    Compiled,
+    Training,
+    compiled_with,
+    label_check,
+    margins,
+    predicted_classes,
+    score,
+    training_of,
+)
 from vis.influence import record_training, sgd_influence
 from vis.utils.errors import ArgumentError
 
@@ -107,3 +116,40 @@ def test_a_loss_of_labels_of_another_shape_is_refused(model):
         label_check(model, Compiled("categorical_hinge"))
     label_check(model, Compiled("categorical_hinge"), 2)
     label_check(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]), Compiled("mse"))
+
+
+@pytest.mark.parametrize("trials", [2, 3, 6, 10])
+def test_one_of_twenty_scores_that_are_noise_is_beyond_its_margin(trials):
+    noise = np.random.default_rng(1).normal(size=(trials, 40_000))
+    beyond = np.abs(noise.mean(axis=0)) >= margins(noise)
+    assert beyond.mean() == pytest.approx(0.05, abs=0.004)
+
+
+def test_a_margin_is_half_of_the_interval_of_the_mean():
+    scores = np.array([[1.0], [2.0], [6.0]])
+    # The mean is 3, the deviation sqrt(7), and t(0.975, 2) = 4.302653.
+    np.testing.assert_allclose(margins(scores), 4.302653 * np.sqrt(7 / 3), rtol=1e-4)
+    many = np.random.default_rng(1).normal(size=(40, 20_000))
+    assert 0.02 < (np.abs(many.mean(axis=0)) >= margins(many)).mean() < 0.05, "wider, never narrower"
+
+
+def test_a_single_trial_has_no_margin():
+    assert np.isnan(margins(np.ones((1, 3)))).tolist() == [True] * 3
+
+
+def test_a_classifier_s_predictions(model):
+    x = np.random.default_rng(2).normal(size=(150, 3)).astype(np.float32)
+    expected = model.predict(x, verbose=0).argmax(axis=1)
+    np.testing.assert_array_equal(predicted_classes(model, Compiled(), x), expected)
+    logits = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    logits.set_weights(model.get_weights())
+    loss = keras.losses.serialize(keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    np.testing.assert_array_equal(predicted_classes(logits, Compiled(loss), x), expected)
+    assert predicted_classes(logits, Compiled("mse"), x) is None
+
+
+def test_a_single_output_predicts_one_of_two_classes():
+    x = np.array([[-1.0], [0.5], [2.0]], np.float32)
+    alone = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
+    assert predicted_classes(alone, Compiled("binary_crossentropy"), x).tolist() == [0, 1, 1]
+    assert predicted_classes(alone, Compiled(), x) is None

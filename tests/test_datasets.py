@@ -111,7 +111,7 @@ def test_rows_come_in_pieces_and_keep_their_numbers(tmp_path, start):
 def test_writing_adds_a_column_and_changes_nothing_else(tmp_path, mark, line_end):
     lines = ["x:image,y:label,x:image", '"a, b.png",3.0,NA', "dir\\c.png,,00"]
     table = Table(write(tmp_path, mark + line_end.join(lines) + line_end))
-    table.write(tmp_path / "out.csv", "map", ["m/0.png", ""])
+    table.write(tmp_path / "out.csv", {"map": ["m/0.png", ""]})
     expected = mark + line_end.join(line + cell for line, cell in zip(lines, [",map", ",m/0.png", ","], strict=True))
     assert (tmp_path / "out.csv").read_bytes().decode() == expected + line_end
 
@@ -121,7 +121,7 @@ def test_line_breaks_in_cells_stay_in_them(tmp_path, line_end):
     rows = [["a\rb", "1"], ["c\nd", "2"], ["e\r\nf", "3"]]
     text = line_end.join(["x,y", *(f'"{x}",{y}' for x, y in rows)]) + line_end
     table = Table(write(tmp_path, text))
-    table.write(tmp_path / "out.csv", "map", "mno")
+    table.write(tmp_path / "out.csv", {"map": "mno"})
     with (tmp_path / "out.csv").open(newline="") as file:
         assert list(csv.reader(file))[1:] == [[*row, cell] for row, cell in zip(rows, "mno", strict=True)]
     assert cells(Table(tmp_path / "out.csv")) == [[*row, cell] for row, cell in zip(rows, "mno", strict=True)]
@@ -130,7 +130,7 @@ def test_line_breaks_in_cells_stay_in_them(tmp_path, line_end):
 @pytest.mark.parametrize(("cells", "message"), [("m", "more rows"), ("mno", "fewer rows")])
 def test_a_table_that_changes_meanwhile_is_not_written(tmp_path, cells, message):
     with pytest.raises(ValueError, match=message):
-        Table(write(tmp_path, "a\n1\n2\n")).write(tmp_path / "out.csv", "map", cells)
+        Table(write(tmp_path, "a\n1\n2\n")).write(tmp_path / "out.csv", {"map": cells})
     assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
 
 
@@ -148,14 +148,14 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         raise OSError("full")
 
     with pytest.raises(OSError, match="full"):
-        table.write(tmp_path / "out.csv", "map", cells_until_the_disk_is_full())
+        table.write(tmp_path / "out.csv", {"map": cells_until_the_disk_is_full()})
     assert (tmp_path / "out.csv").read_text() == "before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data.csv", "out.csv"]
 
 
 def test_a_table_may_replace_itself(tmp_path):
     table = Table(write(tmp_path, "a\n1\n"))
-    table.write(table.path, "b", ["2"])
+    table.write(table.path, {"b": ["2"]})
     assert table.path.read_text() == "a,b\n1,2\n"
 
 

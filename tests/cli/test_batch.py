@@ -641,3 +641,34 @@ def test_a_row_for_which_the_model_gives_nan_is_a_bad_row(folder, tmp_path):
     assert code == 1
     assert "Row 3: model must give finite numbers, but the target is nan for 1 of 1 samples" in err
     assert [row for row, cell in enumerate(pd.read_csv(folder / "gradcam.csv")["gradcam"].isna()) if cell] == [3]
+
+
+def test_the_numbers_behind_the_pictures(model_path, digit_model, samples, folder):
+    given = ("gradcam-batch", "--model", model_path, "--output", "maps.csv")
+    rows = lines("output_result.csv")
+    write(folder, rows[0], [*rows[1:], "none.png,1"])
+    assert run(*given, "--save-map")[0] == 1
+    written = pd.read_csv("maps.csv", keep_default_na=False)
+    assert list(written.columns) == ["x:image", "y:label", "gradcam", "map"]
+    assert written["map"].tolist() == [*(f"maps/0000/{row}.npy" for row in range(12)), ""]
+    x, y = samples
+    expected = visualize_cam(digit_model, None, y[:, None], x / np.float32(255))
+    for row in range(12):
+        np.testing.assert_allclose(np.load(written["map"][row]), expected[row], atol=1e-5)
+    write(folder, "x:image,y:label,map", ["images/0.png,1,a"])
+    assert "has a column 'map' already" in refusal(*given, "--save-map")
+
+
+def test_what_is_explained_is_said_and_classes_are_called_by_their_names(model_path, folder):
+    Path("names.txt").write_text("\n".join("zero one two three four five six seven eight nine".split()))
+    given = ("saliency-batch", "--model", model_path, "--labels", "names.txt")
+    score = "by its score before a final softmax or sigmoid.\n"
+    _, out, _ = run(*given, "--html")
+    assert f"The class of each row, in column 'y', is explained, {score}" in out
+    assert "7 seven" in Path("saliency.html").read_text()
+    assert f"Class 3 three is explained in every row, {score}" in run(*given, "--class-index", 3)[1]
+    assert "As asked: the predicted class is explained, by its output.\n" in run(
+        *given, "--label-variable", "none", "--no-logits"
+    )[1]  # fmt: skip
+    Path("names.txt").write_text("zero\none\n")
+    assert "must have a name for each of the model's 10 classes, not 2" in refusal(*given)

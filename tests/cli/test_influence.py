@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import h5py
 import keras
 import numpy as np
@@ -12,6 +14,7 @@ from keras import layers
 from PIL import Image
 
 from benchmarks.influence import tumours
+from vis.batch import influence_trials
 from vis.influence import influence_functions, rank, record_training, sgd_influence, tracin
 
 
@@ -378,3 +381,70 @@ def test_a_model_of_other_columns_is_refused_before_training(name, position, tab
     (line,) = err.splitlines()
     columns = "must have 4 columns of 'x', as the model takes, not 3 as "
     assert line == f"Error: {name} {columns}{tmp_path / 'three.csv'} has."
+
+
+@pytest.fixture
+def killed(monkeypatch):
+    """Makes a run end by an error of a kind in a trial."""
+
+    def die(trial, error):
+        score, trials = influence_trials.sgd_influence, iter(range(100))
+
+        def dying(*arguments, **options):
+            if next(trials) == trial:
+                raise error
+            return score(*arguments, **options)
+
+        monkeypatch.setattr(influence_trials, "sgd_influence", dying)
+
+    return die
+
+
+def test_an_interrupted_run_goes_on_with_the_next_trial(table_folder, tmp_path, killed, monkeypatch):
+    whole, output = tmp_path / "whole.csv", tmp_path / "a.csv"
+    options = ("--n-trials", 3, "--epochs", 2)
+    assert run("influence-tabular", *files(table_folder, whole, "model.keras"), *options)[0] == 0
+    given = ("influence-tabular", *files(table_folder, output, "model.keras"), *options)
+    killed(2, KeyboardInterrupt())
+    code, _, err = run(*given)
+    assert code != 0
+    assert "Interrupted after 2 of 3 trials. Go on with --resume.\n" in err
+    assert not output.exists()
+    monkeypatch.undo()
+    assert "must continue with the same --seed, 0, not 1." in run(*given, "--resume", "--seed", 1)[2]
+    code, _, err = run(*given, "--resume")
+    assert code == 0
+    assert "Trial 3 of 3" in err
+    assert "Trial 2 of 3" not in err
+    assert output.read_text() == whole.read_text()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.csv", "whole.csv"]
+
+
+def test_a_full_disk_leaves_the_trials_that_are_done(folder, tmp_path, killed, monkeypatch):
+    output = tmp_path / "a.csv"
+    given = ("influence", *files(folder, output), "--n-trials", 2)
+    killed(1, OSError(errno.ENOSPC, "No space left on device"))
+    _, _, err = run(*given)
+    problem = f"--output {output} cannot be written: No space left on device."
+    assert err.endswith(f"Error: {problem} Go on with --resume when there is room.\n")
+    monkeypatch.undo()
+    code, _, err = run(*given, "--resume")
+    assert code == 0
+    assert "Trial 1 of 2" not in err
+
+
+def test_where_there_is_nothing_to_resume_a_run_starts(table_folder, tmp_path):
+    output = tmp_path / "a.csv"
+    code, out, err = run("influence-tabular", *files(table_folder, output, "model.keras"), "--n-trials", 1, "--resume")
+    assert code == 0
+    assert f"There is no run of {output} to resume: starting with the first trial." in out
+    assert "Trial 1 of 1" in err
+
+
+def test_classes_are_called_by_their_names_on_the_page(folder, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join("zero one two three four five six seven eight nine".split()))
+    output = tmp_path / "a.csv"
+    assert run("influence", *files(folder, output), "--n-trials", 1, "--html", "--labels", names)[0] == 0
+    label = pd.read_csv(output)["y:label"][0]
+    assert f"{label} {names.read_text().split()[label]}" in (tmp_path / "a.html").read_text()

@@ -40,12 +40,6 @@ def test_a_link_leads_from_the_page_to_the_file(tmp_path):
     assert rendering.link("ü.png", ".") == "%C3%BC.png"
 
 
-@pytest.mark.parametrize(("index", "text"), [(0, "0 cat"), (1, "1 dog"), (2, "2"), (-1, "-1")])
-def test_classes_have_their_number_and_their_name(index, text):
-    assert rendering.class_name(index, ("cat", "dog")) == text
-    assert rendering.class_name(index) == str(index)
-
-
 def test_a_value_that_a_template_lacks_is_an_error():
     with pytest.raises(jinja2.UndefinedError, match="title"):
         "".join(rendering.render("influence.html", count=0, groups=[]))

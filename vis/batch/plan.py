@@ -25,6 +25,7 @@ class Survey(NamedTuple):
         predict: whether every prediction is wanted, too.
         settings: what else the pictures depend on, for a run that is resumed to be of the same kind.
         names: the classes' names by class index, for the gallery, or None.
+        save_maps: whether the numbers of each map are written, too, beside its picture.
     """
 
     table: Table
@@ -39,6 +40,7 @@ class Survey(NamedTuple):
     predict: bool
     settings: dict
     names: tuple[str, ...] | None = None
+    save_maps: bool = False
 
     @property
     def pictures(self) -> Path:

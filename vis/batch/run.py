@@ -7,6 +7,7 @@ threads draw and write the pictures of those before. What is in memory are a few
 from __future__ import annotations
 
 import functools
+import io
 import itertools
 import os
 from collections import deque
@@ -241,14 +242,28 @@ def _draw(survey: Survey, explained: list[Explained]) -> list[Outcome]:
         outcome = outcome._replace(picture=f"{survey.pictures.name}/{outcome.row // 1000:04d}/{outcome.row}.png")
         for picture, drawn_map in ((outcome.picture, heatmap), (outcome.predicted_picture, predicted_heatmap)):
             if picture:
-                _write(survey.output.parent / picture, survey.method.picture(image, drawn_map, survey.options))
+                content = outputs.encode_png(survey.method.picture(image, drawn_map, survey.options))
+                _write(survey.output.parent / picture, content)
+        if survey.save_maps:
+            numbers = io.BytesIO()
+            np.save(numbers, heatmap)
+            _write(survey.output.parent / numbers_of(outcome.picture), numbers.getvalue())
         drawn.append(outcome)
     return drawn
 
 
-def _write(path: Path, picture: np.ndarray) -> None:
-    """Write a picture under its own name: until the journal says that it is whole, it counts as not written."""
-    content = outputs.encode_png(picture)
+def numbers_of(picture: str) -> str:
+    """Return where the numbers behind a picture are.
+
+    Example:
+        >>> numbers_of("gradcam/0000/3.png")
+        'gradcam/0000/3.npy'
+    """
+    return f"{picture.removesuffix('.png')}.npy"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file under its own name: until the journal says that it is whole, it counts as not written."""
     try:
         path.write_bytes(content)
     except FileNotFoundError:
@@ -264,6 +279,9 @@ def _finish(survey: Survey, journal: Journal) -> None:
     else:
         survey.errors.unlink(missing_ok=True)
     if any(each.picture for each in outcomes(journal)):
-        survey.table.write(survey.output, survey.column, (each.picture or "" for each in outcomes(journal)))
+        columns = {survey.column: (each.picture or "" for each in outcomes(journal))}
+        if survey.save_maps:
+            columns["map"] = (numbers_of(each.picture) if each.picture else "" for each in outcomes(journal))
+        survey.table.write(survey.output, columns)
     else:
         survey.output.unlink(missing_ok=True)

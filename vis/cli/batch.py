@@ -13,6 +13,7 @@ from vis.cli import methods
 from vis.cli.messages import IMAGE_OPTIONS, gathered_messages, option, refuse
 from vis.cli.options import (
     CustomObjectsOption,
+    LabelsOption,
     ModelOption,
     OutputVariableOption,
     Preprocess,
@@ -74,6 +75,10 @@ def every_row(
     ],
     preprocess: PreprocessOption = Preprocess.auto,
     output_variable: OutputVariableOption = None,
+    labels: LabelsOption = None,
+    save_map: Annotated[
+        bool, typer.Option("--save-map", help="Write the numbers behind each picture, too: .npy, in a column map.")
+    ] = False,
     html: Annotated[bool, typer.Option("--html", help="Write a page to look through the pictures, too.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was killed; what it had done is kept.")
@@ -85,26 +90,31 @@ def every_row(
     from vis import images, models
     from vis.batch import run
     from vis.batch.plan import Survey
-    from vis.files import outputs
+    from vis.files import names, outputs
+    from vis.files.journal import fingerprint
     from vis.files.tables import Table
 
     with option("--class-index"):
         index = None if class_index is None else parse_class_index(class_index)
         if class_index is not None and label_variable is not None:
             raise ValueError("Give either --class-index or --label-variable: both say which class to explain.")
+    with option("--labels"):
+        class_names = None if labels is None else names.read(labels)
     with option("--input"):
         table = Table(input)
         count = table.count()
         if not count:
             raise ValueError(f"{input} has a header but no rows.")
-        if method.column in (cell.partition(":")[0].strip() for cell in table.header):
-            raise ValueError(f"{input} has a column {method.column!r} already. Rename it, or take it out.")
+        taken = {cell.partition(":")[0].strip() for cell in table.header}
+        for column in [method.column, *(["map"] if save_map else [])]:
+            if column in taken:
+                raise ValueError(f"{input} has a column {column!r} already. Rename it, or take it out.")
     with option("--input-variable"):
         columns = table.positions(input_variable)
         if len(columns) > 1:
             raise ValueError(f"{input_variable!r} is a vector of {len(columns)} columns in {input}, not images.")
     with option("--label-variable"):
-        labels = None if class_index is not None else _label_variable(table, label_variable)
+        variable = None if class_index is not None else _label_variable(table, label_variable)
     with option("--model"):
         models.check_file(model)
     survey = Survey(
@@ -112,22 +122,25 @@ def every_row(
         output=output,
         column=method.column,
         input_variable=input_variable,
-        label_variable=labels,
+        label_variable=variable,
         class_index=index,
         preprocess=preprocess.value,
         method=method,
         options=options,
         predict=html,
+        names=class_names,
+        save_maps=save_map,
         settings={
             "method": method.name,
-            "--model": _fingerprint(model),
-            "--input": _fingerprint(input),
+            "--model": fingerprint(model),
+            "--input": fingerprint(input),
             "--input-variable": input_variable,
-            "--label-variable": labels,
+            "--label-variable": variable,
             "--class-index": index,
             "--preprocess": preprocess.value,
             "--output-variable": output_variable,
             "--html": html,
+            "--save-map": save_map,
             "--custom-objects": sorted(custom_objects),
             **{each.flag: each.spelled(options[each.name]) for each in method.options},
         },
@@ -142,12 +155,12 @@ def every_row(
     with option("--preprocess"):
         images.check_preprocess(scale.name, layout)
     survey = survey._replace(preprocess=scale.name, settings={**survey.settings, "--preprocess": scale.name})
-    told = methods.told(preprocess, scale)
-    if index is not None:
-        typer.echo(f"Class {index} is explained in every row.")
-    elif labels is None:
-        asked = f"{input} has no labels to explain" if label_variable is class_index is None else "As asked"
-        typer.echo(f"{asked}: the predicted class is explained.")
+    taken = methods.told(preprocess, scale)
+    with option("--labels"):
+        if class_names is not None:
+            names.check(class_names, _classes(network) or len(class_names))
+    told = [_explained(survey, input, asked=class_index is not None or label_variable is not None)]
+    told += [f"{output}: {taken}"] if taken else []
     _run(survey, network, count, resume, html, told, _OPTIONS | methods.flags(method))
 
 
@@ -159,6 +172,27 @@ for _method in METHODS.values():
         every_row,
         f"{_method.name}.csv",
     )
+
+
+def _classes(network: keras.Model) -> int | None:
+    """How many classes a model tells apart, or None where it does not say: a single output tells two."""
+    outputs = getattr(network, "outputs", None) or []
+    width = outputs[0].shape[-1] if len(outputs) == 1 else None
+    return width and max(width, 2)
+
+
+def _explained(survey: Survey, table: Path, *, asked: bool) -> str:
+    """What the maps explain, in one line."""
+    from vis.files.names import named
+
+    if survey.class_index is not None:
+        what = f"Class {named(survey.class_index, survey.names)} is explained in every row"
+    elif survey.label_variable is not None:
+        what = f"The class of each row, in column {survey.label_variable!r}, is explained"
+    else:
+        what = ("As asked" if asked else f"{table} has no labels to explain") + ": the predicted class is explained"
+    score = "its score before a final softmax or sigmoid" if survey.options.get("logits", True) else "its output"
+    return f"{what}, by {score}."
 
 
 def _label_variable(table, given: str | None) -> str | None:
@@ -176,14 +210,8 @@ def _label_variable(table, given: str | None) -> str | None:
     return given or "y"
 
 
-def _fingerprint(path: Path) -> list:
-    """What tells whether a file is still the same: its name, size and time of change."""
-    state = (path / "saved_model.pb" if path.is_dir() else path).stat()
-    return [path.name, state.st_size, state.st_mtime_ns]
-
-
 def _run(
-    survey: Survey, network: keras.Model, count: int, resume: bool, html: bool, told: str, names: dict[str, str]
+    survey: Survey, network: keras.Model, count: int, resume: bool, html: bool, told: list[str], names: dict[str, str]
 ) -> None:
     from vis.batch import run
 
@@ -205,8 +233,8 @@ def _run(
                     failed += [outcome for outcome in some if outcome.error]
                     done += sum(outcome.picture is not None for outcome in some)
                     if told and done:  # while there is time to stop
-                        bar.write(f"{survey.output}: {told}")
-                        told = ""
+                        bar.write("\n".join(told))
+                        told = []
             if not done:
                 journal.clear()  # there is nothing to go on with
                 first = failed[0]

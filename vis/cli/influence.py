@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vis.cli import methods
 from vis.cli.app import app
 from vis.cli.messages import UsageError, gathered_messages, option
-from vis.cli.options import CustomObjectsOption, ModelOption, Preprocess, PreprocessOption, UnsafeOption
+from vis.cli.options import CustomObjectsOption, LabelsOption, ModelOption, Preprocess, PreprocessOption, UnsafeOption
 from vis.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from vis.batch.influence_trials import Compiled, Training
     from vis.batch.training_rows import TrainingRows
+    from vis.files.journal import Journal
     from vis.files.tables import Table
     from vis.images import InputLayout
 
@@ -100,6 +102,9 @@ MethodOption = Annotated[
 ]
 InputVariableOption = Annotated[str, typer.Option(help="The column, or columns x__0, x__1, ..., of the inputs.")]
 LabelVariableOption = Annotated[str, typer.Option(help="The column, or columns, of the labels.")]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with a run that was killed; the trials that it had done are kept.")
+]
 
 
 @app.command(short_help="Which training images helped, which harm.")
@@ -124,14 +129,19 @@ def influence(
     html: Annotated[
         bool, typer.Option("--html", help="Write a page of the most harmful and the most helpful images, too.")
     ] = False,
+    labels: LabelsOption = None,
+    resume: ResumeOption = False,
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
     """Score every training image: the change of the validation loss if it had been left out; harmful ones first."""
     from vis import datasets, images
     from vis.batch import influence_trials
+    from vis.files import names as names_of_classes
     from vis.pages import ranking
 
+    with option("--labels"):
+        class_names = None if labels is None else names_of_classes.read(labels)
     tables = _open_tables(input_train, input_val, output, input_variable, label_variable)
     for name, table in zip(_TABLES, tables, strict=True):
         with option(name):
@@ -156,12 +166,16 @@ def influence(
     training, validation = _read(tables, reader, network, compiled, input_variable, label_variable)
     if told := methods.told(preprocess, scale):
         typer.echo(f"{model.name}: {told}")
-    ranked, order, margins = _ranked(network, compiled, training, validation, settings, method, weights, n_trials, seed)
+    asked = _asked(settings, method, weights, seed, input_variable, label_variable) | {"--preprocess": scale.name}
     positions = [*training.table.positions(input_variable), *training.table.positions(label_variable)]
     names = [training.table.header[position] for position in positions]
-    found = ranked[[*names, "influence", "datasource_index"]].copy()
-    found[names[0]] = [datasets.moved_path(cell, training.table.folder, output.parent) for cell in found[names[0]]]
-    _write(output, found)
+    with _journal(output, resume, (model, input_train, input_val), asked, n_trials) as journal:
+        ranked, order, margins = _ranked(
+            network, compiled, training, validation, settings, method, weights, n_trials, seed, journal
+        )
+        found = ranked[[*names, "influence", "datasource_index"]].copy()
+        found[names[0]] = [datasets.moved_path(cell, training.table.folder, output.parent) for cell in found[names[0]]]
+        _write(output, found)
     if html:
         page = output.with_suffix(".html")
         predicted = influence_trials.predicted_classes(network, compiled, training.x)
@@ -175,6 +189,7 @@ def influence(
                 shown=_SHOWN,
                 predicted=None if predicted is None else predicted[order],
                 margins=margins[order],
+                names=class_names,
             )
         typer.echo(f"Open {page}")
     _finish(output, training, validation)
@@ -198,6 +213,7 @@ def influence_tabular(
     method: MethodOption = Scoring.sgd,
     input_variable: InputVariableOption = "x",
     label_variable: LabelVariableOption = "y",
+    resume: ResumeOption = False,
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
@@ -219,10 +235,14 @@ def influence_tabular(
     training, validation = _read(
         tables, lambda table: datasets.vector, network, compiled, input_variable, label_variable
     )
-    ranked, _, _ = _ranked(network, compiled, training, validation, settings, method, weights, n_trials, seed)
-    # Neural Network Console's name for the row of the training table.
-    ranked.insert(0, "index", ranked["datasource_index"])
-    _write(output, ranked)
+    asked = _asked(settings, method, weights, seed, input_variable, label_variable)
+    with _journal(output, resume, (model, input_train, input_val), asked, n_trials) as journal:
+        ranked, _, _ = _ranked(
+            network, compiled, training, validation, settings, method, weights, n_trials, seed, journal
+        )
+        # Neural Network Console's name for the row of the training table.
+        ranked.insert(0, "index", ranked["datasource_index"])
+        _write(output, ranked)
     _finish(output, training, validation)
 
 
@@ -352,6 +372,7 @@ def _ranked(
     weights: Weights,
     n_trials: int,
     seed: int,
+    journal: Journal,
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """The table of `vis.influence.rank` with the cells of the training table, the place of each of its rows among the
     training examples, and the margins of the examples' scores.
@@ -376,6 +397,7 @@ def _ranked(
             n_trials=n_trials,
             seed=seed,
             on_trial=lambda trial: typer.echo(f"Trial {trial + 1} of {n_trials}", err=True),
+            journal=journal,
         )
     cells = pd.concat(list(training.table.rows())).loc[training.rows]
     cells.columns = training.table.header
@@ -384,14 +406,51 @@ def _ranked(
     return ranked, order, influence_trials.margins(scores)
 
 
+def _asked(settings: Training, method: Scoring, weights: Weights, seed: int, x: str, y: str) -> dict[str, Any]:
+    """What scores depend on beside the files; not the number of trials, of which more may be asked for later."""
+    return {
+        "--optimizer": settings.optimizer,
+        "--batch-size": settings.batch_size,
+        "--epochs": settings.epochs,
+        "--init": settings.init,
+        "--method": method.value,
+        "--weights": weights.value,
+        "--seed": seed,
+        "--input-variable": x,
+        "--label-variable": y,
+    }
+
+
+@contextlib.contextmanager
+def _journal(output: Path, resume: bool, files: tuple[Path, ...], settings: dict[str, Any], n_trials: int):
+    """The journal of a run's trials: an interrupted run leaves it, a finished one does not."""
+    from vis.files.journal import Journal, fingerprint
+
+    path = output.with_name(f"{output.name}.trials.jsonl")
+    if resume and not path.exists():
+        typer.echo(f"There is no run of {output} to resume: starting with the first trial.")
+    names = ("--model", *_TABLES)
+    settings = {**{name: fingerprint(file) for name, file in zip(names, files, strict=True)}, **settings}
+    with option("--resume" if resume else "--output"):
+        journal = Journal(path, settings, resume=resume)
+    with journal:
+        try:
+            yield journal
+        except KeyboardInterrupt:
+            if journal.done:
+                typer.echo(f"Interrupted after {journal.done} of {n_trials} trials. Go on with --resume.", err=True)
+            raise
+        except OSError as error:
+            advice = " Go on with --resume when there is room." if journal.done else ""
+            raise UsageError(f"--output {output} cannot be written: {error.strerror or error}.{advice}") from error
+        journal.clear()
+
+
 def _write(output: Path, ranked: pd.DataFrame) -> None:
     from vis.files.outputs import replacing
 
-    try:
-        with replacing(output) as file:
-            ranked.to_csv(file, index=False, lineterminator="\n")
-    except OSError as error:
-        raise UsageError(f"--output {output} cannot be written: {error.strerror or error}.") from error
+    with replacing(output) as file:
+        ranked.to_csv(file, index=False, lineterminator="\n")
 
 
 def _finish(output: Path, training: TrainingRows, validation: TrainingRows) -> None:

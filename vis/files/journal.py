@@ -136,6 +136,23 @@ class Journal:
                 )
 
 
+def fingerprint(path: Path) -> list:
+    """Return what tells whether a file is still the same, for a journal's settings: its name, size and time of change.
+
+    Args:
+        path: A file, or the folder of a SavedModel.
+
+    Returns:
+        A list that JSON can hold.
+
+    Example:
+        >>> fingerprint(Path(__file__))[0]
+        'journal.py'
+    """
+    state = (path / "saved_model.pb" if path.is_dir() else path).stat()
+    return [path.name, state.st_size, state.st_mtime_ns]
+
+
 def _locked(path: Path):
     """Return the file, opened for appending, and locked until it is closed or the process ends."""
     while True:

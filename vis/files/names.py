@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from vis.utils.errors import ArgumentError
@@ -61,11 +62,18 @@ def check(names: tuple[str, ...] | None, classes: int) -> None:
         raise ArgumentError("labels", f"must have a name for each of the model's {classes} classes, not {len(names)}")
 
 
-def named(index: int, names: tuple[str, ...] | None) -> str:
+def named(index: int, names: Sequence[str] | None = None) -> str:
     """Return a class as it is shown: its number, and its name if it has one.
 
+    Args:
+        index: The class index.
+        names: The classes' names by class index, or None.
+
+    Returns:
+        The text.
+
     Example:
-        >>> named(1, ("cat", "dog")), named(1, None)
-        ('1 dog', '1')
+        >>> named(1, ("cat", "dog")), named(2, ("cat", "dog")), named(1)
+        ('1 dog', '2', '1')
     """
-    return f"{index}" if names is None else f"{index} {names[index]}"
+    return f"{index} {names[index]}" if names is not None and 0 <= index < len(names) else f"{index}"

@@ -12,7 +12,7 @@ import csv
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -141,27 +141,27 @@ class Table:
         """Return the number of rows, without the header."""
         return sum(len(frame) for frame in self.rows())
 
-    def write(self, path: str | os.PathLike, name: str, cells: Iterable[str]) -> None:
-        """Write this table with one more column, under a temporary name that is then renamed.
+    def write(self, path: str | os.PathLike, columns: Mapping[str, Iterable[str]]) -> None:
+        """Write this table with more columns, under a temporary name that is then renamed.
 
         Args:
             path: The file; it may be the table's own.
-            name: The new column's header cell.
-            cells: Its cells, one per row.
+            columns: For each new column its header cell, and its cells, one per row.
 
         Raises:
             ValueError: There are more rows than cells, or fewer: the file has changed.
         """
-        path, cells = Path(path), iter(cells)
+        path, rows = Path(path), zip(*columns.values(), strict=True)
         with replacing(path, self._encoding) as file:
-            _write_rows(file, pd.DataFrame([[*self.header, name]]), self._line_end)
+            _write_rows(file, pd.DataFrame([[*self.header, *columns]]), self._line_end)
             for frame in self.rows():
-                column = list(itertools.islice(cells, len(frame)))
-                if len(column) < len(frame):
+                more = list(itertools.islice(rows, len(frame)))
+                if len(more) < len(frame):
                     raise ValueError(f"{self.path} has changed meanwhile: it has more rows than before. Start again.")
-                frame[len(self.header)] = column
+                for number, cells in enumerate(zip(*more, strict=True)):
+                    frame[len(self.header) + number] = cells
                 _write_rows(file, frame, self._line_end)
-            if next(cells, None) is not None:
+            if next(rows, None) is not None:
                 raise ValueError(f"{self.path} has changed meanwhile: it has fewer rows than before. Start again.")
 
     def _frames(self, size: int, header: bool = True) -> Iterator[pd.DataFrame]:

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from vis.files.names import named
 from vis.files.outputs import replacing
 from vis.pages import rendering
 
@@ -130,7 +131,7 @@ def _surest(card: Card) -> tuple:
 def _class_names(cards: list[Card], names: Sequence[str] | None) -> dict[int, str]:
     """How the page speaks of each class that a card has."""
     classes = {index for card in cards for index in (card.label, card.predicted) if index is not None}
-    return {index: rendering.class_name(index, names) for index in sorted(classes)}
+    return {index: named(index, names) for index in sorted(classes)}
 
 
 def _pages(cards: list[Card], folder: Path, finished: list[int]) -> Iterator[list[dict]]:

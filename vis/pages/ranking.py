@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vis import datasets
+from vis.files.names import named
 from vis.files.outputs import replacing
 from vis.pages import rendering
 
@@ -116,7 +117,7 @@ def write(
             address=rendering.link(file, Path(path).parent),
             row=row["datasource_index"],
             label=_label([str(row[column]) for column in columns], names),
-            predicted=None if predicted is None else rendering.class_name(int(predicted[place]), names),
+            predicted=None if predicted is None else named(int(predicted[place]), names),
             score=notation.score(scores[place], margins[place]),
             bar=100 * abs(scores[place]) / largest,
             noise=bool(noise[place]),
@@ -156,6 +157,6 @@ def _notation(largest: float) -> _Notation:
 def _label(cells: list[str], names: Sequence[str] | None) -> str:
     """A class where the cells tell one, else what is in them: the numbers of a regressor's label."""
     try:
-        return rendering.class_name(datasets.labels(cells), names)
+        return named(datasets.labels(cells), names)
     except ValueError:
         return ", ".join(cells)

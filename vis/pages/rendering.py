@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -94,20 +94,3 @@ def link(path: str | os.PathLike, folder: str | os.PathLike) -> str:
     except ValueError:
         return Path(path).absolute().as_uri()
     return quote(os.fsencode(relative.as_posix()))
-
-
-def class_name(index: int, names: Sequence[str] | None = None) -> str:
-    """Return how a page speaks of a class: its number, and its name where that is known.
-
-    Args:
-        index: The class index.
-        names: The classes' names by class index.
-
-    Returns:
-        The text.
-
-    Example:
-        >>> class_name(1, ["cat", "dog"]), class_name(2, ["cat", "dog"]), class_name(1)
-        ('1 dog', '2', '1')
-    """
-    return f"{index} {names[index]}" if names is not None and 0 <= index < len(names) else str(index)

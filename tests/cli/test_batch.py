@@ -143,7 +143,7 @@ def test_without_labels_the_predicted_class_is_explained_and_that_is_said(model_
     write(folder, "x:image", [f"images/{number}.png" for number in range(12)])
     code, out, _ = run("gradcam-batch", "--model", model_path)
     assert code == 0
-    assert "output_result.csv has no labels to explain: the predicted class is explained." in out
+    assert "output_result.csv has no labels to explain: the predicted class is explained," in out
     x = samples[0] / np.float32(255)
     classes = digit_model.predict(x, verbose=0).argmax(axis=1)
     for number, heatmap in enumerate(visualize_cam(digit_model, None, classes[:, None], x)):

@@ -270,10 +270,11 @@ def _run(
 
 def _write_gallery(survey: Survey, journal: Journal, done: int, failed: int) -> None:
     from vis.batch import run
+    from vis.files.names import named
     from vis.pages import gallery
 
     explained = "true label" if survey.label_variable is not None else "predicted class"
-    explained = explained if survey.class_index is None else f"class {survey.class_index}"
+    explained = explained if survey.class_index is None else f"class {named(survey.class_index, survey.names)}"
     rows = "1 row" if failed == 1 else f"{failed:,} rows"
     finished = gallery.write(
         survey.page,

@@ -65,7 +65,7 @@ def test_images_beyond_noise_stand_above_the_line_and_noise_below(page):
 
 
 def test_all_scores_are_written_in_one_unit(page):
-    assert "in units of 10-3" in page.find_element("css selector", "main > p").text
+    assert "in units of 10−3" in page.find_element("css selector", "main > p").text
     told = dict(zip(texts(page, "small"), texts(page, ".score"), strict=True))
     assert told == {
         "row 0": "−20.00 ± 1.00",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -145,3 +146,41 @@ def test_no_score_at_all(folder):
     nothing = rank([0.0], pd.DataFrame({"x:image": ["0.png"], "y": ["0"]}))
     page = written(folder / "none.html", nothing, folder, margins=np.zeros(1)).read_text(encoding="utf-8")
     assert page.count("0 images do so") == 2
+
+
+def test_the_command_s_page(browser, tmp_path):
+    from typer.testing import CliRunner
+
+    from vis.batch.influence_trials import Compiled, margins, score, training_of
+    from vis.cli import app
+
+    rng = np.random.default_rng(0)
+    x = np.round(rng.random((20, 4, 4, 1)) * 255) / 255
+    y = (x.mean(axis=(1, 2, 3)) > 0.5).astype(int)
+    for number, pixels in enumerate(x):
+        Image.fromarray(np.round(pixels[..., 0] * 255).astype(np.uint8)).save(tmp_path / f"{number}.png")
+    # The second row cannot be read, so that rows and examples are numbered differently.
+    rows = ["x:image,y:label", *(f"{number}.png,{label}" for number, label in enumerate(y))]
+    (tmp_path / "train.csv").write_text("\n".join([*rows[:2], "none.png,0", *rows[2:]]))
+    (tmp_path / "val.csv").write_text("\n".join(rows[:9]))
+    output = keras.layers.Dense(2, "softmax", kernel_initializer=keras.initializers.HeNormal(seed=3))
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), output])
+    model.save(tmp_path / "m.keras")
+    arguments = ["--model", "m.keras", "--input-train", "train.csv", "--input-val", "val.csv", "--output", "i.csv"]
+    arguments = [str(tmp_path / each) if not each.startswith("--") else each for each in arguments]
+    settings = ["--n-trials", "3", "--batch-size", "4", "--html"]
+    assert CliRunner().invoke(app, ["influence", *arguments, *settings]).exit_code == 1
+
+    browser.get((tmp_path / "i.html").as_uri())
+    rows = [int(text.removeprefix("row ")) for text in texts(browser, "small")]
+    assert sorted(rows) == [0, *range(2, 21)]
+    examples = [max(row - 1, 0) for row in rows]
+    predicted = model.predict(x, verbose=0).argmax(axis=1)
+    assert texts(browser, ".label") == [str(y[example]) for example in examples]
+    assert texts(browser, ".predicted") == [str(predicted[example]) for example in examples]
+    training = training_of(Compiled(), batch_size=4)
+    scores = score(model, Compiled(), x, y, x[:8], y[:8], training=training, n_trials=3, progress=False)
+    told = np.array([text.replace("−", "-").split(" ± ") for text in texts(browser, ".score")], float)
+    unit = 10.0 ** int((texts(browser, "main > p sup") or ["0"])[0].replace("−", "-"))
+    expected = np.stack([scores.mean(axis=0), margins(scores)], axis=1)[examples]
+    np.testing.assert_allclose(told * unit, expected, rtol=0.02, atol=unit / 100)

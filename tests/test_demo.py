@@ -11,10 +11,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from vis import demo
 from vis.models import load_model
+from vis.visualization import visualize_cam
 
 ROOT = Path(__file__).parent.parent
 MAPS = ("saliency", "smoothgrad", "guided", "gradcam")
@@ -47,6 +48,46 @@ def test_the_split_is_a_matter_of_its_seed(digits):
 def test_held_out_accuracy(digits, digit_model):
     predicted = digit_model.predict(digits.x_test, verbose=0).argmax(axis=-1)
     assert (predicted == digits.y_test).mean() >= 0.96
+
+
+def test_gradcam_of_a_one_lights_its_stroke_and_not_the_edges(digits, digit_model):
+    """Shares of the map over shares of the picture; a map that is the same everywhere has 1."""
+    x = digits.x_test[digits.y_test == 1]
+    maps = visualize_cam(digit_model, None, 1, x, normalize=False)
+    stroke = (
+        np.stack(
+            [np.asarray(Image.fromarray(np.uint8(255 * each)).filter(ImageFilter.MaxFilter(5))) for each in x[..., 0]]
+        )
+        > 80
+    )
+    edges = np.ones((28, 28), bool)
+    edges[3:-3, 3:-3] = False
+
+    def ratio(places):
+        places = np.broadcast_to(places, maps.shape)
+        return np.mean((maps * places).sum(axis=(1, 2)) / maps.sum(axis=(1, 2)) / places.mean(axis=(1, 2)))
+
+    assert ratio(stroke) > 1.5
+    assert ratio(edges) < 0.6
+
+
+def test_training_shifts_the_digits_and_nothing_else(monkeypatch):
+    """What the model is given are the digits moved by at most three pixels, each with its label, once an epoch."""
+    seen = []
+
+    class Watched:
+        def fit(self, batches, **options):
+            seen.extend(
+                zip(*(np.concatenate(parts) for parts in zip(*batches.as_numpy_iterator(), strict=True)), strict=True)
+            )
+
+    x = np.zeros((100, 28, 28, 1), np.float32)
+    x[:, 14, 14, 0] = np.arange(1, 101)
+    demo.train(Watched(), x, np.arange(100))
+    places = np.array([np.argwhere(image)[0] for image, _ in seen])
+    assert sorted(label for _, label in seen) == list(range(100))
+    assert all(image.sum() == label + 1 for image, label in seen)
+    assert (places[:, :2].min(), places[:, :2].max()) == (11, 17)
 
 
 def test_training_is_a_matter_of_its_seed_and_leaves_the_global_ones_alone(digits):

@@ -321,8 +321,55 @@ def test_preprocessing_for_colours_refuses_grayscale(preprocess):
         images.to_model_input(Image.new("L", (4, 4)), InputLayout(4, 4, 1, -1), preprocess)
 
 
+@pytest.mark.parametrize(
+    ("preprocess", "unit", "mean", "deviation"),
+    [
+        ("unit:0.5:0.25", 255, 0.5, 0.25),
+        ("raw:127.5:127.5", 1, 127.5, 127.5),
+        ("unit:0.485,0.456,0.406:0.229,0.224,0.225", 255, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ("raw:124,116,104:58", 1, [124, 116, 104], 58),
+    ],
+)
+@pytest.mark.parametrize("channel_axis", [0, -1])
+def test_a_mean_and_a_deviation_of_one_s_own(preprocess, unit, mean, deviation, channel_axis):
+    layout = InputLayout(10, 14, 3, channel_axis)
+    sample = images.to_model_input(Image.fromarray(COLOURS), layout, preprocess)
+    assert sample.dtype == np.float32
+    expected = (COLOURS / unit - np.array(mean)) / np.array(deviation)
+    np.testing.assert_allclose(np.moveaxis(sample, channel_axis, -1), expected, atol=1e-5)
+    black, white = images.value_range(layout, preprocess)
+    np.testing.assert_allclose(black, np.broadcast_to((0 - np.array(mean)) / deviation, 3), rtol=1e-5)
+    np.testing.assert_allclose(white, np.broadcast_to((255 / unit - np.array(mean)) / deviation, 3), rtol=1e-5)
+    shown = images.from_model_input(np.moveaxis(sample, channel_axis, -1)[None], layout, preprocess)
+    np.testing.assert_allclose(shown[0], COLOURS / 255, atol=1e-5)
+
+
+def test_a_mean_and_a_deviation_for_grayscale_without_a_channel_axis():
+    gray = Image.fromarray(COLOURS[..., 0])
+    sample = images.to_model_input(gray, InputLayout(10, 14, 1, None), "unit:0.1307:0.3081")
+    np.testing.assert_allclose(sample, (COLOURS[..., 0] / 255 - 0.1307) / 0.3081, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "message"),
+    [
+        ("tf:0.5:0.5", "must be one of unit, raw, .*, not 'tf:0.5:0.5'"),
+        ("unit:0.5", "must be one of unit, raw, .*, not 'unit:0.5'"),
+        ("unit:0.5:0", ".* deviations above 0, not 'unit:0.5:0'. Give for example unit:0.5:0.25"),
+        ("unit:0.5:-1", ".* deviations above 0"),
+        ("unit:nan:1", "must have numbers"),
+        ("unit:half:1", "must have numbers"),
+        ("unit:1,2:1,2,3", ".* as many of each"),
+        ("unit:1,2:1", "must have one mean and deviation or 3 of each, .* not 2"),
+    ],
+)
+def test_a_mean_or_a_deviation_that_cannot_be(preprocess, message):
+    with pytest.raises(ValueError, match=f"preprocess {message}"):
+        images.check_preprocess(preprocess, InputLayout(4, 4, 3, -1))
+
+
 def test_unknown_preprocessing():
-    with pytest.raises(ValueError, match=r"preprocess must be one of unit, raw, tf, caffe, torch, not 'imagenet'"):
+    with pytest.raises(ValueError, match=r"preprocess must be one of unit, raw, tf, caffe, torch, .* not 'imagenet'"):
         images.to_model_input(Image.new("L", (4, 4)), InputLayout(4, 4, 1, -1), "imagenet")
 
 

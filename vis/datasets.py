@@ -244,7 +244,8 @@ def batches(
         label_variable: The name of the labels' column, or columns if they are one-hot; None for samples alone.
         batch_size: The number of rows per batch, at least 1; the last batch may be smaller.
         preprocess: The scale of pixel values: `'unit'` for [0, 1], `'raw'` for [0, 255], `'tf'`, `'caffe'` or `'torch'`
-            for those of `keras.applications`.
+            for those of `keras.applications`, or one with a mean and a deviation, such as `'unit:0.5:0.25'`; see
+            `vis.images.to_model_input`.
 
     Yields:
         `(x, y)` with x float32, (rows, ...), and y int64, (rows,); or x alone without a label variable.

@@ -296,14 +296,17 @@ def to_model_input(image: Image.Image, layout: InputLayout, preprocess: str = "u
         image: An image in mode 'L' or 'RGB'.
         layout: What the model takes, from `input_layout`.
         preprocess: The scale of pixel values: `'unit'` divides by 255, `'raw'` leaves 0 to 255; `'tf'`, `'caffe'` and
-            `'torch'` do what `keras.applications` calls by these names.
+            `'torch'` do what `keras.applications` calls by these names. `'unit:MEAN:DEVIATION'` or
+            `'raw:MEAN:DEVIATION'`, such as `'unit:0.5:0.25'` or `'raw:124,116,104:58,57,57'`, subtracts a mean and
+            divides by a deviation, each one number or one per colour, red first.
 
     Returns:
         One sample without samples axis, float32, (height, width, channels), (channels, height, width) or (height,
         width), as the layout says. The image is resized bilinearly; a size that the layout leaves open stays.
 
     Raises:
-        ValueError: `preprocess` is unknown, or needs colours while the model takes grayscale.
+        ValueError: `preprocess` is unknown, its mean or deviation is no number or does not fit the model's channels, or
+            it needs colours while the model takes grayscale.
 
     Example:
         >>> from PIL import Image
@@ -318,14 +321,17 @@ def to_model_input(image: Image.Image, layout: InputLayout, preprocess: str = "u
         image = image.resize(size, Image.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.float32)
 
-    if preprocess == "unit":
+    scale, mean, deviation = _parts(preprocess)
+    if scale == "unit":
         pixels = pixels / np.float32(255)
-    elif preprocess != "raw":
+    elif scale != "raw":
         import keras
 
         pixels = keras.applications.imagenet_utils.preprocess_input(
-            pixels.copy(), data_format="channels_last", mode=preprocess
+            pixels.copy(), data_format="channels_last", mode=scale
         )
+    if mean is not None:
+        pixels = (pixels - mean) / deviation
 
     if layout.channel_axis is None:
         return pixels
@@ -333,22 +339,30 @@ def to_model_input(image: Image.Image, layout: InputLayout, preprocess: str = "u
     return np.moveaxis(pixels, -1, 0) if layout.channel_axis == 0 else pixels
 
 
-def check_preprocess(preprocess: str, layout: InputLayout) -> None:
+def check_preprocess(preprocess: str, layout: InputLayout | None = None) -> None:
     """Refuse a scale of pixel values that a model cannot take, before any image is read.
 
     Args:
-        preprocess: The scale: `'unit'`, `'raw'`, `'tf'`, `'caffe'` or `'torch'`.
-        layout: What the model takes, from `input_layout`.
+        preprocess: The scale: `'unit'`, `'raw'`, `'tf'`, `'caffe'`, `'torch'`, `'unit:MEAN:DEVIATION'` or
+            `'raw:MEAN:DEVIATION'`.
+        layout: What the model takes, from `input_layout`; None refuses only what no model can take.
 
     Raises:
-        ValueError: `preprocess` is unknown, or needs colours while the model takes grayscale.
+        ValueError: `preprocess` is unknown, a mean or a deviation is no number or the latter not above 0, there are
+            not as many of them as the model takes channels, or it needs colours while the model takes grayscale.
 
     Example:
         >>> check_preprocess("caffe", InputLayout(224, 224, 3, -1))
+        >>> check_preprocess("unit:0.5:0.25")
     """
-    if preprocess not in PREPROCESSING:
+    _, mean, _ = _parts(preprocess)
+    if layout is None:
+        return
+    if mean is not None and mean.size not in (1, layout.channels):
         raise ArgumentError(
-            "preprocess", f"must be one of {', '.join(PREPROCESSING)}, not {preprocess!r}", kind="unknown"
+            "preprocess",
+            f"must have one mean and deviation or {layout.channels} of each, as the model takes {layout.channels} "
+            f"channel{'s' * (layout.channels > 1)}, not {mean.size} in {preprocess!r}",
         )
     if preprocess in ("caffe", "torch") and layout.channels != 3:
         raise ArgumentError(
@@ -356,6 +370,32 @@ def check_preprocess(preprocess: str, layout: InputLayout) -> None:
             f"must be unit, raw or tf for a model that takes {layout.channels} channel, not {preprocess!r}",
             f"{preprocess!r} is for three channels",
         )
+
+
+def _parts(preprocess: str) -> tuple[str, np.ndarray | None, np.ndarray | None]:
+    """Return the name of a scale of pixel values, and the mean and deviation that follow it, if any."""
+    name, *numbers = preprocess.split(":")
+    if name not in PREPROCESSING or (numbers and (name not in ("unit", "raw") or len(numbers) != 2)):
+        raise ArgumentError(
+            "preprocess",
+            f"must be one of {', '.join(PREPROCESSING)}, or unit:MEAN:DEVIATION or raw:MEAN:DEVIATION, "
+            f"not {preprocess!r}",
+            kind="unknown",
+        )
+    if not numbers:
+        return name, None, None
+    try:
+        mean, deviation = (np.array([float(each) for each in part.split(",")], np.float32) for part in numbers)
+        mean, deviation = np.broadcast_arrays(mean, deviation)
+    except ValueError:
+        mean = deviation = np.zeros(1, np.float32)
+    if not (np.isfinite(mean).all() and np.isfinite(deviation).all() and (deviation > 0).all()):
+        raise ArgumentError(
+            "preprocess",
+            f"must have numbers as mean and deviation, as many of each, and deviations above 0, not {preprocess!r}",
+            "Give for example unit:0.5:0.25 or raw:124,116,104:58,57,57",
+        )
+    return name, mean, deviation
 
 
 def check_size(model: keras.Model, layout: InputLayout) -> None:
@@ -394,14 +434,16 @@ def value_range(layout: InputLayout, preprocess: str = "unit") -> tuple[np.ndarr
 
     Args:
         layout: What the model takes.
-        preprocess: The scale of pixel values: 'unit', 'raw', 'tf', 'caffe' or 'torch'.
+        preprocess: The scale of pixel values: `'unit'`, `'raw'`, `'tf'`, `'caffe'`, `'torch'`,
+            `'unit:MEAN:DEVIATION'` or `'raw:MEAN:DEVIATION'`.
 
     Returns:
         (black, white), float32, (channels,) each, in the order of the model's channels: an `input_range` of
         `vis.visualization.visualize_activation`.
 
     Raises:
-        ArgumentError: `preprocess` is unknown, or it needs three channels and the model takes another number.
+        ArgumentError: `preprocess` is unknown, its mean or deviation is no number or does not fit the model's channels,
+            or it needs colours while the model takes grayscale.
 
     Example:
         >>> value_range(InputLayout(None, None, 3, -1), "tf")
@@ -420,13 +462,15 @@ def from_model_input(images: np.ndarray, layout: InputLayout, preprocess: str = 
         images: (images, height, width, channels), or (images, height, width) where the layout has no channel axis.
             Channels are last, as `vis.visualization.visualize_activation` returns them.
         layout: What the model takes.
-        preprocess: The scale of pixel values: 'unit', 'raw', 'tf', 'caffe' or 'torch'.
+        preprocess: The scale of pixel values: `'unit'`, `'raw'`, `'tf'`, `'caffe'`, `'torch'`,
+            `'unit:MEAN:DEVIATION'` or `'raw:MEAN:DEVIATION'`.
 
     Returns:
         An array of the same shape, from 0 (black) to 1 (white), its colours in the order red, green, blue.
 
     Raises:
-        ArgumentError: `preprocess` is unknown, or it needs three channels and the model takes another number.
+        ArgumentError: `preprocess` is unknown, its mean or deviation is no number or does not fit the model's channels,
+            or it needs colours while the model takes grayscale.
 
     Example:
         >>> layout = InputLayout(1, 1, 3, -1)

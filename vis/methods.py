@@ -198,12 +198,18 @@ class Method(NamedTuple):
         """
         return {**self._defaults(), **options}.get(self.cost.times, self.cost.times)
 
-    def arguments(self, options: Mapping[str, Any], x: np.ndarray) -> dict[str, Any]:
+    @property
+    def is_enlarged(self) -> bool:
+        """Whether its maps have the size of a feature map first, and are brought to that of the input."""
+        return "interpolation" in inspect.signature(resolve(self.function)).parameters
+
+    def arguments(self, options: Mapping[str, Any], x: np.ndarray, *, to_draw: bool = False) -> dict[str, Any]:
         """Return the keyword arguments with which the function explains a batch.
 
         Args:
             options: As in `copies`.
             x: The batch, with its sample axis.
+            to_draw: As in `explain`.
 
         Returns:
             The arguments by name.
@@ -215,14 +221,25 @@ class Method(NamedTuple):
         """
         values = {**self._defaults(), **options}
         arguments = {option.keyword: values[option.name] for option in self.options if not option.draws}
-        if "keepdims" in inspect.signature(resolve(self.function)).parameters:
+        parameters = inspect.signature(resolve(self.function)).parameters
+        if to_draw and "interpolation" in parameters:
+            arguments["interpolation"] = None
+        if "keepdims" in parameters:
             # Images without a channel axis have nothing to reduce.
             arguments["keepdims"] = x.ndim == 3
         if self.whole_batch:
             arguments["batch_size"] = len(x)
         return {**arguments, "squeeze": False}
 
-    def explain(self, model: keras.Model, filter_indices, x: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
+    def explain(
+        self,
+        model: keras.Model,
+        filter_indices,
+        x: np.ndarray,
+        options: Mapping[str, Any],
+        *,
+        to_draw: bool = False,
+    ) -> np.ndarray:
         """Explain the model's own output for a batch of images.
 
         Args:
@@ -231,6 +248,9 @@ class Method(NamedTuple):
                 function of the output.
             x: The images, with their sample axis.
             options: As in `copies`.
+            to_draw: Whether the maps are wanted for `picture` only. A class activation map then keeps the size of its
+                feature map, from which the picture is interpolated smoothly; otherwise it has the input's size, by
+                linear interpolation.
 
         Returns:
             float32, one map per sample.
@@ -238,18 +258,20 @@ class Method(NamedTuple):
         Example:
             >>> METHODS["saliency"].explain(model, 3, images, {"grad_modifier": "relu"})  # doctest: +SKIP
         """
-        return resolve(self.function)(model, None, filter_indices, x, **self.arguments(options, x))
+        return resolve(self.function)(model, None, filter_indices, x, **self.arguments(options, x, to_draw=to_draw))
 
-    def picture(self, image: Image.Image, heatmap: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
+    def picture(self, image: Image.Image, heatmap: np.ndarray, options: Mapping[str, Any], size: int = 1) -> np.ndarray:
         """Draw a map.
 
         Args:
             image: The image that it explains.
             heatmap: The map, (height, width).
             options: As in `copies`.
+            size: The fewest pixels that the picture's longer side shall have: a smaller image is enlarged, each pixel
+                to a square.
 
         Returns:
-            uint8, of the image's size.
+            uint8, of the image's size, or a multiple of it.
 
         Example:
             >>> import numpy as np
@@ -257,19 +279,19 @@ class Method(NamedTuple):
             >>> METHODS["gradcam"].picture(Image.new("L", (6, 4)), np.zeros((2, 2)), {}).shape
             (4, 6, 3)
         """
-        from vis.plotting.styles import STYLES
+        from vis.plotting.styles import draw
 
         values = {**self._defaults(), **options}
-        return STYLES[self.draw](
-            image, heatmap, **{option.keyword: values[option.name] for option in self.options if option.draws}
-        )
+        drawing = {option.keyword: values[option.name] for option in self.options if option.draws}
+        return draw(self.draw, image, heatmap, size, **drawing)
 
     def _defaults(self) -> dict[str, Any]:
         return {option.name: option.default for option in self.options}
 
 
 # The modules of these names import TensorFlow, or NumPy.
-GRAD_MODIFIERS = ("absolute", "identity", "invert", "negate", "relu", "small_values", None)
+# The gradient as it is has one name, `none`; Python's `identity` is the same.
+GRAD_MODIFIERS = ("absolute", "invert", "negate", "relu", "small_values", None)
 BACKPROP_MODIFIERS = ("guided", "rectified", "relu", "deconv", None)
 
 _GRAD_MODIFIER = Option("grad_modifier", "What is done to the gradient", "absolute", choices=GRAD_MODIFIERS)
@@ -287,6 +309,7 @@ _COLORMAP = Option(
     draws=True,
     checked_by="vis.plotting:colormap_named",
 )
+_OVERLAY = Option("overlay", "Lay the map over the image, which is seen where nothing matters", False, bool, draws=True)
 
 _ROWS = (
     Method(
@@ -300,7 +323,7 @@ _ROWS = (
         needs="a gradient with respect to the input",
         beware="noisy; says where the score is sensitive, not what is present",
         column="saliency",
-        options=(_GRAD_MODIFIER, _BACKPROP_MODIFIER, _LOGITS, _COLORMAP),
+        options=(_GRAD_MODIFIER, _BACKPROP_MODIFIER, _LOGITS, _COLORMAP, _OVERLAY),
     ),
     Method(
         name="smoothgrad",
@@ -334,6 +357,8 @@ _ROWS = (
             _GRAD_MODIFIER,
             _BACKPROP_MODIFIER,
             _LOGITS,
+            _COLORMAP._replace(default="gray"),
+            _OVERLAY,
         ),
     ),
     Method(
@@ -382,6 +407,7 @@ _ROWS = (
             Option("quadrature", "Where the points are", "gausslegendre", choices=("gausslegendre", "midpoint")),
             _BACKPROP_MODIFIER,
             _LOGITS,
+            _OVERLAY,
         ),
     ),
 )

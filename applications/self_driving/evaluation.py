@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from applications.self_driving.explain import gradcam, saliency
+from applications.self_driving.explain import layercam, saliency
 from applications.self_driving.road import Roads, roads
 from vis import ArgumentError, VisWarning
 from vis.models import load_model
@@ -38,8 +38,8 @@ class Measures(NamedTuple):
         lane_area: the share of the pixels that are.
         lane_ratio: the mean over the frames of share / area; 1 if the saliency were everywhere alike.
         flip_saliency: mean rank correlation of what decreases the angle with what increases it in the mirrored frame.
-        flip_gradcam: as `flip_saliency`, for Grad-CAM, over the frames where its map is not blank.
-        blank_gradcam: the share of the frames where Grad-CAM's map of what decreases the angle is blank.
+        flip_layercam: as `flip_saliency`, for LayerCAM.
+        lane_ratio_layercam: as `lane_ratio`, for LayerCAM.
     """
 
     error: float
@@ -47,21 +47,24 @@ class Measures(NamedTuple):
     lane_area: float
     lane_ratio: float
     flip_saliency: float
-    flip_gradcam: float
-    blank_gradcam: float
+    flip_layercam: float
+    lane_ratio_layercam: float
 
 
-def lane_shares(model: keras.Model, frames: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def lane_shares(
+    model: keras.Model, frames: np.ndarray, masks: np.ndarray, visualize=saliency
+) -> tuple[np.ndarray, np.ndarray]:
     """How much of what would increase the angle is on the lane's lines.
 
     Args:
         model: a regressor of frames.
         frames: (N, height, width, 3).
         masks: bool (N, height, width).
+        visualize: `explain.saliency` or `explain.layercam`.
 
     Returns:
-        The share of the positive saliency that is on each frame's mask, (N,), 0 where none is positive, and the mask's
-        share of the pixels, (N,).
+        The share of the map's positive values that is on each frame's mask, (N,), 0 where none is positive, and the
+        mask's share of the pixels, (N,).
 
     Example:
         >>> model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
@@ -70,7 +73,7 @@ def lane_shares(model: keras.Model, frames: np.ndarray, masks: np.ndarray) -> tu
         >>> shares, areas
         (array([0.75], dtype=float32), array([0.25]))
     """
-    positive = np.maximum(saliency(model, frames, None), 0).reshape(masks.shape)
+    positive = np.maximum(visualize(model, frames, None), 0).reshape(masks.shape)
     total = positive.sum((1, 2))
     return (positive * masks).sum((1, 2)) / np.where(total > 0, total, 1), masks.mean((1, 2))
 
@@ -81,7 +84,7 @@ def flip_correlations(model: keras.Model, frames: np.ndarray, visualize=saliency
     Args:
         model: a regressor of frames.
         frames: (N, height, width, 3).
-        visualize: `explain.saliency` or `explain.gradcam`.
+        visualize: `explain.saliency` or `explain.layercam`.
 
     Returns:
         For each frame Spearman's rank correlation, over all pixels, of the map of what decreases the angle and the
@@ -125,16 +128,16 @@ def measure(model: keras.Model, data: Roads) -> Measures:
     """
     angles = model.predict(data.frames, verbose=0)[:, 0]
     shares, areas = lane_shares(model, data.frames, data.masks)
-    of_saliency, of_gradcam = (flip_correlations(model, data.frames, each) for each in (saliency, gradcam))
-    blank = np.isnan(of_gradcam)
+    shares_of_layercam, _ = lane_shares(model, data.frames, data.masks, layercam)
+    of_saliency, of_layercam = (flip_correlations(model, data.frames, each) for each in (saliency, layercam))
     return Measures(
         error=float(np.abs(angles - data.angles).mean()),
         lane_share=float(shares.mean()),
         lane_area=float(areas.mean()),
         lane_ratio=float((shares / areas).mean()),
         flip_saliency=float(of_saliency.mean()),
-        flip_gradcam=float(of_gradcam[~blank].mean()) if not blank.all() else 0.0,
-        blank_gradcam=float(blank.mean()),
+        flip_layercam=float(of_layercam.mean()),
+        lane_ratio_layercam=float((shares_of_layercam / areas).mean()),
     )
 
 
@@ -151,15 +154,15 @@ def main(arguments: list[str] | None = None) -> None:
     except ArgumentError as error:
         parser.error(str(error.about("--model")))
     with warnings.catch_warnings():
-        # Of blank class activation maps, which are counted.
+        # Of maps that are blank where nothing speaks for an answer.
         warnings.simplefilter("ignore", VisWarning)
         measures = measure(model, roads(options.frames, seed=HELD_OUT_SEED))
     print(f"mean absolute error        {measures.error:.4f} ({measures.error / 2:.2%} of the range)")
     print(f"positive saliency on lines {measures.lane_share:.1%} of it, on {measures.lane_area:.1%} of the pixels")
     print(f"  share / area, mean       {measures.lane_ratio:.2f}")
     print(f"mirrored, saliency         {measures.flip_saliency:.3f} rank correlation")
-    print(f"mirrored, Grad-CAM         {measures.flip_gradcam:.3f} rank correlation")
-    print(f"  blank maps               {measures.blank_gradcam:.0%}")
+    print(f"LayerCAM, share / area     {measures.lane_ratio_layercam:.2f}")
+    print(f"mirrored, LayerCAM         {measures.flip_layercam:.3f} rank correlation")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Draws what a network that steers looks at.
+"""Draws what a network that steers looks at, for one frame or several side by side.
 
-    python -m applications.self_driving.explain --model steering.keras --image frame.png --output explained.png
+    python -m applications.self_driving.explain --model steering.keras --image left.png right.png --output explained.png
 
 A positive angle is to the right. Where more light would increase it is "steer right", where it would decrease it "steer
 left". "keep course" is where light would change nothing: the gradient's reciprocal.
@@ -28,6 +28,12 @@ from vis.visualization import visualize_cam, visualize_saliency
 
 #: What a panel is called, and the gradient modifier that gives it.
 PANELS = {"steer right": None, "steer left": "negate", "keep course": "small_values"}
+#: What a bright place of a panel means.
+BRIGHT = {
+    "steer right": "where light does",
+    "steer left": "where light does",
+    "keep course": "where light changes nothing",
+}
 
 
 def saliency(model: keras.Model, frames: np.ndarray, grad_modifier: str | None) -> np.ndarray:
@@ -50,11 +56,12 @@ def saliency(model: keras.Model, frames: np.ndarray, grad_modifier: str | None) 
     return visualize_saliency(model, None, 0, frames, grad_modifier=grad_modifier, normalize=False)
 
 
-def gradcam(model: keras.Model, frames: np.ndarray, grad_modifier: str | None) -> np.ndarray:
-    """Grad-CAM of the last convolution.
+def layercam(model: keras.Model, frames: np.ndarray, grad_modifier: str | None) -> np.ndarray:
+    """LayerCAM of the first convolution that looks at more than a pixel (Jiang et al. 2021).
 
-    Left to itself Grad-CAM takes the last feature map of any kind, which in our network is a mirrored copy that only
-    one half of the answer comes from.
+    Grad-CAM weighs a filter by the mean of its gradient over all positions, but a filter that finds lines speaks for
+    the right at one place and for the left at another. LayerCAM weighs each place by its own gradient, which also
+    serves at an early layer, where the lines are still told apart.
 
     Args:
         model: with one angle as its output.
@@ -67,12 +74,15 @@ def gradcam(model: keras.Model, frames: np.ndarray, grad_modifier: str | None) -
     Example:
         >>> from applications.self_driving.model import build_model
         >>> from applications.self_driving.road import roads
-        >>> gradcam(build_model(), roads(1).frames[0], None).shape
+        >>> layercam(build_model(), roads(1).frames[0], None).shape
         (70, 180)
     """
-    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-    last = convolutions[-1] if convolutions else None
-    return visualize_cam(model, None, 0, frames, last, grad_modifier=grad_modifier, normalize=False)
+    first = next((each for each in model.layers if max(getattr(each, "kernel_size", (1,))) > 1), None)
+    return visualize_cam(model, None, 0, frames, first, None, grad_modifier, method=_own_gradient, normalize=False)
+
+
+def _own_gradient(activations: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+    return (np.maximum(gradients, 0) * activations).sum(axis=-1)
 
 
 def explain(model: keras.Model, frame: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
@@ -83,54 +93,60 @@ def explain(model: keras.Model, frame: np.ndarray) -> dict[str, dict[str, np.nda
         frame: (height, width, 3), in the model's units.
 
     Returns:
-        For `'saliency'` and `'Grad-CAM'`, and for each of the three panels, a map (height, width) from 0 to 1. What
-        speaks against the panel's answer is 0, and the last hundredth of the values is cut off. The reciprocals of
-        saliency's 'keep course' are many powers of ten apart, so there it is their logarithm.
+        For `'saliency'` each of the three panels, for `'LayerCAM'` the first two, as a map (height, width) from 0 to 1.
+        What speaks against the panel's answer is 0, and the last hundredth of the values is cut off. The reciprocals
+        of 'keep course' are many powers of ten apart, so there it is their logarithm.
 
     Example:
         >>> from applications.self_driving.model import build_model
         >>> from applications.self_driving.road import roads
         >>> maps = explain(build_model(), roads(1).frames[0])
-        >>> list(maps), list(maps["saliency"])
-        (['saliency', 'Grad-CAM'], ['steer right', 'steer left', 'keep course'])
+        >>> list(maps["saliency"]), list(maps["LayerCAM"])
+        (['steer right', 'steer left', 'keep course'], ['steer right', 'steer left'])
     """
-    maps = {"saliency": {}, "Grad-CAM": {}}
+    maps = {"saliency": {}, "LayerCAM": {}}
     for panel, modifier in PANELS.items():
         gradient = saliency(model, frame, modifier)
         gradient = np.log10(gradient) if modifier == "small_values" else np.maximum(gradient, 0)
         maps["saliency"][panel] = plotting.clip_brightness(gradient)
-        maps["Grad-CAM"][panel] = plotting.clip_brightness(gradcam(model, frame, modifier))
+        if modifier != "small_values":
+            maps["LayerCAM"][panel] = plotting.clip_brightness(layercam(model, frame, modifier))
     return maps
 
 
-def figure(frame: np.ndarray, maps: dict[str, dict[str, np.ndarray]], angle: float) -> Figure:
-    """Draw the maps of a frame over it: a row a method, three panels a row.
+def figure(frames: list[np.ndarray], maps: list[dict[str, dict[str, np.ndarray]]], angles: list[float]) -> Figure:
+    """Draw the maps of frames over them: a column a frame, a row a panel, which says what is bright in it.
 
     Args:
-        frame: uint8 (height, width, 3).
-        maps: from `explain`.
-        angle: what the network answers.
+        frames: uint8 (height, width, 3) each.
+        maps: from `explain`, of each frame.
+        angles: what the network answers to each.
 
     Returns:
         The figure.
 
     Example:
         >>> frame = np.zeros((70, 180, 3), np.uint8)
-        >>> flat = {panel: np.zeros((70, 180)) for panel in PANELS}
-        >>> len(figure(frame, {"saliency": flat}, 0.1).axes)
-        6
+        >>> maps = {"saliency": {panel: np.zeros((70, 180)) for panel in PANELS}}
+        >>> [axes.get_ylabel() for axes in figure([frame], [maps], [0.1]).axes][3]
+        'saliency\\nkeep course:\\nwhere light\\nchanges nothing'
     """
-    rows = {name: list(panels.values()) for name, panels in maps.items()}
-    drawn = plotting.grid([frame] * len(PANELS), rows, list(PANELS), alpha=0.65, width=3.0)
-    drawn.axes[0].set_ylabel(f"angle {angle:+.2f}", fontsize=10, labelpad=4)
-    return drawn
+    rows = {
+        f"{name}\n{panel}:\n{BRIGHT[panel]}": [each[name][panel] for each in maps]
+        for name, panels in maps[0].items()
+        for panel in panels
+    }
+    titles = [f"angle {angle:+.2f}" for angle in angles]
+    return plotting.grid(frames, rows, titles, alpha=0.75, width=3.0)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line; see the module's text."""
     parser = argparse.ArgumentParser(description="Draw what a network that steers looks at.")
     parser.add_argument("--model", type=Path, default=Path("steering.keras"), help="from train.py")
-    parser.add_argument("--image", type=Path, required=True, help="a frame, or a picture of the simulator's camera")
+    parser.add_argument(
+        "--image", type=Path, nargs="+", required=True, help="frames, or pictures of the simulator's camera"
+    )
     parser.add_argument("--output", type=Path, default=Path("explained.png"), help="the picture to write")
     options = parser.parse_args(arguments)
     try:
@@ -138,21 +154,23 @@ def main(arguments: list[str] | None = None) -> None:
     except ArgumentError as error:
         parser.error(str(error.about("--output")))
     try:
-        frame = read_frame(options.image)
+        frames = [read_frame(image) for image in options.image]
     except ValueError as error:
         parser.error(str(error))
     try:
         model = load_model(options.model)
     except ArgumentError as error:
         parser.error(str(error.about("--model")))
-    if model.input_shape[1:] != frame.shape or model.output_shape[1:] != (1,):
-        parser.error(f"--model {options.model} does not take frames {frame.shape} or does not give one angle")
-    angle = float(model.predict(frame[None], verbose=0)[0, 0])
+    if model.input_shape[1:] != frames[0].shape or model.output_shape[1:] != (1,):
+        parser.error(f"--model {options.model} does not take frames {frames[0].shape} or does not give one angle")
+    angles = model.predict(np.stack(frames), verbose=0)[:, 0].tolist()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", VisWarning)
-        maps = explain(model, frame)
-    figure(frame, maps, angle).savefig(options.output, dpi=100)
-    print(f"{options.output}: angle {angle:+.3f}")
+        maps = [explain(model, frame) for frame in frames]
+    figure(frames, maps, angles).savefig(options.output, dpi=100)
+    print(f"{options.output}:")
+    for image, angle in zip(options.image, angles, strict=True):
+        print(f"  {image}: angle {angle:+.3f}")
     for warning in caught:
         print(f"note: {warning.message}")
 

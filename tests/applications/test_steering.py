@@ -14,7 +14,7 @@ from PIL import Image
 from applications.self_driving import evaluation, explain, train
 from applications.self_driving.model import build_model
 from applications.self_driving.road import roads
-from vis.visualization import visualize_saliency
+from vis.visualization import visualize_cam, visualize_saliency
 
 FOLDER = Path(train.__file__).parent
 
@@ -50,8 +50,23 @@ def test_what_is_promised_of_the_network(model, held_out):
     assert measures.lane_ratio >= 2.5
     # The network is built so that a mirrored frame gives the opposite angle.
     assert measures.flip_saliency > 0.99
-    assert measures.flip_gradcam > 0.99
-    assert measures.blank_gradcam < 0.7
+    assert measures.flip_layercam > 0.99
+    assert measures.lane_ratio_layercam >= 1.7
+
+
+@ignore_blank
+def test_layercam_shows_the_lane_where_grad_cam_of_the_last_convolution_does_not(model, held_out):
+    def last(model, frames, grad_modifier):
+        return visualize_cam(model, None, 0, frames, "conv5", None, grad_modifier, normalize=False)
+
+    ratios = {}
+    for visualize in (explain.layercam, last):
+        maps = np.maximum(visualize(model, held_out.frames, None), 0)
+        shares, areas = evaluation.lane_shares(model, held_out.frames, held_out.masks, visualize)
+        shown = maps.any(axis=(1, 2))
+        ratios[visualize] = (shares / areas)[shown].mean(), shown.mean()
+    assert ratios[explain.layercam][0] > 1.3 * ratios[last][0]
+    assert ratios[explain.layercam][1] == 1 > ratios[last][1]
 
 
 def test_an_untrained_network_does_not_look_at_the_lane(held_out):
@@ -125,14 +140,16 @@ def test_a_road_further_right_steers_further_right(model, held_out):
 
 
 @ignore_blank
-def test_the_three_panels(model, held_out):
+def test_the_panels(model, held_out):
     maps = explain.explain(model, held_out.frames[0])
-    assert list(maps) == ["saliency", "Grad-CAM"]
+    assert {name: list(panels) for name, panels in maps.items()} == {
+        "saliency": ["steer right", "steer left", "keep course"],
+        "LayerCAM": ["steer right", "steer left"],
+    }
     for method, panels in maps.items():
-        assert list(panels) == ["steer right", "steer left", "keep course"]
         for heatmap in panels.values():
             assert heatmap.shape == (70, 180)
-            assert 0 <= heatmap.min() <= heatmap.max() <= 1, method
+            assert 0 <= heatmap.min() <= heatmap.max() == 1, f"{method} is blank"
     gradient = visualize_saliency(model, None, 0, held_out.frames[0], grad_modifier=None, normalize=False)
     right, left, keep = maps["saliency"].values()
     np.testing.assert_array_equal(right > 0, gradient > 0)
@@ -145,13 +162,31 @@ def test_the_three_panels(model, held_out):
 
 
 @ignore_blank
-def test_explain_writes_a_picture(files, capsys):
-    explain.main(
-        [f"--model={files / 'steering.keras'}", f"--image={files / 'frame.png'}", f"--output={files / 'out.png'}"]
-    )
+def test_explain_draws_frames_side_by_side_and_says_what_is_bright(files, model, held_out, capsys):
+    images = [files / "frame.png", files / "other.png"]
+    Image.fromarray(held_out.frames[1]).save(images[1])
+    arguments = [f"--model={files / 'steering.keras'}", "--image", *map(str, images)]
+    explain.main([*arguments, f"--output={files / 'out.png'}"])
     with Image.open(files / "out.png") as picture:
-        assert picture.width > 900
-    assert "angle" in capsys.readouterr().out
+        assert picture.width > 600
+    angles = model.predict(held_out.frames[:2], verbose=0)[:, 0]
+    out = capsys.readouterr().out
+    for image, angle in zip(images, angles, strict=True):
+        assert f"{image}: angle {angle:+.3f}" in out
+    maps = [explain.explain(model, frame) for frame in held_out.frames[:2]]
+    axes = explain.figure(list(held_out.frames[:2]), maps, angles.tolist()).axes
+    assert [each.get_title() for each in axes[:2]] == [f"angle {angle:+.2f}" for angle in angles]
+    for each, frame in zip(axes[:2], held_out.frames[:2], strict=True):
+        np.testing.assert_array_equal(each.images[0].get_array(), frame)
+    names = [each.get_ylabel().replace("\n", " ") for each in axes[::2]]
+    assert names == [
+        "",
+        "saliency steer right: where light does",
+        "saliency steer left: where light does",
+        "saliency keep course: where light changes nothing",
+        "LayerCAM steer right: where light does",
+        "LayerCAM steer left: where light does",
+    ]
 
 
 def test_run_as_a_file_from_elsewhere(tmp_path):

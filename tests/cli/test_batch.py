@@ -75,11 +75,20 @@ def test_gradcam_of_every_row(model_path, digit_model, samples, folder):
         "x:image,y:label,gradcam",
         *(f"images/{number}.png,{label},gradcam/0000/{number}.png" for number, label in enumerate(y)),
     ]
-    heatmaps = visualize_cam(digit_model, None, y[:, None], x / np.float32(255))
+    heatmaps = visualize_cam(digit_model, None, y[:, None], x / np.float32(255), interpolation=None)
     for number, heatmap in enumerate(heatmaps):
         expected = plotting.heatmap_over(x[number, ..., 0], heatmap)
         np.testing.assert_allclose(read(f"gradcam/0000/{number}.png"), expected, atol=1)
     assert sorted(os.listdir()) == ["gradcam", "gradcam.csv", "images", "output_result.csv"]
+
+
+def test_pictures_of_a_data_set_are_enlarged_on_request_and_go_on_at_their_size(model_path, folder):
+    assert run("saliency-batch", "--model", model_path, "--size", 100)[0] == 0
+    large = read("saliency/0000/3.png")
+    assert large.shape == (112, 112, 3)
+    assert "--size" in refusal("saliency-batch", "--model", model_path, "--resume")
+    assert run("saliency-batch", "--model", model_path)[0] == 0
+    np.testing.assert_array_equal(large, read("saliency/0000/3.png").repeat(4, axis=0).repeat(4, axis=1))
 
 
 def test_smoothgrad_of_every_row(model_path, digit_model, samples, folder):
@@ -110,7 +119,7 @@ def test_saliency_of_every_row(model_path, digit_model, samples, folder):
 def test_a_row_s_picture_is_that_of_the_command_for_one_image(model_path, samples, folder, name):
     options = ("--num-samples", 4) if name == "smoothgrad" else ()
     assert run(f"{name}-batch", "--model", model_path, *options)[0] == 0
-    arguments = ("--model", model_path, "--image", "images/7.png", "--class-index", samples[1][7])
+    arguments = ("--model", model_path, "--image", "images/7.png", "--class-index", samples[1][7], "--size", 1)
     assert run(name, *arguments, *options, "--output", "one.png")[0] == 0
     picture, one = read(f"{name}/0000/7.png").astype(int), read("one.png")
     assert (np.abs(picture - one) <= 4).mean() > 0.99
@@ -146,7 +155,7 @@ def test_without_labels_the_predicted_class_is_explained_and_that_is_said(model_
     assert "output_result.csv has no labels to explain: the predicted class is explained," in out
     x = samples[0] / np.float32(255)
     classes = digit_model.predict(x, verbose=0).argmax(axis=1)
-    for number, heatmap in enumerate(visualize_cam(digit_model, None, classes[:, None], x)):
+    for number, heatmap in enumerate(visualize_cam(digit_model, None, classes[:, None], x, interpolation=None)):
         expected = plotting.heatmap_over(samples[0][number, ..., 0], heatmap)
         np.testing.assert_allclose(read(f"gradcam/0000/{number}.png"), expected, atol=1)
 
@@ -183,7 +192,7 @@ def test_label_0_of_a_single_output_explains_its_decrease(samples, folder, activ
     x = samples[0] / np.float32(255)
     for number in range(12):
         modifier = None if number % 2 else "negate"
-        heatmap = visualize_cam(model, None, 0, x[number], grad_modifier=modifier)
+        heatmap = visualize_cam(model, None, 0, x[number], grad_modifier=modifier, interpolation=None)
         expected = plotting.heatmap_over(samples[0][number, ..., 0], heatmap)
         np.testing.assert_allclose(read(f"gradcam/0000/{number}.png"), expected, atol=1)
     assert len({read(f"gradcam/0000/{number}.png").tobytes() for number in range(12)}) > 6
@@ -436,7 +445,7 @@ def test_custom_objects(samples, folder, monkeypatch):
     assert "Give --custom-objects module:NAME" in line
     assert run("saliency-batch", "--model", "m.keras", "--custom-objects", "my_layers:Tripling")[0] == 0
     arguments = ("--model", "m.keras", "--custom-objects", "my_layers:Tripling", "--image", "images/0.png")
-    assert run("saliency", *arguments, "--class-index", samples[1][0])[0] == 0
+    assert run("saliency", *arguments, "--class-index", samples[1][0], "--size", 1)[0] == 0
     np.testing.assert_allclose(read("saliency.png"), read("saliency/0000/0.png"), atol=4)
 
 

@@ -24,12 +24,12 @@ def command(model_path, digit, tmp_path):
 
     def explain(name, *options):
         output = tmp_path / f"{name}.png"
-        code, out, err = run(name, "--model", model_path, "--image", digit[0], "--output", output, *options)
+        size = () if "--size" in options else ("--size", 1)
+        code, out, err = run(name, "--model", model_path, "--image", digit[0], "--output", output, *size, *options)
         assert code == 0
         # Where no class was asked for, class 0 is not the seven's.
-        assert (
-            err == "" if any("class" in str(each) for each in options) else err.startswith("Explaining class 0 (score ")
-        )
+        asked = any("class" in str(each) for each in options)
+        assert err == "" if asked else err.startswith("Explaining class 0 (score ")
         return out, read(output)
 
     return explain
@@ -80,8 +80,51 @@ def test_smoothgrad_is_a_matter_of_its_seed(command):
 @pytest.mark.parametrize("layer", ["conv4", 3])
 def test_gradcam_lies_over_the_image(command, digit, digit_model, layer):
     _, picture = command("gradcam", "--class-index", 7, "--layer", layer)
-    heatmap = visualize_cam(digit_model, None, 7, digit[1], penultimate_layer_idx=layer)
+    heatmap = visualize_cam(digit_model, None, 7, digit[1], penultimate_layer_idx=layer, interpolation=None)
     np.testing.assert_array_equal(picture, plotting.heatmap_over(read(digit[0]), heatmap))
+    assert heatmap.shape < picture.shape[:2]
+
+
+def test_a_small_image_gives_a_picture_that_can_be_seen(command, digit, digit_model):
+    """Its pixels become squares, and so do those of a map of pixels; a coarser map is interpolated to the picture."""
+    squares = np.kron(read(digit[0]), np.ones((8, 8), np.uint8))
+    _, picture = command("gradcam", "--class-index", 7, "--size", 224)
+    heatmap = visualize_cam(digit_model, None, 7, digit[1], interpolation=None)
+    np.testing.assert_array_equal(picture, plotting.heatmap_over(squares, heatmap))
+    _, picture = command("saliency", "--class-index", 7, "--size", 100)
+    own = command("saliency", "--class-index", 7)[1]
+    np.testing.assert_array_equal(picture, own.repeat(4, axis=0).repeat(4, axis=1))
+
+
+def test_the_default_size_is_that_of_eight_pixels_a_pixel_of_a_digit(model_path, digit, tmp_path):
+    output = tmp_path / "a.png"
+    assert run("smoothgrad", "--model", model_path, "--image", digit[0], "--output", output)[0] == 0
+    assert read(output).shape == (224, 224)
+
+
+def test_saliency_over_the_image(command, digit, digit_model):
+    _, picture = command("saliency", "--class-index", 7, "--overlay")
+    expected = plotting.clip_brightness(visualize_saliency(digit_model, None, 7, digit[1]))
+    np.testing.assert_array_equal(picture, plotting.heatmap_over(read(digit[0]), expected))
+    nothing = expected == 0
+    np.testing.assert_array_equal(picture[nothing], read(digit[0])[nothing][:, None].repeat(3, axis=1))
+
+
+def test_smoothgrad_takes_any_colormap_and_lies_over_the_image(command):
+    options = "--class-index", 7, "--num-samples", 3
+    gray = command("smoothgrad", *options)[1]
+    colors = command("smoothgrad", *options, "--colormap", "viridis")[1]
+    np.testing.assert_allclose(colors, plotting.colorize(gray / 255, "viridis"), atol=3)
+    assert command("smoothgrad", *options, "--colormap", "viridis", "--overlay")[1].shape == (28, 28, 3)
+
+
+def test_a_map_of_both_signs_lies_over_the_image_in_gray(command, digit):
+    options = "--class-index", 7, "--steps", 5
+    alone, over = (command("integrated-gradients", *options, *more)[1].astype(int) for more in ((), ("--overlay",)))
+    image = read(digit[0])
+    nothing = np.abs(alone - 255).max(axis=-1) == 0
+    assert nothing.any()
+    np.testing.assert_array_equal(over[nothing], image[nothing][:, None].repeat(3, axis=1))
 
 
 def test_gradcam_finds_the_last_feature_maps(command):
@@ -92,11 +135,11 @@ def test_gradcam_finds_the_last_feature_maps(command):
 
 @pytest.mark.parametrize("name", ["saliency", "smoothgrad", "gradcam"])
 def test_pictures_have_the_original_image_s_size(model_path, tmp_path, name):
-    image = np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (150, 230, 3), dtype=np.uint8)
     Image.fromarray(image).save(tmp_path / "a.jpg")
     output = tmp_path / "b.webp"
     assert run(name, "--model", model_path, "--image", tmp_path / "a.jpg", "--output", output)[0] == 0
-    assert read(output).shape[:2] == (50, 90)
+    assert read(output).shape[:2] == (150, 230)
 
 
 def test_auto_is_the_predicted_class(command):
@@ -126,7 +169,8 @@ def saved(tmp_path):
         model.save(tmp_path / name)
         pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "a.png")
-        return "--model", tmp_path / name, "--image", tmp_path / "a.png", "--output", tmp_path / "map.png"
+        files = "--model", tmp_path / name, "--image", tmp_path / "a.png", "--output", tmp_path / "map.png"
+        return *files, "--size", 1
 
     return arguments
 
@@ -176,6 +220,7 @@ def test_preprocess(saved, tmp_path):
         "unit": pixels / 255,
         "tf": pixels / 127.5 - 1,
         "caffe": keras.applications.vgg16.preprocess_input(pixels.copy()),
+        "raw:124,116,104:58": (pixels - np.array([124, 116, 104], np.float32)) / 58,
     }.items():
         _, out, _ = run("saliency", *arguments, "--preprocess", name)
         assert float(out.split()[-1]) == pytest.approx(float(np.asarray(model(sample[None])).item()), rel=1e-3)
@@ -299,7 +344,7 @@ def test_output(model_path, digit, tmp_path, output, message):
         ("smoothgrad", ["--noise-level", "-0.1"], ["--noise-level", "-0.1"]),
         ("smoothgrad", ["--noise-level", "loud"], ["--noise-level must be a number, not 'loud'"]),
         ("smoothgrad", ["--num-samples", "2.5"], ["--num-samples must be a whole number, not '2.5'"]),
-        ("saliency", ["--preprocess", "foo"], ["Invalid value for --preprocess: 'foo' is not one of 'unit', 'raw',"]),
+        ("saliency", ["--preprocess", "foo"], ["Error: --preprocess must be one of unit, raw, tf, ", "not 'foo'"]),
         (
             "saliency",
             ["--preprocess", "caffe"],
@@ -309,6 +354,10 @@ def test_output(model_path, digit, tmp_path, output, message):
         ("smoothgrad", ["--num-samples", "0"], ["--num-samples", "0"]),
         ("smoothgrad", ["--aggregate", "median"], ["--aggregate", "median", "mean", "square", "var"]),
         ("saliency", ["--preprocess", "imagenet"], ["--preprocess", "imagenet", "unit", "caffe"]),
+        ("saliency", ["--preprocess", "unit:0.5:0"], ["Error: --preprocess must have numbers", "above 0"]),
+        ("saliency", ["--preprocess", "unit:1,2,3:1"], ["Error: --preprocess must have one mean", "not 3"]),
+        ("smoothgrad", ["--colormap", "rainbow9"], ["Error: --colormap must be", "rainbow9"]),
+        ("saliency", ["--size", "0"], ["--size must be at least 1, not 0"]),
         ("saliency", ["--preprocess", "torch"], ["--preprocess", "torch", "three channels"]),
         ("saliency", ["--colormap", "rainbow9"], ["--colormap", "rainbow9", "inferno"]),
         ("saliency", ["--brightness", "9"], ["--brightness"]),
@@ -332,6 +381,12 @@ def test_options_that_need_no_model_are_refused_before_tensorflow_is_imported(tm
         ["saliency", "--grad-modifier", "squared"],
         ["gradcam-batch", "--backprop-modifier", "misguided"],
         ["gradcam", "--colormap", "rainbow9"],
+        ["smoothgrad", "--colormap", "rainbow9"],
+        ["gradcam", "--grad-modifier", "identity"],
+        ["gradcam", "--preprocess", "imagenet"],
+        ["gradcam-batch", "--preprocess", "unit:0.5:0"],
+        ["saliency", "--size", "0"],
+        ["saliency-batch", "--size", "big"],
     ]
     code = f"""
 import sys
@@ -360,6 +415,12 @@ def test_no_layer_with_a_feature_map(saved, tmp_path):
     assert "--layer" in line
     assert "feature map" in line
     assert not (tmp_path / "map.png").exists()
+
+
+def test_a_modifier_s_list_has_the_names_of_the_help():
+    line = refusal("saliency", "--grad-modifier", "squared", "--model", "a.keras", "--image", "a.png")
+    assert "must be one of absolute, invert, negate, relu, small_values, none, not 'squared'" in line
+    assert "absolute|invert|negate|relu|small_values|none" in run("saliency", "--help")[1]
 
 
 def test_missing_option(digit):

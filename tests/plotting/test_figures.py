@@ -12,22 +12,33 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from vis import plotting
-from vis.plotting.canvas import diverging_colormap, wrap
+from vis.plotting.canvas import wrap
+from vis.plotting.pictures import diverging_colormap
 
 POSITIVE = np.random.default_rng(0).random((20, 30)).astype("float32")
 SIGNED = np.random.default_rng(1).normal(size=(20, 30)).astype("float32")
 IMAGE = np.random.default_rng(2).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
 
-def pixels(figure) -> np.ndarray:
+def pixels(figure, dpi=100) -> np.ndarray:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format="png", dpi=dpi)
     return np.asarray(Image.open(buffer).convert("RGB"))
 
 
 def pictures(figure) -> list:
     """The axes that are no colour bars."""
     return [axes for axes in figure.axes if axes.images]
+
+
+def inside(figure, axes) -> np.ndarray:
+    """The pixels of some axes, without their frame."""
+    picture = pixels(figure, dpi=400)
+    box = axes.get_position()
+    height, width = picture.shape[:2]
+    left, right = round(box.x0 * width) + 3, round(box.x1 * width) - 3
+    top, bottom = round((1 - box.y1) * height) + 3, round((1 - box.y0) * height) - 3
+    return picture[top:bottom, left:right].astype(float)
 
 
 def bars(figure) -> list:
@@ -83,6 +94,53 @@ def test_compared_maps_have_one_scale_and_one_bar():
     assert limits == {(0.0, float(10 * POSITIVE.max()))}
     assert [axes.get_title() for axes in pictures(figure)] == ["image", "one", "ten times"]
     assert len(bars(figure)) == 1
+
+
+def normalized(heatmap):
+    return heatmap / np.abs(heatmap).max()
+
+
+def test_normalized_maps_are_compared_each_on_its_own_scale():
+    """A few large values leave the rest of a normalized map near 0."""
+    sparse = POSITIVE / 10
+    sparse[:2, :3] = 1
+    maps = {"Grad-CAM": normalized(POSITIVE), "guided": normalized(sparse), "signed": normalized(SIGNED)}
+    axes = pictures(figure := plotting.compare(maps))
+    for each, heatmap in zip(axes, maps.values(), strict=True):
+        limit = np.percentile(np.abs(heatmap), 99)
+        assert each.images[-1].get_clim() == pytest.approx((-limit if heatmap.min() < 0 else 0, limit))
+    assert not bars(figure)
+    together = pictures(plotting.compare(maps, shared=True))
+    assert len({each.images[-1].get_clim() for each in together}) == 1
+
+    def lightness(figure):
+        return luminance(inside(figure, pictures(figure)[1])).mean()
+
+    two = {name: maps[name] for name in ("Grad-CAM", "guided")}
+    assert lightness(plotting.compare(two)) > 3 * lightness(plotting.compare(two, shared=True))
+
+
+@pytest.mark.parametrize(
+    ("count", "rows"), [(1, [1]), (4, [4]), (5, [5]), (6, [3, 3]), (7, [4, 3]), (9, [5, 4]), (11, [4, 4, 3])]
+)
+@pytest.mark.parametrize("make", ["compare", "grid"])
+def test_no_picture_is_left_alone_in_a_row(make, count, rows):
+    if make == "compare":
+        figure = plotting.compare({str(number): POSITIVE for number in range(count - 1)} or {"0": POSITIVE}, IMAGE)
+    else:
+        figure = plotting.grid([IMAGE] * count)
+    tops = [round(axes.get_position().y1, 4) for axes in pictures(figure)]
+    expected = rows if make == "grid" or count > 1 else [2]
+    assert [tops.count(top) for top in sorted(set(tops), reverse=True)] == expected
+
+
+def test_maps_in_rows_of_their_own_hide_their_images_unless_an_opacity_is_asked_for():
+    alone = plotting.grid([IMAGE], {"a": [POSITIVE[:5, :7]]})
+    assert [len(axes.images) for axes in pictures(alone)] == [1, 1]
+    assert pictures(alone)[1].images[0].get_array().shape == (20, 30)
+    assert [len(axes.images) for axes in pictures(plotting.grid([IMAGE], {"a": [POSITIVE]}, alpha=0.5))] == [1, 2]
+    assert [len(axes.images) for axes in pictures(plotting.compare({"a": POSITIVE}, IMAGE))] == [1, 1]
+    assert [len(axes.images) for axes in pictures(plotting.compare({"a": POSITIVE}, IMAGE, alpha=1.0))] == [1, 2]
 
 
 def test_one_signed_map_makes_all_of_them_signed():
@@ -162,12 +220,48 @@ def test_under_a_map_of_both_signs_the_image_has_no_colours_of_its_own():
     np.testing.assert_array_equal(under, np.repeat(np.asarray(Image.fromarray(IMAGE).convert("L"))[..., None], 3, -1))
 
 
-def test_the_map_s_share_over_an_image():
-    figure = plotting.show(np.full((20, 30, 3), 255, np.uint8), np.zeros((20, 30)), alpha=0.25, colorbar=False)
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_the_map_s_share_over_an_image_follows_the_map(value):
+    heatmap = np.full((20, 30), value)
+    heatmap[0, 0] = 1.0
+    figure = plotting.show(np.full((20, 30, 3), 255, np.uint8), heatmap, alpha=0.25, percentile=100, colorbar=False)
     picture = pixels(figure)
     middle = picture[picture.shape[0] // 2, picture.shape[1] // 2]
-    expected = 0.75 * 255 + 0.25 * 255 * np.array(matplotlib.colormaps["inferno"](0.0)[:3])
-    np.testing.assert_allclose(middle, expected, atol=1.5)
+    share = 0.25 * value
+    expected = (1 - share) * 255 + share * 255 * np.array(matplotlib.colormaps["inferno"](value)[:3])
+    np.testing.assert_allclose(middle, expected, atol=2)
+
+
+@pytest.mark.parametrize("alpha", [0.3, 1.0])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("grays", [(0, 0), (255, 255), (0, 255)])
+def test_the_colours_of_the_picture_are_those_of_the_bar(grays, sign, alpha):
+    """Column by column a value, row by row a gray: each is in the bar at the value's height."""
+    values = np.linspace(0, 1, 5)
+    image = np.linspace(*grays, 3).round().astype(np.uint8)[:, None].repeat(5, axis=1)
+    heatmap = np.tile(values, (3, 1))
+    heatmap[0] *= sign
+    figure = plotting.show(image, heatmap, alpha=alpha, percentile=100)
+    picture, bar = (inside(figure, axes) for axes in (pictures(figure)[0], bars(figure)[0]))
+    height, width = picture.shape[:2]
+    low, high = bars(figure)[0].get_ylim()
+    for row in range(3):
+        for column in range(5):
+            shown = picture[height * (2 * row + 1) // 6, width * (2 * column + 1) // 10]
+            at = (heatmap[row, column] - low) / (high - low)
+            near = round((1 - at) * (len(bar) - 1))
+            beside = bar[max(near - 3, 0) : near + 4]
+            assert np.abs(beside - shown).max(axis=-1).min() < 20, (row, column)
+    # Where nothing matters bar and picture show the image.
+    nothing = bar[round((1 - (0 - low) / (high - low)) * (len(bar) - 1))]
+    np.testing.assert_allclose(nothing[[0, -1]], np.array(grays)[:, None].repeat(3, axis=1), atol=20)
+
+
+def test_without_an_image_the_bar_has_the_map_s_colours():
+    figure = plotting.show(None, POSITIVE, percentile=100)
+    bar = inside(figure, bars(figure)[0])
+    expected = matplotlib.colormaps["inferno"](np.linspace(1, 0, len(bar)))[:, :3] * 255
+    np.testing.assert_allclose(bar[:, 9], expected, atol=9)
 
 
 def test_a_small_map_grows_to_the_image_and_stays_in_its_place():
@@ -177,6 +271,8 @@ def test_a_small_map_grows_to_the_image_and_stays_in_its_place():
     assert drawn.get_array().shape == (20, 30)
     assert np.unravel_index(drawn.get_array().argmax(), (20, 30))[0] < 10
     assert drawn.get_array()[:10, 20:].mean() > 5 * drawn.get_array()[10:, :10].mean() + 0.3
+    cubic = np.asarray(Image.fromarray(heatmap.astype("float32")).resize((30, 20), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(drawn.get_array(), np.clip(cubic, 0, 1))
 
 
 @pytest.mark.parametrize("image", [IMAGE, Image.fromarray(IMAGE), IMAGE / 255, IMAGE.astype("float32")])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import zoo
+from PIL import Image
 
 from vis import VisWarning
 from vis.losses import ActivationMaximization
@@ -315,3 +316,31 @@ def test_a_map_has_the_size_of_the_input_that_it_comes_from():
     model = keras.Model([image, signal], keras.layers.Dense(1)(keras.layers.Concatenate()(pooled)))
     x = [zoo.images(1, (16, 16, 1)), zoo.images(1, (12, 2))]
     assert visualize_cam(model, -1, 0, x, "features", grad_modifier="absolute").shape == (12,)
+
+
+def half_seen(x, **options):
+    """The map of a network whose feature map is its input averaged over 4 x 4 pixels."""
+    model = keras.Sequential(
+        [keras.Input((28, 20, 1)), keras.layers.AveragePooling2D(4), keras.layers.Flatten(), keras.layers.Dense(1)]
+    )
+    model.layers[-1].set_weights([np.ones((35, 1)), np.zeros(1)])
+    return visualize_cam(model, None, 0, x, **options)
+
+
+def test_a_map_keeps_the_size_of_its_feature_map_or_is_interpolated_cubically_within_its_range():
+    x = np.random.default_rng(0).random((2, 28, 20, 1)).astype("float32")
+    own = half_seen(x, interpolation=None)
+    pooled = x.reshape(2, 7, 4, 5, 4).mean(axis=(2, 4))
+    low, high = (end(pooled, axis=(1, 2), keepdims=True) for end in (np.min, np.max))
+    np.testing.assert_allclose(own, (pooled - low) / (high - low), atol=1e-6)
+    cubic = half_seen(x, interpolation="cubic", normalize=False)
+    raw = half_seen(x, interpolation=None, normalize=False)
+    for smooth, each in zip(cubic, raw, strict=True):
+        peer = np.asarray(Image.fromarray(each).resize((20, 28), Image.Resampling.BICUBIC))
+        assert peer.max() > each.max()
+        np.testing.assert_allclose(smooth, np.clip(peer, each.min(), each.max()), atol=1e-5)
+    linear = half_seen(x, interpolation="linear")
+    np.testing.assert_array_equal(half_seen(x), linear)
+    assert np.abs(linear - half_seen(x, interpolation="cubic")).max() > 0.05
+    with pytest.raises(ValueError, match="interpolation must be one of 'linear', 'cubic' and None, not 'nearest'"):
+        half_seen(x, interpolation="nearest")

@@ -26,6 +26,7 @@ class Survey(NamedTuple):
         settings: what else the pictures depend on, for a run that is resumed to be of the same kind.
         names: the classes' names by class index, for the gallery, or None.
         save_maps: whether the numbers of each map are written, too, beside its picture.
+        size: the fewest pixels that a picture's longer side shall have.
     """
 
     table: Table
@@ -41,6 +42,7 @@ class Survey(NamedTuple):
     settings: dict
     names: tuple[str, ...] | None = None
     save_maps: bool = False
+    size: int = 1
 
     @property
     def pictures(self) -> Path:

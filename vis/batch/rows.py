@@ -21,12 +21,15 @@ _PIXELS_KEPT = 2_000_000
 
 
 class Explained(NamedTuple):
-    """A row to be drawn: what came of it, what was read of it, its map, and that of a wrongly predicted class."""
+    """A row to be drawn: what came of it, what was read of it, its map, that of a wrongly predicted class, and the
+    numbers to save if they are wanted.
+    """
 
     outcome: Outcome
     sample: Sample
     heatmap: np.ndarray
     predicted_heatmap: np.ndarray | None
+    numbers: np.ndarray | None
 
 
 class Sample(NamedTuple):
@@ -115,15 +118,18 @@ def question(survey: Survey, model) -> Callable:
         labels = np.array([1 if label is None else label for label in labels])
         if survey.class_index is not None:
             labels = np.full(len(rows), survey.class_index)
-        heatmaps = survey.method.explain(model, Labels(labels), x, survey.options)
+        heatmaps = survey.method.explain(model, Labels(labels), x, survey.options, to_draw=True)
+        numbers = heatmaps if survey.save_maps else [None] * len(rows)
+        if survey.save_maps and survey.method.is_enlarged:
+            numbers = survey.method.explain(model, Labels(labels), x, survey.options)
         wrong = [place for place, each in enumerate(outcomes) if each.misclassified]
         of_predicted = {}
         if wrong:
             predicted = np.array([outcomes[place].predicted for place in wrong])
-            maps = survey.method.explain(model, Labels(predicted), x[wrong], survey.options)
+            maps = survey.method.explain(model, Labels(predicted), x[wrong], survey.options, to_draw=True)
             of_predicted = dict(zip(wrong, maps, strict=True))
         return [
-            Explained(outcome, samples[place], heatmaps[place], of_predicted.get(place))
+            Explained(outcome, samples[place], heatmaps[place], of_predicted.get(place), numbers[place])
             for place, outcome in enumerate(outcomes)
         ]
 

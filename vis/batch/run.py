@@ -237,17 +237,17 @@ def _settled(failed: list[Outcome], parts: list[Future]) -> list[Outcome]:
 def _draw(survey: Survey, explained: list[Explained]) -> list[Outcome]:
     """Write the pictures of some rows, each as `<thousands>/<row>.png`."""
     drawn = []
-    for outcome, sample, heatmap, predicted_heatmap in explained:
+    for outcome, sample, heatmap, predicted_heatmap, numbers in explained:
         image = sample.image or images.read_image(sample.path)
         outcome = outcome._replace(picture=f"{survey.pictures.name}/{outcome.row // 1000:04d}/{outcome.row}.png")
         for picture, drawn_map in ((outcome.picture, heatmap), (outcome.predicted_picture, predicted_heatmap)):
             if picture:
-                content = outputs.encode_png(survey.method.picture(image, drawn_map, survey.options))
+                content = outputs.encode_png(survey.method.picture(image, drawn_map, survey.options, survey.size))
                 _write(survey.output.parent / picture, content)
-        if survey.save_maps:
-            numbers = io.BytesIO()
-            np.save(numbers, heatmap)
-            _write(survey.output.parent / numbers_of(outcome.picture), numbers.getvalue())
+        if numbers is not None:
+            content = io.BytesIO()
+            np.save(content, numbers)
+            _write(survey.output.parent / numbers_of(outcome.picture), content.getvalue())
         drawn.append(outcome)
     return drawn
 

@@ -18,6 +18,7 @@ from vis.cli.options import (
     OutputVariableOption,
     Preprocess,
     PreprocessOption,
+    SizeOption,
     UnsafeOption,
 )
 from vis.cli.single import parse_class_index
@@ -73,6 +74,7 @@ def every_row(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The CSV file to write; pictures go to a folder of its name.")
     ],
+    size: SizeOption = 1,
     preprocess: PreprocessOption = Preprocess.auto,
     output_variable: OutputVariableOption = None,
     labels: LabelsOption = None,
@@ -130,6 +132,7 @@ def every_row(
         predict=html,
         names=class_names,
         save_maps=save_map,
+        size=size,
         settings={
             "method": method.name,
             "--model": fingerprint(model),
@@ -141,6 +144,7 @@ def every_row(
             "--output-variable": output_variable,
             "--html": html,
             "--save-map": save_map,
+            "--size": size,
             "--custom-objects": sorted(custom_objects),
             **{each.flag: each.spelled(options[each.name]) for each in method.options},
         },

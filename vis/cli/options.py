@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from vis.cli.messages import UsageError
+from vis.cli.messages import UsageError, option
 
 
 class Preprocess(str, Enum):
-    """How pixel values are scaled for the model."""
+    """How pixel values are scaled for the model: by name, or by a mean and a deviation, such as `unit:0.5:0.25`."""
 
     unit = "unit"
     raw = "raw"
@@ -20,6 +20,16 @@ class Preprocess(str, Enum):
     caffe = "caffe"
     torch = "torch"
     auto = "auto"
+
+    @classmethod
+    def _missing_(cls, value: str) -> Preprocess:
+        from vis import images
+
+        with option("--preprocess"):
+            images.check_preprocess(value)
+        scale = str.__new__(cls, value)
+        scale._name_ = scale._value_ = value
+        return scale
 
 
 # Neural Network Console's name for a trained model.
@@ -67,8 +77,20 @@ ClassIndexOption = Annotated[
 PreprocessOption = Annotated[
     Preprocess,
     typer.Option(
-        help="Pixel values as the model was trained: 'unit' is 0 to 1, 'raw' 0 to 255; 'tf', 'caffe' and 'torch' as "
-        "keras.applications has them; 'auto' is what the model says, else 'unit'."
+        parser=Preprocess,
+        metavar="auto|unit|raw|tf|caffe|torch|unit:MEAN:DEVIATION",
+        help="Pixel values as the model was trained: 'auto' is what the model says, else 'unit'; 'unit' is 0 to 1, 'raw' "
+        "0 to 255; 'tf', 'caffe' and 'torch' as keras.applications has them. A mean and a deviation of your own follow "
+        "the unit that they are in, each one number or one per colour: unit:0.5:0.25 or raw:124,116,104:58,57,57.",
+    ),
+]
+SizeOption = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=4096,
+        help="The fewest pixels of the picture's longer side: a smaller image is enlarged, each pixel to a square. "
+        "With 1 every picture has its image's own size.",
     ),
 ]
 OutputVariableOption = Annotated[

@@ -19,6 +19,7 @@ from vis.cli.options import (
     OutputVariableOption,
     Preprocess,
     PreprocessOption,
+    SizeOption,
     UnsafeOption,
     UnusedTableOption,
 )
@@ -42,6 +43,7 @@ def one_image(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The picture to write: .png, .jpg, .bmp, .tif or .webp.")
     ],
+    size: SizeOption = 224,
     preprocess: PreprocessOption = Preprocess.auto,
     output_variable: OutputVariableOption = None,
     labels: LabelsOption = None,
@@ -51,7 +53,7 @@ def one_image(
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
-    """One image in, one picture of its size out."""
+    """One image in, one picture of its size out; a small one is enlarged."""
     from vis import images
     from vis.files import names, outputs
 
@@ -94,15 +96,20 @@ def one_image(
         shown = f"{names.named(index, class_names)} (score {_score(scores, probabilities, index):.3g})"
         typer.echo(f"Explaining class {shown}; predicted: {other}; use --class-index auto.", err=True)
 
+    def explained(*, to_draw: bool) -> np.ndarray:
+        target = 0 if is_regressor else Labels([index])
+        return method.explain(network, target, sample[None], options, to_draw=to_draw)[0]
+
     with library_messages(IMAGE_OPTIONS | methods.flags(method)):
-        (heatmap,) = method.explain(network, 0 if is_regressor else Labels([index]), sample[None], options)
+        heatmap = explained(to_draw=True)
     try:
-        outputs.write_picture(method.picture(picture, heatmap, options), output)
+        outputs.write_picture(method.picture(picture, heatmap, options, size), output)
     except OSError as error:
         refuse("--output", f"{output} cannot be written: {error.strerror or error}.")
     if save_map is not None:
+        numbers = heatmap if not method.is_enlarged else explained(to_draw=False)
         try:
-            outputs.write_array(heatmap, save_map)
+            outputs.write_array(numbers, save_map)
         except OSError as error:
             refuse("--save-map", f"{save_map} cannot be written: {error.strerror or error}.")
     kind = "probability" if probabilities else "score"

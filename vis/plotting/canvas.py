@@ -9,13 +9,20 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from PIL import Image
 
-from vis.plotting.pictures import COLORMAP, colormap_named, diverging_colormap
+from vis.plotting.pictures import (
+    COLORMAP,
+    DIVERGING,
+    check_alpha,
+    colormap_named,
+    interpolate,
+    opacities,
+)
 from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError
 
@@ -65,7 +72,8 @@ def draw(rows: list[tuple[str | None, list[Panel]]], *, alpha, colormap, colorba
 
     Args:
         rows: Pairs of a row's name, written to its left (or None), and its panels.
-        alpha: The maps' opacity over an image, from 0 to 1.
+        alpha: The opacity of a map's largest values over an image, from 0 to 1; None draws maps without their images,
+            at their sizes.
         {{colormap}}
         colorbar: Whether to draw the scales: one bar where there is one scale, else one per row.
         width: The width of a panel, in inches.
@@ -80,8 +88,8 @@ def draw(rows: list[tuple[str | None, list[Panel]]], *, alpha, colormap, colorba
         >>> draw([(None, [Panel(np.eye(4))])], alpha=1, colormap=None, colorbar=False, width=2).get_size_inches()
         array([2.1, 2.1])
     """
-    if not 0 <= alpha <= 1:
-        raise ArgumentError("alpha", f"must be from 0 to 1, not {alpha}")
+    if alpha is not None:
+        check_alpha(alpha)
     if not width > 0:
         raise ArgumentError("width", f"must be above 0, not {width}", "It is the width of a picture in inches")
     panels = [row for _, row in rows]
@@ -124,41 +132,64 @@ def _text_height(texts) -> float:
     return lines * _LINE + _GAP if lines else 0.0
 
 
-def _paint(axes: Axes, panel: Panel, alpha: float, colormap: str | None) -> None:
+def _paint(axes: Axes, panel: Panel, alpha: float | None, colormap: str | None) -> None:
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(color="0.8", linewidth=0.6)
     image, heatmap = panel.image, panel.heatmap
     height, width = (heatmap if image is None else image).shape[:2]
     # 'antialiased' leaves a pixel that is drawn large a square, as a map of pixels must not be smoothed.
     options = {"extent": (0, width, height, 0), "interpolation": "antialiased"}
-    if image is not None:
-        if heatmap is not None and panel.scale.vmin < 0:
-            # Red and blue are the map's alone.
-            image = np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
+    if heatmap is None:
         axes.imshow(image, **options)
-    if heatmap is not None:
-        if heatmap.shape[0] < height or heatmap.shape[1] < width:
-            heatmap = np.asarray(Image.fromarray(heatmap).resize((width, height), Image.Resampling.BILINEAR))
-        colors = _colors(panel.scale, colormap)
-        axes.imshow(heatmap, cmap=colors, norm=panel.scale, alpha=1 if image is None else alpha, **options)
+        return
+    over = _seen_through(panel, alpha)
+    if over:
+        # Red and blue are the map's alone.
+        axes.imshow(_gray(image) if panel.scale.vmin < 0 else image, **options)
+    if heatmap.shape[0] < height or heatmap.shape[1] < width:
+        heatmap = interpolate(heatmap, (width, height))
+    colors = _colors(panel.scale, colormap, alpha if over else None)
+    axes.imshow(heatmap, cmap=colors, norm=panel.scale, **options)
 
 
-def _paint_bar(axes: Axes, panels: list[Panel], alpha: float, colormap: str | None) -> None:
+def _paint_bar(axes: Axes, panels: list[Panel], alpha: float | None, colormap: str | None) -> None:
+    """Draw a scale; of maps over images on all grays that these have, dark to the left, as the map lies on them."""
     scale = panels[0].scale
-    if any(panel.image is None for panel in panels):
-        alpha = 1.0
+    beneath = [_gray(panel.image) for panel in panels if _seen_through(panel, alpha)]
+    colors = _colors(scale, colormap, alpha if beneath else None)
+    if beneath:
+        grays = np.linspace(min(image.min() for image in beneath), max(image.max() for image in beneath), 64) / 255
+        ends = colors([0.0, 1.0])
+        low, high = ends[:, 3:] * ends[:, :3] + (1 - ends[:, 3:]) * grays.mean()
+        colors = colors.with_extremes(under=low, over=high)
     beyond = max(np.abs(panel.heatmap).max() for panel in panels) > scale.vmax
     extend = "neither" if not beyond else "both" if scale.vmin < 0 else "max"
-    mappable = ScalarMappable(scale, _colors(scale, colormap))
-    axes.figure.colorbar(mappable, cax=axes, alpha=alpha, extend=extend, extendfrac=0.03)
+    axes.figure.colorbar(ScalarMappable(scale, colors), cax=axes, extend=extend, extendfrac=0.03)
+    if beneath:
+        axes.set_autoscale_on(False)
+        edges = np.linspace(*axes.get_xlim(), len(grays) + 1)
+        axes.pcolormesh(edges, [scale.vmin, scale.vmax], grays[None], cmap="gray", vmin=0, vmax=1, zorder=0)
     axes.tick_params(labelsize=_FONT - 2)
     axes.yaxis.get_major_locator().set_params(nbins=5)
 
 
-def _colors(scale: Normalize, colormap: str | None) -> Colormap:
-    if colormap is not None:
-        return colormap_named(colormap)
-    return diverging_colormap() if scale.vmin < 0 else colormap_named(COLORMAP)
+def _seen_through(panel: Panel, alpha: float | None) -> bool:
+    return panel.image is not None and alpha is not None
+
+
+def _gray(image: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
+
+
+def _colors(scale: Normalize, colormap: str | None, alpha: float | None) -> Colormap:
+    """Return the colours of a scale; with an opacity they are the more transparent, the nearer to 0."""
+    signed = scale.vmin < 0
+    colors = colormap_named(colormap or (DIVERGING if signed else COLORMAP))
+    if alpha is None:
+        return colors
+    levels = colors(np.arange(colors.N))
+    levels[:, 3] = opacities(colors.N, alpha, zero=0.5 if signed else 0.0)
+    return ListedColormap(levels, colors.name)
 
 
 def wrap(text: str | None, width: float) -> str:

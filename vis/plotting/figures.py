@@ -6,6 +6,9 @@ know it: nothing has to be closed, and `figure.savefig("map.png")` writes it.
 Equal colours mean equal values. A map of one sign goes from dark to light ('inferno'), a map of both signs from blue
 over white, which is 0, to red; a colour-blind eye can tell both apart. The largest hundredth of the values has the
 brightest colour, so that a few of them do not leave the rest in the dark; the colour bar then ends in a point.
+
+Over an image a value is the more opaque, the farther from 0 it is: where nothing matters the image is seen. The colour
+bar shows each value on all grays of the image, the darkest to the left, so every colour in the picture is in the bar.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vis.plotting.canvas import Panel, as_map, as_picture, draw
+from vis.plotting.pictures import OPACITY
 from vis.utils.checks import whole_number
 from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError, ArgumentTypeError
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_STRETCHED = 2
+_MOST_COLUMNS = 5
 
 
 @shared_docs
@@ -33,7 +38,7 @@ def show(
     heatmap=None,
     title: str | None = None,
     *,
-    alpha: float = 0.5,
+    alpha: float = OPACITY,
     colormap: str | None = None,
     percentile: float = 99.0,
     colorbar: bool = True,
@@ -46,7 +51,8 @@ def show(
         heatmap: (height, width), of any scale, and of any size with about the image's proportions; None draws the image
             alone.
         title: The title, wrapped where the picture ends.
-        alpha: The map's opacity over an image, from 0 to 1; under a map of both signs the image is gray.
+        alpha: The opacity of the map's largest values over an image, from 0 to 1; a smaller value has that share of it.
+            Under a map of both signs the image is gray.
         {{colormap}}
         {{percentile}}
         colorbar: Whether to draw the scale of the colours.
@@ -96,10 +102,10 @@ def grid(
         heatmaps: N maps, (height, width), each laid over its image; or a dict of them, name to N maps, which gives a
             row of images and beneath it one row per name. None draws the images alone.
         titles: N titles, of the images; None for none.
-        columns: How many images stand side by side, at least 1; None for as many as there are, up to 5 (with a dict:
-            all).
-        alpha: The maps' opacity, from 0 to 1; None for 0.5 over an image, and for 1, the map alone, in a row of its
-            own.
+        columns: How many images stand side by side, at least 1; None for all in rows of up to 5, as even as can be
+            (with a dict: all in one).
+        alpha: The opacity of the maps' largest values over an image, from 0 to 1; a smaller value has that share of it.
+            None for 0.75, and with a dict for the maps alone, in rows of their own.
         {{colormap}}
         {{percentile}}
         shared: Whether all maps (with a dict, all maps of a row) share one scale, so that they can be compared with
@@ -127,7 +133,7 @@ def grid(
     _check_length("titles", titles, images)
     named = isinstance(heatmaps, Mapping)
     if columns is None:
-        columns = len(images) if named else min(len(images), 5)
+        columns = len(images) if named else even_columns(len(images))
     columns = whole_number("columns", columns)
 
     def row(maps, name=""):
@@ -148,7 +154,7 @@ def grid(
     blocks = [slice(start, start + columns) for start in range(0, len(images), columns)]
     return draw(
         [(name, panels[block]) for block in blocks for name, panels in rows],
-        alpha=(1.0 if named else 0.5) if alpha is None else alpha,
+        alpha=None if named and alpha is None else OPACITY if alpha is None else alpha,
         colormap=colormap,
         colorbar=shared,
         width=width,
@@ -160,23 +166,29 @@ def compare(
     maps: Mapping[str, np.ndarray],
     image=None,
     *,
-    columns: int = 4,
-    alpha: float = 1.0,
+    columns: int | None = None,
+    alpha: float | None = None,
     colormap: str | None = None,
     percentile: float = 99.0,
+    shared: bool | None = None,
     width: float = 2.4,
 ) -> Figure:
-    """Draw several maps of one image on one scale of colours, so that brighter means more.
+    """Draw several maps of one image side by side.
 
     Args:
         maps: A dict of names and maps, (height, width), of any scale; not normalized, if their magnitudes are to be
-            compared too. Where one of them has both signs, all are drawn in the colours of both signs, with 0 white.
+            compared too.
         {{image}} It is drawn first; None for the maps alone.
-        columns: How many pictures stand side by side, at least 1.
-        alpha: The maps' opacity over the image, from 0 to 1; with 1 the colours are those of the colour bar.
+        columns: How many pictures stand side by side, at least 1; None for rows of up to 5, as even as can be.
+        alpha: The opacity of the maps' largest values over the image, from 0 to 1; a smaller value has that share of
+            it. None for the maps alone.
         {{colormap}}
-        percentile: The percentile, above 0 and up to 100, of the absolute values of all maps together that gets the
+        percentile: The percentile, above 0 and up to 100, of the absolute values of a scale's maps that gets the
             brightest colour.
+        shared: Whether all maps share one scale, so that brighter means more; it is drawn beside them, and where one
+            map has both signs, all are drawn in the colours of both signs. Otherwise each map has its own. None for
+            shared, unless every map is normalized, that is, has the largest magnitude 1: then the magnitudes say
+            nothing, and a map with a few large values would be dark beside the others.
         width: The width of one picture, in inches.
 
     Returns:
@@ -188,7 +200,7 @@ def compare(
             the colour map.
 
     Example:
-        >>> figure = compare({"all": np.ones((4, 4)), "half": np.full((4, 4), 0.5)})
+        >>> figure = compare({"all": np.ones((4, 4)), "half": np.full((4, 4), 0.5)})  # not both are normalized
         >>> [axes.images[0].get_clim() for axes in figure.axes[:2]]
         [(0.0, 1.0), (0.0, 1.0)]
     """
@@ -200,18 +212,42 @@ def compare(
         )
     if not maps:
         raise ArgumentError("maps", "must hold at least one map, not none")
-    columns = whole_number("columns", columns)
+    if columns is not None:
+        columns = whole_number("columns", columns)
     if image is not None:
         image = as_picture(image)
     maps = {str(name): as_map(heatmap, "maps") for name, heatmap in maps.items()}
     for heatmap in maps.values():
         _check_proportions("maps", heatmap, image)
-    scale = color_scale(maps.values(), percentile)
-    panels = [Panel(image, heatmap, name, scale) for name, heatmap in maps.items()]
+    if shared is None:
+        shared = not all(map(_is_normalized, maps.values()))
+    together = color_scale(maps.values(), percentile)
+    panels = [
+        Panel(image, heatmap, name, together if shared else color_scale([heatmap], percentile))
+        for name, heatmap in maps.items()
+    ]
     if image is not None:
         panels.insert(0, Panel(image, title="image"))
+    columns = columns or even_columns(len(panels))
     rows = [(None, panels[start : start + columns]) for start in range(0, len(panels), columns)]
-    return draw(rows, alpha=alpha, colormap=colormap, colorbar=True, width=width)
+    return draw(rows, alpha=alpha, colormap=colormap, colorbar=shared, width=width)
+
+
+def even_columns(count: int) -> int:
+    """Return how many pictures to set side by side, up to 5, so that the last row is hardly shorter than the others.
+
+    Args:
+        count: The number of pictures.
+
+    Returns:
+        The number of columns.
+
+    Example:
+        >>> [even_columns(count) for count in (1, 5, 6, 7, 11)]
+        [1, 5, 3, 4, 4]
+    """
+    rows = -(-count // _MOST_COLUMNS)
+    return -(-count // rows)
 
 
 def color_scale(maps: Iterable[np.ndarray], percentile: float = 99.0) -> Normalize:
@@ -242,6 +278,12 @@ def color_scale(maps: Iterable[np.ndarray], percentile: float = 99.0) -> Normali
     # Where fewer values differ from 0 than the percentile cuts off, it is 0.
     limit = float(np.percentile(magnitudes, percentile)) or float(magnitudes.max()) or 1.0
     return Normalize(-limit if values.min() < 0 else 0.0, limit)
+
+
+def _is_normalized(heatmap: np.ndarray) -> bool:
+    """Return whether a map was brought to [0, 1] or [-1, 1]; a blank one stays blank then."""
+    largest = np.abs(heatmap).max()
+    return largest == 0 or abs(largest - 1) < 1e-6
 
 
 def _check_proportions(argument: str, heatmap: np.ndarray | None, image: np.ndarray | None) -> None:

@@ -1,7 +1,8 @@
 """Turns maps into pictures: grayscale, a colour map, a heatmap laid over an image.
 
 The colour map is `'inferno'` unless another is asked for: its lightness grows evenly with the value, so it reads the
-same in grayscale and to a colour-blind eye, which cannot be said of `'jet'`.
+same in grayscale and to a colour-blind eye, which cannot be said of `'jet'`. A map that is coarser than its picture is
+interpolated cubically and cut off at its own range: linear interpolation draws a star around each peak.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
 COLORMAP = "inferno"
+# How opaque the largest value of a map over an image is: most of its colour is to be seen, and still what it is about.
+OPACITY = 0.75
 DIVERGING = "blue_white_red"
 
 
@@ -67,7 +70,7 @@ def grayscale(heatmap: np.ndarray, size: tuple[int, int] | None = None) -> np.nd
         >>> grayscale(np.array([[0.0, 0.5, 1.0]]))
         array([[  0, 128, 255]], dtype=uint8)
     """
-    return np.round(_resize(heatmap, size) * 255).astype(np.uint8)
+    return np.round(np.clip(_resize(heatmap, size), 0, 1) * 255).astype(np.uint8)
 
 
 def colorize(heatmap: np.ndarray, colormap: str = COLORMAP, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -89,20 +92,25 @@ def colorize(heatmap: np.ndarray, colormap: str = COLORMAP, size: tuple[int, int
         [[[0, 0, 0], [255, 255, 255]]]
     """
     table = _table(colormap)
-    # 1 itself falls outside, and is clipped to the last colour.
-    return table.take((_resize(heatmap, size) * np.float32(len(table))).astype(np.intp), axis=0, mode="clip")
+    return table.take(_places(heatmap, len(table), size), axis=0)
 
 
 def heatmap_over(
-    image: np.ndarray | Image.Image, heatmap: np.ndarray, alpha: float = 0.5, colormap: str = COLORMAP
+    image: np.ndarray | Image.Image,
+    heatmap: np.ndarray,
+    alpha: float = OPACITY,
+    colormap: str = COLORMAP,
+    *,
+    zero: float = 0.0,
 ) -> np.ndarray:
-    """Lay the colours of a heatmap over an image, at the image's size.
+    """Lay the colours of a heatmap over an image, at the image's size; where nothing matters the image is seen.
 
     Args:
         image: uint8 or a Pillow image, (height, width) or (height, width, 3).
         heatmap: (height, width) of any size, values in [0, 1].
-        alpha: The heatmap's opacity, from 0 (the image alone) to 1 (the heatmap alone).
+        alpha: The opacity of the largest value, from 0 (the image alone) to 1; a smaller one has that share of it.
         colormap: The name of a matplotlib colour map.
+        zero: The value that is transparent: 0, or 0.5 for a map of both signs brought to [0, 1].
 
     Returns:
         uint8, (height, width, 3), RGB, of the image's size.
@@ -112,18 +120,51 @@ def heatmap_over(
 
     Example:
         >>> image = np.full((4, 6, 3), 255, np.uint8)
-        >>> heatmap_over(image, np.zeros((2, 2)), alpha=0.0).shape
-        (4, 6, 3)
+        >>> heatmap_over(image, np.zeros((2, 2))).min()
+        255
+    """
+    check_alpha(alpha)
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(np.asarray(image, dtype=np.uint8))
+    picture = np.array(image.convert("RGB"), dtype=np.float32)
+    colors, opacity = _table(colormap), opacities(colormap_named(colormap).N, alpha, zero)
+    places = _places(heatmap, len(colors), image.size)
+    picture += opacity.take(places)[..., None] * (colors.take(places, axis=0) - picture)
+    return np.round(picture, out=picture).astype(np.uint8)
+
+
+def check_alpha(alpha: float) -> None:
+    """Refuse an opacity that is none.
+
+    Args:
+        alpha: A number from 0 to 1.
+
+    Raises:
+        ValueError: It is out of range.
+
+    Example:
+        >>> check_alpha(0.5)
     """
     if not 0 <= alpha <= 1:
         raise ArgumentError("alpha", f"must be from 0 to 1, not {alpha}")
-    if not isinstance(image, Image.Image):
-        image = Image.fromarray(np.asarray(image, dtype=np.uint8))
-    background = np.array(image.convert("RGB"), dtype=np.float32)
-    colors = colorize(heatmap, colormap, image.size)
-    background *= 1 - alpha
-    background += np.float32(alpha) * colors
-    return np.round(background, out=background).astype(np.uint8)
+
+
+def opacities(count: int, alpha: float, zero: float) -> np.ndarray:
+    """Return how opaque the colours of a map over an image are: in proportion to how far from 0 they stand.
+
+    Args:
+        count: The number of colours, from the lowest value to the highest.
+        alpha: The opacity of the colour farthest from 0.
+        zero: Where 0 is between the lowest value, 0, and the highest, 1.
+
+    Returns:
+        float32, (count,), from 0 to `alpha`.
+
+    Example:
+        >>> opacities(5, 0.5, zero=0.5)
+        array([0.5 , 0.25, 0.  , 0.25, 0.5 ], dtype=float32)
+    """
+    return (alpha * np.abs(np.linspace(0, 1, count) - zero) / max(zero, 1 - zero)).astype(np.float32)
 
 
 def colormap_named(name: str) -> Colormap:
@@ -182,11 +223,34 @@ def _table(colormap: str) -> np.ndarray:
     return np.round(colors(np.arange(colors.N))[:, :3] * 255).astype(np.uint8)
 
 
+def _places(heatmap: np.ndarray, count: int, size: tuple[int, int] | None) -> np.ndarray:
+    """Return the places of a map's values, in [0, 1], among so many colours; 1 itself has the last one."""
+    return np.clip(_resize(heatmap, size) * np.float32(count), 0, count - 1).astype(np.intp)
+
+
 def _resize(heatmap: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """Return a map at another size, in [0, 1]: interpolated linearly where it grows, averaged where it shrinks."""
     heatmap = np.asarray(heatmap, dtype=np.float32)
     if heatmap.ndim != 2:
         raise ArgumentError("heatmap", f"must have the shape (height, width), not {heatmap.shape}")
-    if size is not None and size != heatmap.shape[::-1]:
-        heatmap = np.asarray(Image.fromarray(heatmap).resize(size, Image.Resampling.BILINEAR))
-    return np.clip(heatmap, 0, 1)
+    return heatmap if size is None else interpolate(heatmap, size)
+
+
+def interpolate(heatmap: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return a map at a picture's size: interpolated cubically where it grows, averaged where it shrinks.
+
+    Args:
+        heatmap: float32, (height, width).
+        size: (width, height), in pixels.
+
+    Returns:
+        float32, (height, width) of the picture, within the range of the map's values.
+
+    Example:
+        >>> interpolate(np.array([[0.0, 1.0]], np.float32), (5, 1))
+        array([[0.        , 0.09090909, 0.5       , 0.90909094, 1.        ]],
+              dtype=float32)
+    """
+    if size == heatmap.shape[::-1]:
+        return heatmap
+    larger = np.asarray(Image.fromarray(heatmap).resize(size, Image.Resampling.BICUBIC))
+    return np.clip(larger, heatmap.min(), heatmap.max())

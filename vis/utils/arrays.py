@@ -184,12 +184,14 @@ def _data_format(data_format):
     return data_format
 
 
-def resize(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Interpolate maps linearly, along any number of axes; pixels are areas, like those of TensorFlow's resizing.
+def resize(maps: np.ndarray, size: tuple[int, ...], interpolation: str = "linear") -> np.ndarray:
+    """Interpolate maps along any number of axes; pixels are areas, like those of TensorFlow's resizing.
 
     Args:
         maps: Shape (samples, *positions).
         size: The positions wanted, one number per axis.
+        interpolation: `'linear'`, or `'cubic'` (Keys 1981, with a = -1/2), which is cut off where it would leave the
+            range of a sample's values.
 
     Returns:
         An array of shape (samples, *size).
@@ -198,22 +200,37 @@ def resize(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         >>> resize(np.array([[0.0, 1.0]]), (4,))
         array([[0.  , 0.25, 0.75, 1.  ]])
     """
+    resized = maps
     for axis, wanted in enumerate(size, start=1):
         given = maps.shape[axis]
         if given != wanted:
-            maps = np.moveaxis(np.moveaxis(maps, axis, -1) @ _interpolation(given, wanted).T, -1, axis)
-    return maps
+            matrix = _interpolation(given, wanted, interpolation)
+            resized = np.moveaxis(np.moveaxis(resized, axis, -1) @ matrix.T, -1, axis)
+    if interpolation == "linear":
+        return resized
+    positions = tuple(range(1, maps.ndim))
+    return np.clip(resized, maps.min(positions, keepdims=True), maps.max(positions, keepdims=True))
+
+
+def _linear(distance: np.ndarray) -> np.ndarray:
+    return np.maximum(1 - distance, 0)
+
+
+def _cubic(distance: np.ndarray) -> np.ndarray:
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return np.where(distance < 1, near, np.where(distance < 2, far, 0))
+
+
+_KERNELS = {"linear": _linear, "cubic": _cubic}
 
 
 @functools.lru_cache
-def _interpolation(given: int, wanted: int) -> np.ndarray:
-    """The matrix, (wanted, given), that interpolates along an axis."""
-    at = np.clip((np.arange(wanted) + 0.5) * given / wanted - 0.5, 0, given - 1)
-    left = np.floor(at).astype(int)
-    matrix, rows = np.zeros((wanted, given)), np.arange(wanted)
-    matrix[rows, left] = 1 - (at - left)
-    matrix[rows, np.minimum(left + 1, given - 1)] += at - left
-    return matrix
+def _interpolation(given: int, wanted: int, name: str) -> np.ndarray:
+    """The matrix, (wanted, given), that interpolates along an axis; beyond the ends there is nothing to take from."""
+    at = (np.arange(wanted) + 0.5) * given / wanted - 0.5
+    matrix = _KERNELS[name](np.abs(at[:, None] - np.arange(given)))
+    return matrix / matrix.sum(axis=1, keepdims=True)
 
 
 def blur(array: np.ndarray, axes, share: float = 0.05) -> np.ndarray:

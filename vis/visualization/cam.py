@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from vis import grad_modifiers
 from vis.engine.addressing import NEAREST
 from vis.engine.evaluate import evaluate
 from vis.utils import checks
-from vis.utils.arrays import resize as resize
+from vis.utils.arrays import resize
 from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError, ArgumentTypeError, warn
 from vis.visualization import positions
@@ -28,6 +29,7 @@ def visualize_cam(
     grad_modifier=None,
     *,
     method: str | Callable = "gradcam",
+    interpolation: str | None = "linear",
     token_grid: tuple | None = None,
     extra_tokens: tuple | None = None,
     logits: bool = True,
@@ -38,7 +40,7 @@ def visualize_cam(
     """Show which regions speak for a score, at the resolution of a feature map: Grad-CAM.
 
     With A the feature map of a layer, the weight of channel k is α_k = mean over positions of ∂S/∂A_k, and the map is
-    ReLU(Σ_k α_k A_k), interpolated linearly to the input's size (Selvaraju et al. 2017, "Grad-CAM", arXiv 1610.02391,
+    ReLU(Σ_k α_k A_k), interpolated to the input's size (Selvaraju et al. 2017, "Grad-CAM", arXiv 1610.02391,
     equations 1 and 2). For a regressor, `grad_modifier` None, `'negate'` and `'small_values'` show what increases,
     decreases and keeps the output.
 
@@ -50,18 +52,19 @@ def visualize_cam(
         method: `'gradcam'`, or a function `(activations, gradients) -> maps` of two arrays of shape (samples,
             *positions, channels) that returns (samples, *positions): the ReLU, the interpolation and the normalization
             come after it.
+        {{interpolation}}
         {{token_grid}}
         {{extra_tokens}}
         {{logits}}
         {{output_options}}
 
     Returns:
-        A float32 array of shape (samples, *positions of the input), or (*positions,) for a single sample. A feature map
-        that lacks some of the input's axes, such as time after a `ConvLSTM2D`, gives the axes it has; one whose axis
-        was folded into the channels, as before a recurrent layer over the columns of a picture, is constant along it.
-        Tokens that come from a picture are folded into it. For a layer that is called several times, one map per call,
-        along axis 1; for branches over different inputs a dict by the inputs' names. For a stream of batches a
-        generator of these.
+        A float32 array of shape (samples, *positions of the input), or (*positions,) for a single sample; without
+        interpolation (samples, *positions of the feature map), along the same axes. A feature map that lacks some of
+        the input's axes, such as time after a `ConvLSTM2D`, gives the axes it has; one whose axis was folded into the
+        channels, as before a recurrent layer over the columns of a picture, is constant along it. Tokens that come from
+        a picture are folded into it. For a layer that is called several times, one map per call, along axis 1; for
+        branches over different inputs a dict by the inputs' names. For a stream of batches a generator of these.
 
     Raises:
         {{map_errors}}
@@ -84,8 +87,8 @@ def visualize_cam(
     explained, penultimate = of_filter(
         model, layer_idx, filter_indices, logits, backprop_modifier, penultimate_layer_idx
     )
-    folding = positions.Folding(token_grid, extra_tokens)
-    return _cam(explained, seed_input, penultimate, grad_modifier, get(method), folding, normalize, squeeze, batch_size)
+    how = _How(get(method), _interpolated(interpolation), positions.Folding(token_grid, extra_tokens))
+    return _cam(explained, seed_input, penultimate, grad_modifier, how, normalize, squeeze, batch_size)
 
 
 @shared_docs
@@ -97,6 +100,7 @@ def visualize_cam_with_losses(
     grad_modifier=None,
     *,
     method: str | Callable = "gradcam",
+    interpolation: str | None = "linear",
     token_grid: tuple | None = None,
     extra_tokens: tuple | None = None,
     normalize: bool = True,
@@ -114,17 +118,18 @@ def visualize_cam_with_losses(
         method: `'gradcam'`, or a function `(activations, gradients) -> maps` of two arrays of shape (samples,
             *positions, channels) that returns (samples, *positions): the ReLU, the interpolation and the normalization
             come after it.
+        {{interpolation}}
         {{token_grid}}
         {{extra_tokens}}
         {{output_options}}
 
     Returns:
-        A float32 array of shape (samples, *positions of the input), or (*positions,) for a single sample. A feature map
-        that lacks some of the input's axes, such as time after a `ConvLSTM2D`, gives the axes it has; one whose axis
-        was folded into the channels, as before a recurrent layer over the columns of a picture, is constant along it.
-        Tokens that come from a picture are folded into it. For a layer that is called several times, one map per call,
-        along axis 1; for branches over different inputs a dict by the inputs' names. For a stream of batches a
-        generator of these.
+        A float32 array of shape (samples, *positions of the input), or (*positions,) for a single sample; without
+        interpolation (samples, *positions of the feature map), along the same axes. A feature map that lacks some of
+        the input's axes, such as time after a `ConvLSTM2D`, gives the axes it has; one whose axis was folded into the
+        channels, as before a recurrent layer over the columns of a picture, is constant along it. Tokens that come from
+        a picture are folded into it. For a layer that is called several times, one map per call, along axis 1; for
+        branches over different inputs a dict by the inputs' names. For a stream of batches a generator of these.
 
     Raises:
         {{map_errors}}
@@ -142,13 +147,25 @@ def visualize_cam_with_losses(
         (8, 8)
     """
     explained = of_losses(input_tensor, losses)
-    folding = positions.Folding(token_grid, extra_tokens)
-    return _cam(
-        explained, seed_input, penultimate_layer, grad_modifier, get(method), folding, normalize, squeeze, batch_size
-    )
+    how = _How(get(method), _interpolated(interpolation), positions.Folding(token_grid, extra_tokens))
+    return _cam(explained, seed_input, penultimate_layer, grad_modifier, how, normalize, squeeze, batch_size)
 
 
-def _cam(explained, seed_input, penultimate, grad_modifier, weigh, folding, normalize, squeeze, batch_size):
+class _How(NamedTuple):
+    """How maps are made of a feature map: weighed, laid along the input, and brought to its size (or not: None)."""
+
+    weigh: Callable
+    interpolation: str | None
+    folding: positions.Folding
+
+
+def _interpolated(interpolation: str | None) -> str | None:
+    if interpolation not in ("linear", "cubic", None):
+        raise ArgumentError("interpolation", f"must be one of 'linear', 'cubic' and None, not {interpolation!r}")
+    return interpolation
+
+
+def _cam(explained, seed_input, penultimate, grad_modifier, how, normalize, squeeze, batch_size):
     modify = grad_modifiers.get(grad_modifier)
     negative_may_help = modify is not grad_modifiers.negate
     argument = "penultimate_layer_idx"
@@ -164,10 +181,13 @@ def _cam(explained, seed_input, penultimate, grad_modifier, weigh, folding, norm
                         _channels_last(source, activations),
                         _channels_last(source, checks.modified(gradient, modify)),
                     )
-                    raw = _checked(weigh, *features)
-                    placed = positions.place(raw, source, inputs, folding, noted)
+                    raw = _checked(how.weigh, *features)
+                    placed = positions.place(raw, source, inputs, how.folding, noted)
                     _warn_of_blank(source, *features, placed.maps, negative_may_help)
-                    maps[-1].append(resize(np.maximum(placed.maps, 0), placed.size))
+                    positive = np.maximum(placed.maps, 0)
+                    if how.interpolation is not None:
+                        positive = resize(positive, placed.size, how.interpolation)
+                    maps[-1].append(positive)
                 if source.note is not None and source.note not in noted:
                     noted.add(source.note)
                     warn(*source.note)

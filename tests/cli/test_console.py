@@ -95,7 +95,7 @@ def test_pixels_go_in_as_the_file_says(folder, tmp_path):
     out, err, _ = single("saliency", folder, tmp_path, model="raw.nnp")
     x = pictures(folder, "val")[0][3]
     model = load_model(folder / "raw.nnp")
-    probability = f"{model(x[None])[0, 5].numpy():.1g}"
+    probability = f"{model(x[None])[0, 5].numpy():.3f}"
     assert (
         f"probability {probability}; the map explains its logit; pixels as raw, because the executor in raw.nnp " in out
     )
@@ -271,17 +271,17 @@ def several(tmp_path):
 
 def test_an_output_is_chosen(several, folder, tmp_path):
     arguments = ("saliency", "--model", several, "--image", folder / "val3.png", "--output", tmp_path / "a.png")
-    code, out, err = run(*arguments)
+    code, out, err = run(*arguments, "--class-index", 0)
     assert code == 0
     assert err == (
         "Warning: several.nnp has 2 outputs, of which p is explained; the others are z (y'). "
         "Choose another with --output-variable.\n"
     )
     x = pictures(folder, "val")[0][3:4] / 255
-    for name in ("z", "p"):
-        code, out, err = run(*arguments, "--output-variable", name)
+    for name, kind, form in (("z", "score", ".4g"), ("p", "probability", ".3f")):
+        code, out, err = run(*arguments, "--output-variable", name, "--class-index", 1)
         assert (code, err) == (0, "")
-        assert f"score {load_model(several, output_variable=name)(x)[0, 0].numpy():.4g}" in out
+        assert f"{kind} {load_model(several, output_variable=name)(x)[0, 1].numpy():{form}}" in out
     line = refusal(*arguments, "--output-variable", "q")
     assert line.startswith("Error: --output-variable must be an output of ")
     assert line.endswith(" not 'q'. It has z (y'), p (y').\n")

@@ -109,7 +109,7 @@ def test_one_class_for_every_row(inside):
     labelled = "gradcam-batch -c 4 -o four.csv".split()
     code, out, _ = run(*labelled)
     assert code == 0
-    assert "Class 4 is explained in every row." in out
+    assert "Class 4 is explained in every row, by its score" in out
     for row in (0, 5):
         run("gradcam", "-image", f"digits/{row}.png", "-c", 4, "-o", "alone.png")
         np.testing.assert_array_equal(read(f"four/0000/{row}.png"), read("alone.png"))

@@ -79,8 +79,8 @@ PreprocessOption = Annotated[
     typer.Option(
         parser=Preprocess,
         metavar="auto|unit|raw|tf|caffe|torch|unit:MEAN:DEVIATION",
-        help="Pixel values as the model was trained: 'auto' is what the model says, else 'unit'; 'unit' is 0 to 1, 'raw' "
-        "0 to 255; 'tf', 'caffe' and 'torch' as keras.applications has them. A mean and a deviation of your own follow "
+        help="Pixel values as the model was trained: 'auto' is what the model says, else 'unit'; 'unit' is 0 to 1, "
+        "'raw' 0 to 255; 'tf', 'caffe' and 'torch' as keras.applications has them. A mean and a deviation of your own follow "
         "the unit that they are in, each one number or one per colour: unit:0.5:0.25 or raw:124,116,104:58,57,57.",
     ),
 ]

@@ -91,10 +91,6 @@ def one_image(
         index = 0 if is_regressor else int(predicted.classes[0])
     if index >= count:
         refuse("--class-index", f"{index} is out of range, the model has {_range(predicted.width, count)} or auto.")
-    if class_index is None and not is_regressor and index != predicted.classes[0]:
-        other = f"{names.named(predicted.classes[0], class_names)} ({predicted.scores[0]:.3g})"
-        shown = f"{names.named(index, class_names)} (score {_score(scores, probabilities, index):.3g})"
-        typer.echo(f"Explaining class {shown}; predicted: {other}; use --class-index auto.", err=True)
 
     def explained(*, to_draw: bool) -> np.ndarray:
         target = 0 if is_regressor else Labels([index])
@@ -102,6 +98,10 @@ def one_image(
 
     with library_messages(IMAGE_OPTIONS | methods.flags(method)):
         heatmap = explained(to_draw=True)
+    if class_index is None and not is_regressor and index != predicted.classes[0]:
+        other = f"{names.named(predicted.classes[0], class_names)} ({predicted.scores[0]:.3g})"
+        shown = f"{names.named(index, class_names)} (score {_score(scores, probabilities, index):.3g})"
+        typer.echo(f"Explaining class {shown}; predicted: {other}; use --class-index auto.", err=True)
     try:
         outputs.write_picture(method.picture(picture, heatmap, options, size), output)
     except OSError as error:

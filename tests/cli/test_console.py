@@ -54,6 +54,8 @@ def single(name, folder, tmp_path, *options, model="results.nnp"):
         output,
         "--class-index",
         5,
+        "--size",
+        1,
         *options,
     )
     assert code == 0, err
@@ -64,7 +66,7 @@ def test_gradcam(folder, tmp_path):
     out, err, picture = single("gradcam", folder, tmp_path, "--layer", "Convolution_2")
     x = pictures(folder, "val")[0][3] / 255
     model = load_model(folder / "results.nnp")
-    heatmap = visualize_cam(model, None, 5, x, penultimate_layer_idx="Convolution_2")
+    heatmap = visualize_cam(model, None, 5, x, penultimate_layer_idx="Convolution_2", interpolation=None)
     np.testing.assert_array_equal(picture, plotting.heatmap_over(read(folder / "val3.png"), heatmap))
     score = f"{model(x[None])[0, 5].numpy():.3f}"
     reason = "because the executor in results.nnp does not set no_image_normalization"
@@ -128,13 +130,23 @@ def test_batches(name, folder, tmp_path):
     arguments = ("--model", folder / "results.nnp", "--input", folder / "val.csv", *options)
     code, out, _ = run(f"{name}-batch", *arguments, "--output", tmp_path / "maps.csv")
     assert code == 0
-    assert out.startswith(f"{tmp_path / 'maps.csv'}: pixels as unit, because the executor in results.nnp does not set ")
+    assert f"\n{tmp_path / 'maps.csv'}: pixels as unit, because the executor in results.nnp does not set " in out
     written = pd.read_csv(tmp_path / "maps.csv")
     _, labels = pictures(folder, "val")
     assert written["y:label"].tolist() == labels.tolist()
     for row in (0, 7):
         image = folder / written["x:image"][row]
-        alone = ("--image", image, "--class-index", labels[row], *options, "--output", tmp_path / "alone.png")
+        alone = (
+            "--image",
+            image,
+            "--class-index",
+            labels[row],
+            *options,
+            "--size",
+            1,
+            "--output",
+            tmp_path / "alone.png",
+        )
         run(name, "--model", folder / "results.nnp", *alone)
         picture = read(tmp_path / written[{"gradcam": "gradcam", "smoothgrad": "SmoothGrad"}[name]][row])
         np.testing.assert_allclose(picture.astype(int), read(tmp_path / "alone.png"), atol=2)

@@ -111,7 +111,7 @@ def test_one_class_for_every_row(inside):
     assert code == 0
     assert "Class 4 is explained in every row, by its score" in out
     for row in (0, 5):
-        run("gradcam", "-image", f"digits/{row}.png", "-c", 4, "-o", "alone.png")
+        run("gradcam", "-image", f"digits/{row}.png", "-c", 4, "-o", "alone.png", "--size", 1)
         np.testing.assert_array_equal(read(f"four/0000/{row}.png"), read("alone.png"))
     run("gradcam-batch", "-c", "auto", "-o", "auto.csv")
     run("gradcam-batch", "-v2", "none", "-o", "none.csv")

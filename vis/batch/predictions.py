@@ -113,7 +113,7 @@ def scores_of(model: keras.Model, x: np.ndarray) -> tuple[np.ndarray, bool]:
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "softmax")])
         >>> model.layers[-1].set_weights([np.eye(2), np.zeros(2)])
-        >>> scores_of(model, np.array([[0.0, 50.0]], np.float32))
+        >>> scores_of(model, np.array([[0.0, 200.0]], np.float32))
         (array([[0., 1.]], dtype=float32), True)
     """
     outputs = getattr(model, "outputs", None) or []

@@ -14,11 +14,11 @@ from vis.cli import methods
 from vis.cli.app import app
 from vis.cli.messages import IMAGE_REMEDIES, UsageError, library_messages, option
 from vis.cli.options import (
+    AUTO,
     CustomObjectsOption,
     LabelsOption,
     ModelOption,
     OutputVariableOption,
-    Preprocess,
     PreprocessOption,
     UnsafeOption,
 )
@@ -75,7 +75,7 @@ def activation(
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="How many steps to take.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise to start from: the same seed, the same picture.")] = 0,
-    preprocess: PreprocessOption = Preprocess.auto,
+    preprocess: PreprocessOption = AUTO,
     output_variable: OutputVariableOption = None,
     parameterization: Annotated[
         Parameterization, typer.Option(help="What is moved: the images' spectrum, which is smoother, or their pixels.")

@@ -12,11 +12,11 @@ import typer
 from vis.cli import methods
 from vis.cli.messages import IMAGE_OPTIONS, gathered_messages, option, refuse
 from vis.cli.options import (
+    AUTO,
     CustomObjectsOption,
     LabelsOption,
     ModelOption,
     OutputVariableOption,
-    Preprocess,
     PreprocessOption,
     SizeOption,
     UnsafeOption,
@@ -75,7 +75,7 @@ def every_row(
         Path, typer.Option("--output", "-o", help="The CSV file to write; pictures go to a folder of its name.")
     ],
     size: SizeOption = 1,
-    preprocess: PreprocessOption = Preprocess.auto,
+    preprocess: PreprocessOption = AUTO,
     output_variable: OutputVariableOption = None,
     labels: LabelsOption = None,
     save_map: Annotated[
@@ -126,7 +126,7 @@ def every_row(
         input_variable=input_variable,
         label_variable=variable,
         class_index=index,
-        preprocess=preprocess.value,
+        preprocess=preprocess,
         method=method,
         options=options,
         predict=html,
@@ -140,7 +140,7 @@ def every_row(
             "--input-variable": input_variable,
             "--label-variable": variable,
             "--class-index": index,
-            "--preprocess": preprocess.value,
+            "--preprocess": preprocess,
             "--output-variable": output_variable,
             "--html": html,
             "--save-map": save_map,

@@ -12,7 +12,7 @@ import typer
 from vis.cli import methods
 from vis.cli.app import app
 from vis.cli.messages import UsageError, gathered_messages, option
-from vis.cli.options import CustomObjectsOption, LabelsOption, ModelOption, Preprocess, PreprocessOption, UnsafeOption
+from vis.cli.options import AUTO, CustomObjectsOption, LabelsOption, ModelOption, PreprocessOption, UnsafeOption
 from vis.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def influence(
     learning_rate: RateOption = None,
     weights: WeightsOption = Weights.exact,
     method: MethodOption = Scoring.sgd,
-    preprocess: PreprocessOption = Preprocess.auto,
+    preprocess: PreprocessOption = AUTO,
     input_variable: InputVariableOption = "x",
     label_variable: LabelVariableOption = "y",
     html: Annotated[

@@ -13,7 +13,7 @@ import typer
 
 from vis.cli.app import app
 from vis.cli.messages import import_tensorflow, library_messages, option, refuse
-from vis.cli.options import Preprocess
+from vis.cli.options import AUTO
 from vis.methods import Method, Option
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def load(model: Path, custom_objects: list[str], unsafe: bool, **of_project: Any
         return models.load_model(model, custom_objects=objects, unsafe=unsafe, **of_project)
 
 
-def scale(asked: Preprocess, model: Path, network: keras.Model) -> Scale:
+def scale(asked: str, model: Path, network: keras.Model) -> Scale:
     """Return the scale of pixel values to take: the one asked for, or what the model says.
 
     Args:
@@ -153,17 +153,17 @@ def scale(asked: Preprocess, model: Path, network: keras.Model) -> Scale:
     from vis.images import Scale
 
     said = models.scale_of(model, network)
-    if asked is Preprocess.auto:
+    if asked == AUTO:
         return said
-    if said.reason and said.name != asked.value:
-        problem = f"--preprocess {asked.value} is taken, where the model asks for {said.name}, because {said.reason}"
+    if said.reason and said.name != asked:
+        problem = f"--preprocess {asked} is taken, where the model asks for {said.name}, because {said.reason}"
         typer.echo(f"Warning: {problem}.", err=True)
-    return Scale(asked.value)
+    return Scale(asked)
 
 
-def told(asked: Preprocess, taken: Scale) -> str:
+def told(asked: str, taken: Scale) -> str:
     """Return what to say of a scale of pixel values that was not asked for."""
-    if asked is not Preprocess.auto:
+    if asked != AUTO:
         return ""
     return f"pixels as {taken.name}" + (f", because {taken.reason}" if taken.reason else "")
 

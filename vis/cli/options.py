@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,26 +9,17 @@ import typer
 
 from vis.cli.messages import UsageError, option
 
+# The value of --preprocess that asks the model.
+AUTO = "auto"
 
-class Preprocess(str, Enum):
-    """How pixel values are scaled for the model: by name, or by a mean and a deviation, such as `unit:0.5:0.25`."""
 
-    unit = "unit"
-    raw = "raw"
-    tf = "tf"
-    caffe = "caffe"
-    torch = "torch"
-    auto = "auto"
+def _scale_of_pixels(text: str) -> str:
+    from vis import images
 
-    @classmethod
-    def _missing_(cls, value: str) -> Preprocess:
-        from vis import images
-
+    if text != AUTO:
         with option("--preprocess"):
-            images.check_preprocess(value)
-        scale = str.__new__(cls, value)
-        scale._name_ = scale._value_ = value
-        return scale
+            images.check_preprocess(text)
+    return text
 
 
 # Neural Network Console's name for a trained model.
@@ -75,13 +65,14 @@ ClassIndexOption = Annotated[
     ),
 ]
 PreprocessOption = Annotated[
-    Preprocess,
+    str,
     typer.Option(
-        parser=Preprocess,
+        callback=_scale_of_pixels,
         metavar="auto|unit|raw|tf|caffe|torch|unit:MEAN:DEVIATION",
         help="Pixel values as the model was trained: 'auto' is what the model says, else 'unit'; 'unit' is 0 to 1, "
-        "'raw' 0 to 255; 'tf', 'caffe' and 'torch' as keras.applications has them. A mean and a deviation of your own follow "
-        "the unit that they are in, each one number or one per colour: unit:0.5:0.25 or raw:124,116,104:58,57,57.",
+        "'raw' 0 to 255; 'tf', 'caffe' and 'torch' as keras.applications has them. A mean and a deviation of your own "
+        "follow the unit that they are in, each one number or one per colour: unit:0.5:0.25 or "
+        "raw:124,116,104:58,57,57.",
     ),
 ]
 SizeOption = Annotated[

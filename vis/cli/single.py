@@ -10,6 +10,7 @@ import typer
 from vis.cli import methods
 from vis.cli.messages import IMAGE_OPTIONS, library_messages, option, refuse, shown_warnings
 from vis.cli.options import (
+    AUTO,
     ClassIndexOption,
     CustomObjectsOption,
     ImageBesideTableOption,
@@ -17,7 +18,6 @@ from vis.cli.options import (
     LabelsOption,
     ModelOption,
     OutputVariableOption,
-    Preprocess,
     PreprocessOption,
     SizeOption,
     UnsafeOption,
@@ -44,7 +44,7 @@ def one_image(
         Path, typer.Option("--output", "-o", help="The picture to write: .png, .jpg, .bmp, .tif or .webp.")
     ],
     size: SizeOption = 224,
-    preprocess: PreprocessOption = Preprocess.auto,
+    preprocess: PreprocessOption = AUTO,
     output_variable: OutputVariableOption = None,
     labels: LabelsOption = None,
     save_map: Annotated[

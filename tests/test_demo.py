@@ -67,8 +67,10 @@ def test_gradcam_of_a_one_lights_its_stroke_and_not_the_edges(digits, digit_mode
         places = np.broadcast_to(places, maps.shape)
         return np.mean((maps * places).sum(axis=(1, 2)) / maps.sum(axis=(1, 2)) / places.mean(axis=(1, 2)))
 
-    assert ratio(stroke) > 1.5
-    assert ratio(edges) < 0.6
+    assert ratio(stroke) > 1.3
+    assert ratio(edges) < 0.8
+    # With biases and without shifts the brightest point of every other map was there.
+    assert np.mean([edges[np.unravel_index(each.argmax(), each.shape)] for each in maps]) < 0.1
 
 
 def test_training_shifts_the_digits_and_nothing_else(monkeypatch):

@@ -144,7 +144,7 @@ def build_model(seed: int = 0) -> keras.Model:
             convolution(64, next(seeds), "conv5"),
             convolution(64, next(seeds), "conv6"),
             layers.GlobalAveragePooling2D(name="average"),
-            layers.Dropout(0.2, seed=next(seeds), name="dropout"),
+            layers.Dropout(0.1, seed=next(seeds), name="dropout"),
             layers.Dense(
                 10,
                 activation="softmax",

@@ -129,7 +129,8 @@ def heatmap_over(
     picture = np.array(image.convert("RGB"), dtype=np.float32)
     colors, opacity = _table(colormap), opacities(colormap_named(colormap).N, alpha, zero)
     places = _places(heatmap, len(colors), image.size)
-    picture += opacity.take(places)[..., None] * (colors.take(places, axis=0) - picture)
+    picture *= (1 - opacity).take(places)[..., None]
+    picture += (opacity[:, None] * colors).take(places, axis=0)
     return np.round(picture, out=picture).astype(np.uint8)
 
 

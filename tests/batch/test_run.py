@@ -96,9 +96,9 @@ def test_the_second_picture_of_a_misclassified_row_explains_what_is_predicted(mo
 def test_without_page_or_labels_each_row_is_explained_once(model, folder, changes):
     asked = []
 
-    def counted(self, model, target, x, options):
+    def counted(self, model, target, x, options, **more):
         asked.append(len(x))
-        return METHOD.explain(model, target, x, options)
+        return METHOD.explain(model, target, x, options, **more)
 
     method = type("Counted", (type(METHOD),), {"__slots__": (), "explain": counted})(*METHOD)
     survey = survey_of(folder, "labels", [row % 3 for row in range(ROWS)], method=method, **changes)

@@ -120,7 +120,7 @@ def heatmap_over(
 
     Example:
         >>> image = np.full((4, 6, 3), 255, np.uint8)
-        >>> heatmap_over(image, np.zeros((2, 2))).min()
+        >>> heatmap_over(image, np.zeros((2, 2))).min().item()
         255
     """
     check_alpha(alpha)
@@ -247,9 +247,8 @@ def interpolate(heatmap: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         float32, (height, width) of the picture, within the range of the map's values.
 
     Example:
-        >>> interpolate(np.array([[0.0, 1.0]], np.float32), (5, 1))
-        array([[0.        , 0.09090909, 0.5       , 0.90909094, 1.        ]],
-              dtype=float32)
+        >>> interpolate(np.array([[0.0, 1.0]], np.float32), (5, 1)).round(2)
+        array([[0.  , 0.07, 0.5 , 0.93, 1.  ]], dtype=float32)
     """
     if size == heatmap.shape[::-1]:
         return heatmap

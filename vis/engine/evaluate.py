@@ -25,6 +25,8 @@ from vis.utils.errors import ArgumentError, warn
 
 # How many input values to compute at once: of samples, and of copies, which go through a smaller loop.
 _VALUES_OF_SAMPLES, _VALUES_OF_COPIES = 1_200_000, 750_000
+# How many batches of copies a call of the compiled function takes: few enough that progress can be told.
+_BATCHES_OF_COPIES = 16
 
 # Half-precision gradients below 6e-8 vanish and those above 65504 overflow: the score is scaled, and the gradient back
 # in float32; by the next factor where a gradient is not finite.
@@ -208,11 +210,12 @@ def evaluate(
     wrt: Sequence = (None,),
     read: bool = False,
     change: Change | None = None,
-    copies: int = 1,
+    copies: int | Sequence[int] = 1,
     reduce: Reduce | None = Reduce(),  # noqa: B008 - immutable
     batch_size: int | None = None,
     argument: str = "wrt_tensor",
     seed: int = 0,
+    progress: Callable[[int], object] = lambda copies: None,
 ) -> Iterator[Evaluated]:
     """Run a model on samples, change it, and differentiate the losses, sample by sample.
 
@@ -222,13 +225,14 @@ def evaluate(
         wrt: The addresses of what to differentiate with respect to: None for all inputs, a layer's address, a Keras
             tensor, `addressing.NEAREST`; empty for the scores alone.
         read: Whether to return the values of what is differentiated with respect to.
-        change: The intervention on that, one for each copy; without `wrt` on the real inputs.
-        copies: How many copies of each sample there are.
+        change: The intervention on that, one for each copy; without `wrt` on the inputs.
+        copies: How many copies of each sample there are; one number, or one per sample.
         reduce: How the gradients of the copies are put together; None returns the score of each copy instead, as an
             array of shape (losses, copies) for each sample.
         batch_size: The most rows to compute at once; None chooses. The result does not depend on it.
         argument: What the caller calls `wrt`, for error messages.
         seed: Of what a model draws by itself, such as the masks of a dropout that is always on.
+        progress: A function that is told how many more copies are done.
 
     Yields:
         The `Evaluated` of each internal batch, in the order of the samples; with a change that of each sample.
@@ -245,7 +249,8 @@ def evaluate(
     if change is None:
         yield from _batches(question, read)
     else:
-        yield from _copies(question, change, copies, reduce, seed)
+        numbers = [copies] * inputs.count if isinstance(copies, int) else list(copies)
+        yield from _copies(question, change, numbers, reduce, seed, progress)
 
 
 def _batches(question: Question, read: bool) -> Iterator[Evaluated]:
@@ -302,22 +307,28 @@ def batch_trace(question: Question, read: bool = False) -> Callable[[list[tf.Ten
     return make
 
 
-def _copies(question: Question, change: Change, copies: int, reduce: Reduce | None, seed: int) -> Iterator[Evaluated]:
+def _copies(
+    question: Question,
+    change: Change,
+    copies: list[int],
+    reduce: Reduce | None,
+    seed: int,
+    progress: Callable[[int], object],
+) -> Iterator[Evaluated]:
     terms = () if reduce is None else reduce.terms
-    shares = None if reduce is None else reduce.weights
-    rowwise = [np.asarray(array) for array in change.rows]
+    rowwise = [[np.asarray(row)[None] for row in array] for array in change.rows]
     fixed = [tf.convert_to_tensor(argument) for argument in change.arguments]
 
     def make(specs):
         answers = []
 
-        def run(weights, scale, seed, total, step, shares, *rest):
+        def run(weights, scale, seed, first, stop, step, shares, *rest):
             fixed_, rest = rest[: len(fixed)], rest[len(fixed) :]
             sample, rows_ = rest[: len(specs)], rest[len(specs) :]
 
             def some(start, sums, losses, _):
                 # A model for batches of just one size has all of them filled; the copies too many count nothing.
-                end = start + specs[0].shape[0] if specs[0].shape[0] else tf.minimum(start + step, total)
+                end = start + specs[0].shape[0] if specs[0].shape[0] else tf.minimum(start + step, stop)
                 numbers = tf.range(start, end)
 
                 def changed(tensor, index):
@@ -331,7 +342,7 @@ def _copies(question: Question, change: Change, copies: int, reduce: Reduce | No
                 ]
                 answer = question.trace(rows, weights, scale, changed, tf.stack([seed, start]))
                 answers.append(answer)
-                share = tf.gather(shares, tf.minimum(numbers, total - 1)) * tf.cast(numbers < total, tf.float64)
+                share = tf.gather(shares, tf.minimum(numbers, stop - 1)) * tf.cast(numbers < stop, tf.float64)
                 shapes = tf.zeros([0], tf.int32)
                 if answer.gradients and terms:
                     flat = tf.concat([tf.reshape(g, [tf.size(numbers), -1]) for g in answer.gradients], axis=1)
@@ -340,7 +351,7 @@ def _copies(question: Question, change: Change, copies: int, reduce: Reduce | No
                     shapes = tf.concat([tf.shape(gradient)[1:] for gradient in answer.gradients], axis=0)
                 scores = tf.cast(answer.scores, tf.float64)
                 if reduce is None:
-                    losses = tf.concat([losses, scores[:, : total - start]], axis=1)
+                    losses = tf.concat([losses, scores[:, : stop - start]], axis=1)
                 else:
                     losses += tf.linalg.matvec(scores, share)
                 return end, sums, losses, shapes
@@ -350,38 +361,45 @@ def _copies(question: Question, change: Change, copies: int, reduce: Reduce | No
             zero = tf.zeros(weights.shape, tf.float64) if reduce is not None else of_each
             unknown = tf.TensorShape([None] if reduce is not None else [*weights.shape, None])
             return tf.while_loop(
-                lambda start, *_: start < total,
+                lambda start, *_: start < stop,
                 some,
-                [tf.zeros([], tf.int64), tf.zeros([], tf.float64), zero, tf.zeros([0], tf.int32)],
+                [first, tf.zeros([], tf.float64), zero, tf.zeros([0], tf.int32)],
                 shape_invariants=[tf.TensorShape([]), tf.TensorShape(None), unknown, tf.TensorShape([None])],
             )[1:]
 
         one = [tf.TensorSpec([1, *spec.shape[1:]], spec.dtype) for spec in specs]
-        numbers = [tf.TensorSpec([], tf.int64)] * 3
+        numbers = [tf.TensorSpec([], tf.int64)] * 4
         more = [tf.TensorSpec([None] * tensor.shape.rank, tensor.dtype) for tensor in fixed]
-        rows = [tf.TensorSpec([1, *[None] * (array.ndim - 1)], array.dtype) for array in rowwise]
+        rows = [tf.TensorSpec([1, *[None] * (array[0].ndim - 1)], array[0].dtype) for array in rowwise]
         call = compile_for(
             run, *_weights_and_scale(question), *numbers, tf.TensorSpec([None], tf.float64), *more, *one, *rows
         )
         return _described(call, answers[-1], specs)
 
     looks = tuple((each.shape.rank, each.dtype.name) for each in fixed)
-    looks += tuple((array.ndim, array.dtype.name) for array in rowwise)
+    looks += tuple((array[0].ndim, array[0].dtype.name) for array in rowwise)
     function = question.function(("copies", change.key, terms, reduce is None, looks), make)
-    step = function.batch_size or even(copies, question.rows_at_once(_VALUES_OF_COPIES))
-    shares = (
-        tf.fill([copies], tf.constant(1 / copies, tf.float64)) if shares is None else tf.constant(shares, tf.float64)
-    )
-    numbers = [tf.constant(number, tf.int64) for number in (seed, copies, step)]
-    for row in range(question.inputs.count):
-        sample = [tf.constant(array[row : row + 1]) for array in (*question.arrays, *rowwise)]
-        for scale in question.scales:
-            given = (question.weights, scale, *numbers, shares, *fixed, *sample)
-            sums, scores, shapes = (value.numpy() for value in function(*given))
-            if len(question.scales) == 1 or np.isfinite(sums).all():
-                break
-        gradients = _split(sums, shapes, function.sources) if terms and sums.ndim else []
-        scores = scores if reduce is None else scores[:, None]
+    for row, total in enumerate(copies):
+        step = function.batch_size or even(total, question.rows_at_once(_VALUES_OF_COPIES))
+        weights = np.full(total, 1 / total) if reduce is None or reduce.weights is None else reduce.weights
+        shares = tf.constant(weights, tf.float64)
+        sample = [tf.constant(array[row : row + 1]) for array in question.arrays]
+        sample += [tf.constant(array[row]) for array in rowwise]
+        found = []
+        for first in range(0, total, step * _BATCHES_OF_COPIES):
+            stop = min(first + step * _BATCHES_OF_COPIES, total)
+            numbers = [tf.constant(number, tf.int64) for number in (seed, first, stop, step)]
+            for scale in question.scales:
+                given = (question.weights, scale, *numbers, shares, *fixed, *sample)
+                result = [value.numpy() for value in function(*given)]
+                if len(question.scales) == 1 or np.isfinite(result[0]).all():
+                    break
+            found.append(result)
+            progress(stop - first)
+        sums, scores, shapes = zip(*found, strict=True)
+        sums = sum(sums)
+        gradients = _split(sums, shapes[0], function.sources) if terms and sums.ndim else []
+        scores = np.concatenate(scores, axis=1) if reduce is None else sum(scores)[:, None]
         yield question.result(function, scores, [], gradients, slice(row, row + 1))
 
 

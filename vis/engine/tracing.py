@@ -26,7 +26,7 @@ class Answer(NamedTuple):
         scores: A tensor of shape (losses, rows): each loss, unweighted.
         tensors: The tensors that were differentiated with respect to, in the order of the sources.
         gradients: Their gradients in float32, each row's its own; zeros where the gradient is cut off.
-        sources: A `Source` for each group of tensors.
+        sources: A `Source` for each group of tensors; for each input, if nothing is differentiated with respect to.
         notes: What each loss noted about its target.
         warnings: What the user should know of every result, a triple (code, problem, remedy) each.
         is_random: Whether the model draws random numbers.
@@ -65,7 +65,7 @@ def trace(
         arguments: The tensors of each loss's arguments.
         weights: A float32 tensor of shape (losses,).
         change: A function `(tensor, index) -> tensor` of each tensor that is differentiated with respect to (of each
-            real input, if `wrt` is empty), or None.
+            input, if `wrt` is empty), or None.
         argument: What the caller calls `wrt`, for error messages.
         state: What the model's own seed generators have for their state, a tensor of shape (2,), or None.
         watch_all: Whether every feature map is kept on the tape; only the last one, where only the nearest is wanted.
@@ -113,7 +113,9 @@ def trace(
         return changed
 
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        for i in positions if wrt else range(len(tensors)) if change is not None else ():
+        if change is not None and not wrt:
+            tensors = [change(tensor, i) for i, tensor in enumerate(tensors)]
+        for i in positions:
             if is_real(inputs.arrays[i]):
                 tensors[i] = watch(tensors[i])
         run = taps.run(model, keras.tree.pack_sequence_as(inputs.structure, tensors), on_output, differentiated, state)
@@ -190,7 +192,12 @@ def _watched(model, inputs: ModelInputs, wrt: list[Address], argument: str):
 
 
 def _groups(run, wrt, inputs: ModelInputs, argument: str, stand_ins: dict) -> list[tuple[Source, list]]:
-    """Return the tensors to differentiate with respect to, by what names them."""
+    """Return the tensors to differentiate with respect to, by what names them; of nothing the inputs, as they are."""
+    if not wrt:
+        return [
+            (Source(name, 1, tensor.shape.rank, run.layout(tensor), i), [])
+            for i, (name, tensor) in enumerate(zip(inputs.names, run.inputs, strict=True))
+        ]
     groups = []
     for address in wrt:
         if address.kind in ("inputs", "input"):

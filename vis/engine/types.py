@@ -42,7 +42,8 @@ class Change(NamedTuple):
             changed, and of `arguments`.
         key: What tells this change from others, beside its arguments.
         arguments: Arrays that may differ from call to call without a new trace.
-        rows: Arrays with one row per sample, likewise; `to` gets that of its sample, after `arguments`.
+        rows: Arrays with one row per sample, likewise, or lists of an array per sample, whose sizes may differ; `to`
+            gets that of its sample, with an axis of one row before it, after `arguments`.
     """
 
     to: Callable
@@ -67,7 +68,7 @@ class Evaluated(NamedTuple):
     """The result for some samples.
 
     Attributes:
-        sources: What was read or differentiated with respect to, a `Source` each.
+        sources: What was read or differentiated with respect to, a `Source` each; the inputs, if nothing was.
         scores: An array of shape (losses, samples): each loss, unweighted.
         values: For each source a list of its values, one float32 array of shape (samples, ...) per call of its layer;
             empty if not asked for.

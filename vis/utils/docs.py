@@ -148,16 +148,27 @@ TEXTS: dict[str, str | list[str]] = {
         "`'var'`, their variance (Adebayo et al. 2018, arXiv 1810.03307)."
     ),
     "fill": (
-        "fill: What replaces the removed values: a number, an array of one sample's shape, `'mean'` (of each sample "
-        "and channel) or `'blur'` (a blurred copy of the sample), in the units of the input; for tokens an id."
+        "fill: What replaces the hidden values: a number, an array that broadcasts against one sample or against all, "
+        "`'mean'` (of each sample and channel; 0 for tokens and tables, which have none) or `'blur'` (a blurred copy "
+        "of the sample), in the units of the input; for tokens an id."
     ),
     "inputs": (
-        "inputs: Which inputs of a model with several are perturbed, by name or index, each by itself; None takes all."
+        "inputs: Which inputs of a model with several are perturbed, each by itself while the others stay as they are: "
+        "a name or an index, or a list of them; None takes all. Options that describe an input may then be dicts of "
+        "one value per input, by name."
+    ),
+    "progress_bar": "progress: Whether to show a progress bar, once a few seconds have passed.",
+    "perturbed_maps": (
+        "A float32 array of shape `(samples, *positions)`, or `(*positions)` for a single sample: one value per "
+        "position of a picture, step of a series, token of a text or feature of a table, for all its channels. For "
+        "several inputs it is a list or dict of arrays, like `seed_input`; for a list `inputs` it is a list. For an "
+        "iterable of batches it is a generator of each batch's result."
     ),
     "segments": (
-        "segments: The segments that are switched on and off together: an int array of shape `positions`, or "
-        "`(samples, *positions)`; `'slic'` for superpixels (needs scikit-image). None takes a grid of 8 × 8 squares "
-        "for images, one segment per feature for tables, and one per token or step for sequences."
+        "segments: Which positions are switched on and off together: an int array of shape `positions`, or "
+        "`(samples, *positions)`, the positions of a segment having its number; `'slic'` for superpixels (needs "
+        "scikit-image). None takes a grid of 8 × 8 squares for pictures (4 × 4 × 4 cubes for volumes), one segment per "
+        "feature for tables, and one per token or step for sequences."
     ),
     # Class activation maps.
     "token_grid": (

@@ -215,7 +215,7 @@ def explain(explained: Filter | Losses, x, method: Callable, *, wrt=None, argume
     parts = []
     for part, maps in method(objective, inputs, list(wrt) if isinstance(wrt, list) else [wrt]):
         _check_finite(part)
-        for source, gradients in zip(part.sources, part.gradients, strict=True):
+        for source, gradients in zip(part.sources, part.gradients, strict=bool(part.gradients)):
             if source.connected:
                 _warn_of_zeros(source, gradients, sum(len(each.scores[0]) for each, _ in parts), argument)
         parts.append((part, maps))
@@ -321,7 +321,7 @@ def _check_finite(part: Evaluated):
                 "samples: a weight of the model is NaN or infinite, or its output overflows",
                 kind="not_finite",
             )
-    for source, gradients in zip(part.sources, part.gradients, strict=True):
+    for source, gradients in zip(part.sources, part.gradients, strict=bool(part.gradients)):
         if not all(np.isfinite(gradient).all() for gradient in gradients):
             raise NotFiniteError(
                 "model",

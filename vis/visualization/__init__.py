@@ -6,6 +6,7 @@ from vis.visualization.activation_maximization import visualize_activation, visu
 from vis.visualization.cam import visualize_cam, visualize_cam_with_losses
 from vis.visualization.integrated_gradients import integrated_gradients
 from vis.visualization.occlusion import occlusion
+from vis.visualization.rise import rise
 from vis.visualization.saliency import visualize_saliency, visualize_saliency_with_losses
 from vis.visualization.smoothgrad import smoothgrad, smoothgrad_with_losses
 
@@ -14,6 +15,7 @@ __all__ = [
     "integrated_gradients",
     "occlusion",
     "overlay",
+    "rise",
     "smoothgrad",
     "smoothgrad_with_losses",
     "visualize_activation",

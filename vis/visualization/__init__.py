@@ -5,6 +5,8 @@ from vis.utils.images import overlay
 from vis.visualization.activation_maximization import visualize_activation, visualize_activation_with_losses
 from vis.visualization.cam import visualize_cam, visualize_cam_with_losses
 from vis.visualization.integrated_gradients import integrated_gradients
+from vis.visualization.kernel_shap import kernel_shap
+from vis.visualization.lime import lime
 from vis.visualization.occlusion import occlusion
 from vis.visualization.rise import rise
 from vis.visualization.saliency import visualize_saliency, visualize_saliency_with_losses
@@ -13,6 +15,8 @@ from vis.visualization.smoothgrad import smoothgrad, smoothgrad_with_losses
 __all__ = [
     "get_num_filters",
     "integrated_gradients",
+    "kernel_shap",
+    "lime",
     "occlusion",
     "overlay",
     "rise",

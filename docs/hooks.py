@@ -49,6 +49,7 @@ def method_row(method):
     path = method.function.replace(":", ".")
     cost = f"about {FORWARD_PASSES[method.cost.unit]:g}"
     if method.cost.times != 1:
-        cost += f" × `{method.cost.times}`"
+        times = method.cost.times
+        cost += f" × {times}" if isinstance(times, int) else f" × `{times}`"
     use = f"[`{path.rpartition('.')[2]}`](api/visualization.md#{path})"
     return f"| {method.line[0].lower()}{method.line[1:]} | {use} | {cost} | {method.needs} | {method.beware} |"

@@ -41,6 +41,25 @@ def resolve(name: str) -> Callable:
     return getattr(importlib.import_module(module), attribute)
 
 
+def fill_value(text: str) -> float | str:
+    """Read what hides a part of an image: a number, or what `fill` calls by a name.
+
+    Args:
+        text: For example `"0.5"` or `"mean"`.
+
+    Returns:
+        The number; anything else as it is.
+
+    Example:
+        >>> fill_value("0.5"), fill_value("mean")
+        (0.5, 'mean')
+    """
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def layer_address(text: str) -> int | str:
     """Read a layer's address: an index, a name, or a path through nested models.
 
@@ -302,6 +321,11 @@ _BACKPROP_MODIFIER = Option(
     choices=BACKPROP_MODIFIERS,
 )
 _LOGITS = Option("logits", "Explain the score before a final softmax or sigmoid, or after it", True, bool)
+_SEED = Option("seed", "Seed of the random numbers: the same seed gives the same picture", 0, int, minimum=0)
+_FILL = Option("fill", "What hides a part: a number in the model's units, mean or blur", 0.0, fill_value)
+_SEGMENTS = Option(
+    "segments", "Switch superpixels (slic) on and off, rather than 8 x 8 squares", None, choices=("slic", None)
+)
 _COLORMAP = Option(
     "colormap",
     "A colour map of matplotlib, such as inferno, viridis or jet",
@@ -408,6 +432,92 @@ _ROWS = (
             _BACKPROP_MODIFIER,
             _LOGITS,
             _OVERLAY,
+        ),
+    ),
+    Method(
+        name="occlusion",
+        function="vis.visualization:occlusion",
+        line="Where the score falls, or rises, if a window is hidden",
+        description="the change of the score as a window moves over the image, red where hiding it takes from the "
+        "score and blue where it adds to it",
+        kind="signed",
+        draw="signed",
+        # Windows of an eighth of each side, moved by half of that.
+        cost=Cost("forward pass", 225),
+        needs="nothing but its outputs",
+        beware="what is there twice is not missed; hides by a patch that the model may never have seen",
+        column="occlusion",
+        options=(
+            Option(
+                "window", "The side of the window in pixels; an eighth of each side, unless given", None, int, minimum=1
+            ),
+            Option("stride", "How far the window moves; half of the window, unless given", None, int, minimum=1),
+            _FILL,
+            _LOGITS,
+        ),
+    ),
+    Method(
+        name="rise",
+        function="vis.visualization:rise",
+        line="Which regions must be seen for a high score",
+        description="the mean of random masks, each weighted by the score of the image behind it, in colours over the "
+        "image",
+        kind="positive",
+        draw="over_image",
+        cost=Cost("forward pass", "num_masks"),
+        needs="nothing but its outputs",
+        beware="speckled with few masks; spreads over what is seen together; black is what it hides by",
+        column="rise",
+        options=(
+            Option("num_masks", "How many masks to average", 4000, int, minimum=1),
+            Option("grid", "How many cells of a mask lie along each side", 7, int, minimum=1),
+            Option("probability", "The probability that a cell is seen", 0.5, float, maximum=1),
+            _SEED,
+            _LOGITS._replace(default=False),
+            _COLORMAP,
+        ),
+    ),
+    Method(
+        name="lime",
+        function="vis.visualization:lime",
+        line="Which segments add to the score, or take from it, in a linear imitation",
+        description="the weights of a linear model of the score, fitted to copies with segments switched off, red "
+        "where they add to the score and blue where they take from it",
+        kind="signed",
+        draw="signed",
+        cost=Cost("forward pass", "num_samples"),
+        needs="nothing but its outputs",
+        beware="changes with segments, kernel and seed; segments that act together are not told apart",
+        column="lime",
+        options=(
+            _SEGMENTS,
+            Option("num_samples", "How many copies to fit", 1000, int, minimum=1),
+            _FILL._replace(default="mean"),
+            Option("kernel_width", "How fast copies count less the more is off", 0.25, float),
+            Option("alpha", "Strength of the ridge penalty", 1.0, float, minimum=0),
+            _SEED,
+            _LOGITS,
+        ),
+    ),
+    Method(
+        name="kernel-shap",
+        function="vis.visualization:kernel_shap",
+        line="How the score is shared among segments, by their Shapley values",
+        description="the share of each segment in the change of the score from the background, red where it adds to "
+        "the score and blue where it takes from it",
+        kind="signed",
+        draw="signed",
+        # Of 64 squares.
+        cost=Cost("forward pass", 2176),
+        needs="nothing but its outputs",
+        beware="a sample of the coalitions of many segments; what is like the background gets nothing",
+        column="kernel_shap",
+        options=(
+            _SEGMENTS,
+            Option("background", "What stands for a segment that is absent, in the model's units", 0.0, float),
+            Option("num_samples", "The most coalitions; 2 a segment and 2048, unless given", None, int, minimum=4),
+            _SEED,
+            _LOGITS,
         ),
     ),
 )

@@ -146,6 +146,49 @@ def test_inputs_move_together_each_from_its_own_baseline():
     assert np.abs(gap).max() < 1e-4
 
 
+def test_several_baselines_of_several_inputs():
+    a, b = keras.Input((2,), name="a"), keras.Input((2,), name="b")
+    model = keras.Model([a, b], keras.ops.sum(a * b, axis=-1, keepdims=True))
+    x = [np.array([1.0, 2.0]), np.array([3.0, 4.0])]
+    pairs = [(0.0, 1.0), (0.5, 1.0)]
+    parts = [integrated_gradients(model, None, 0, x, baseline=list(pair), **RAW) for pair in pairs]
+    both, gap = integrated_gradients(model, None, 0, x, baseline=[[0.0, 0.5], 1.0], return_gap=True, **RAW)
+    for i in range(2):
+        np.testing.assert_allclose(both[i], np.mean([part[i] for part in parts], axis=0), rtol=1e-5)
+    assert np.abs(gap).max() < 1e-5
+
+
+def test_pictures_of_whole_numbers_move_beside_real_numbers():
+    # The picture's first tensor of real numbers comes after the other input in the graph, and is told from it.
+    picture, vector = keras.Input((2, 2, 1), dtype="uint8", name="picture"), keras.Input((3,), name="vector")
+    reals = keras.layers.Rescaling(1.0)(picture)
+    score = keras.ops.sum(reals, axis=(1, 2)) * keras.ops.sum(vector, axis=-1, keepdims=True)
+    model = keras.Model([picture, vector], score)
+    x = [np.full((2, 2, 1), 2, "uint8"), np.ones(3)]
+    maps, gap = integrated_gradients(model, None, 0, x, baseline=[0.0, 0.5], return_gap=True, **RAW)
+    # Along p = 8α, v = 3/2 + 3α/2: ∫ 8 v dα = 18, and the rest of 24 is the vector's.
+    assert [each.sum() for each in maps] == pytest.approx([18, 6], rel=1e-5)
+    assert np.abs(gap).max() < 1e-4
+
+
+def test_several_tensors_in_any_order():
+    a, b = keras.layers.Dense(3, "tanh", name="a"), keras.layers.Dense(3, "tanh", name="b")
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.ops.sum(a(inputs) * b(inputs) ** 2, axis=-1, keepdims=True))
+    x = RNG.normal(size=4)
+    there = integrated_gradients(model, None, 0, x, ["a", "b"], baseline=[0.1, 0.7], **RAW)
+    back, gap = integrated_gradients(model, None, 0, x, ["b", "a"], baseline=[0.7, 0.1], return_gap=True, **RAW)
+    for one, other in zip(there, back[::-1], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert np.abs(gap).max() < 1e-5
+
+
+def test_what_is_like_the_baseline_gets_nothing_and_no_warning(recwarn):
+    maps = integrated_gradients(dense(), -1, 0, np.zeros(5))
+    np.testing.assert_array_equal(maps, np.zeros(5))
+    assert not recwarn.list
+
+
 def test_a_function_of_the_output_and_of_a_stream():
     model, x = dense(), RNG.normal(size=(4, 5)).astype("float32")
     maps = integrated_gradients(model, None, lambda output: output[:, 1] - output[:, 0], x, steps=9, **RAW)
@@ -161,7 +204,7 @@ def test_no_new_trace_for_another_class_image_or_number_of_steps():
     model = dense()
     for label, steps in [(0, 10), (1, 10), (2, 33)]:
         integrated_gradients(model, -1, label, RNG.normal(size=5), steps=steps, return_gap=True)
-    assert cache.traced(model) == 3  # the values at the ends of the line, the mean gradient, and the two scores
+    assert cache.traced(model) == 2  # the mean gradient, and the two scores
 
 
 @pytest.mark.parametrize(
@@ -173,11 +216,21 @@ def test_no_new_trace_for_another_class_image_or_number_of_steps():
         ({"baseline": np.zeros(4)}, r"baseline must be a number or an array of shape \(5,\)"),
         ({"baseline": []}, "baseline must hold at least one baseline"),
         ({"baseline": {"z": 0}}, "baseline must have the keys"),
+        ({"baseline": {"x": []}}, "baseline must hold at least one baseline"),
     ],
 )
 def test_refusals(options, message):
+    inputs = keras.Input((5,), name="x")
+    model = keras.Model(inputs, keras.layers.Dense(3)(inputs))
     with pytest.raises(ValueError, match=message):
-        integrated_gradients(dense(), -1, 0, np.ones(5), **options)
+        integrated_gradients(model, -1, 0, np.ones(5), **options)
+
+
+def test_a_list_of_baselines_for_each_input_has_one_length():
+    a, b = keras.Input((2,), name="a"), keras.Input((2,), name="b")
+    model = keras.Model([a, b], keras.ops.sum(a * b, axis=-1, keepdims=True))
+    with pytest.raises(ValueError, match="baseline must have one baseline per input, .* not 2, 3"):
+        integrated_gradients(model, None, 0, [np.ones(2)] * 2, baseline=[[0, 1], [0, 1, 2]])
 
 
 def test_it_stands_beside_a_target_of_losses():

@@ -320,7 +320,7 @@ def _copies(
     fixed = [tf.convert_to_tensor(argument) for argument in change.arguments]
 
     def make(specs):
-        answers = []
+        answers, factors = [], {}
 
         def run(weights, scale, seed, first, stop, step, shares, *rest):
             fixed_, rest = rest[: len(fixed)], rest[len(fixed) :]
@@ -334,7 +334,11 @@ def _copies(
                 def changed(tensor, index):
                     with tf.name_scope(graphs.CHANGED):
                         value = change.to(tensor, numbers, index, *fixed_, *rows_)
-                    return tf.ensure_shape(tf.cast(value, tensor.dtype), tensor.shape)
+                        value, factor = value if isinstance(value, tuple) else (value, None)
+                    value = tf.ensure_shape(tf.cast(value, tensor.dtype), tensor.shape)
+                    if factor is not None:
+                        factors[value.name] = tf.cast(factor, tf.float32)
+                    return value
 
                 rows = [
                     tf.ensure_shape(tf.repeat(array, tf.size(numbers), axis=0), spec.shape)
@@ -345,8 +349,12 @@ def _copies(
                 share = tf.gather(shares, tf.minimum(numbers, stop - 1)) * tf.cast(numbers < stop, tf.float64)
                 shapes = tf.zeros([0], tf.int32)
                 if answer.gradients and terms:
-                    flat = tf.concat([tf.reshape(g, [tf.size(numbers), -1]) for g in answer.gradients], axis=1)
-                    parts = [tf.linalg.matvec(tf.cast(f(flat), tf.float64), share, transpose_a=True) for f in terms]
+                    given = [answer.gradients]
+                    if factors:
+                        pairs = zip(answer.tensors, answer.gradients, strict=True)
+                        given.append([factors.get(tensor.name, tf.zeros_like(g)) for tensor, g in pairs])
+                    flat = [tf.concat([tf.reshape(g, [tf.size(numbers), -1]) for g in each], axis=1) for each in given]
+                    parts = [tf.linalg.matvec(tf.cast(f(*flat), tf.float64), share, transpose_a=True) for f in terms]
                     sums += tf.stack(parts, axis=-1)
                     shapes = tf.concat([tf.shape(gradient)[1:] for gradient in answer.gradients], axis=0)
                 scores = tf.cast(answer.scores, tf.float64)

@@ -129,11 +129,17 @@ def trace(
         return trace(*more, watch_all=True)
     gradients, cut, texts = _gradients(tape, total, sources, groups, losses, argument, run)
     random = graphs.draws_numbers(run.outputs[0].graph, total)
+    numbers = {tensor.name: number for number, tensor in enumerate(watched)}
     return Answer(
         scores,
         sources,
         [tf.cast(gradient, tf.float32) for gradient in gradients],
-        [source._replace(connected=source.name not in cut) for source, _ in groups],
+        [
+            source._replace(
+                connected=source.name not in cut, numbers=tuple(numbers.get(tensor.name, -1) for tensor in found)
+            )
+            for source, found in groups
+        ],
         notes,
         texts + result_warnings(model, run, total, random),
         random,

@@ -22,6 +22,7 @@ class Source(NamedTuple):
         input: The position of the input that it is, or None for a layer.
         connected: Whether the gradient reaches them.
         note: What the user should know of how they were chosen, a pair (code, problem), or None.
+        numbers: Their numbers among the tensors that a change is asked about; -1 for one that is not changed.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Source(NamedTuple):
     input: int | None = None
     connected: bool = True
     note: tuple | None = None
+    numbers: tuple = ()
 
 
 class Change(NamedTuple):
@@ -39,7 +41,8 @@ class Change(NamedTuple):
     Attributes:
         to: A function `(value, k, index, *arguments) -> value` in the graph: of a tensor whose rows are copies of one
             sample, of the numbers of these copies (int64, (rows,)), of the tensor's number among those that are
-            changed, and of `arguments`.
+            changed, and of `arguments`. It may return a pair (value, factor): `Reduce` is then given the factor, of
+            the value's shape, beside the gradient.
         key: What tells this change from others, beside its arguments.
         arguments: Arrays that may differ from call to call without a new trace.
         rows: Arrays with one row per sample, likewise, or lists of an array per sample, whose sizes may differ; `to`
@@ -56,7 +59,8 @@ class Reduce(NamedTuple):
     """How the copies of a sample are put together: weighted sums of functions of the gradient.
 
     Attributes:
-        terms: Functions of the gradient, elementwise; one sum each, along a new last axis.
+        terms: Functions of the gradient, and of the change's factor if it has one, elementwise; one sum each, along a
+            new last axis.
         weights: One weight per copy, or None for the mean.
     """
 

@@ -122,6 +122,12 @@ TEXTS: dict[str, str | list[str]] = {
         "`wrt_tensor` it is a list. A layer that is called several times has one map per call, along axis 1. For an "
         "iterable of batches it is a generator of each batch's result."
     ),
+    "signed_maps": (
+        "A float32 array of shape `(samples, *positions)`, or `(*positions)` for a single sample, of both signs: "
+        "summed over channels unless `keepdims`. A table (rank 2) has one value per feature, an embedding one per "
+        "token. For several inputs it is a list or dict of arrays, like `seed_input`; for an iterable of batches a "
+        "generator of each batch's result."
+    ),
     "map_errors": ["map_value_error", "map_type_error"],
     "map_value_error": (
         "ValueError: No layer, output or tensor has that address; a filter is out of range; `seed_input` does not fit "

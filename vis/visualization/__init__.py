@@ -4,6 +4,8 @@ from vis.losses import get_num_filters
 from vis.utils.images import overlay
 from vis.visualization.activation_maximization import visualize_activation, visualize_activation_with_losses
 from vis.visualization.cam import visualize_cam, visualize_cam_with_losses
+from vis.visualization.expected_gradients import expected_gradients
+from vis.visualization.gradient_times_input import gradient_times_input
 from vis.visualization.integrated_gradients import integrated_gradients
 from vis.visualization.kernel_shap import kernel_shap
 from vis.visualization.lime import lime
@@ -13,7 +15,9 @@ from vis.visualization.saliency import visualize_saliency, visualize_saliency_wi
 from vis.visualization.smoothgrad import smoothgrad, smoothgrad_with_losses
 
 __all__ = [
+    "expected_gradients",
     "get_num_filters",
+    "gradient_times_input",
     "integrated_gradients",
     "kernel_shap",
     "lime",

@@ -8,38 +8,121 @@ import numpy as np
 import tensorflow as tf
 
 from vis.engine.evaluate import Objective, evaluate
-from vis.engine.inputs import ModelInputs
+from vis.engine.inputs import ModelInputs, is_real
 from vis.engine.types import Change, Evaluated
 from vis.utils.arrays import blur
 from vis.utils.errors import ArgumentError
+
+# What is averaged over the points of a line: the gradient, and the attribution that it gives.
+ATTRIBUTION = (lambda gradient, way: gradient, tf.multiply)
+
+
+class Moved(NamedTuple):
+    """A tensor that moves along a line.
+
+    Attributes:
+        name: What to call it.
+        values: Its values, with one row per sample.
+        number: Its number among the tensors that a change is asked about; -1 if it cannot move.
+        channel: The channel axis of one sample, or None.
+    """
+
+    name: str
+    values: np.ndarray
+    number: int
+    channel: int | None = None
 
 
 class Line(NamedTuple):
     """The line from a baseline to each sample, for each tensor that moves.
 
     Attributes:
-        values: The tensors' values x, with one row per sample each.
-        bases: Where the line begins, x', likewise; of shape (samples,) for a number.
+        bases: Where the line begins, x', one row per sample; of shape (samples,) for a number.
+        numbers: The tensors' numbers among those that a change is asked about.
     """
 
-    values: tuple
     bases: tuple
+    numbers: tuple
 
     def change(self, points) -> Change:
         """Return the change of copies into points of the line, from 0 to 1."""
-        return Change(_along, ("line",), (np.asarray(points, np.float32),), self.bases)
+        numbers = self.numbers
 
-    def times(self, part: Evaluated, row: int) -> list[list[np.ndarray]]:
-        """Return (x − x') times the reduced gradient of one sample, for each source a list with one array per call."""
-        flat = zip(self.values, self.bases, strict=True)
-        ends = [[next(flat) for _ in gradients] for gradients in part.gradients]
-        return [
-            [
-                (value[row] - np.asarray(base[row], np.float32))[None] * gradient[..., 0]
-                for (value, base), gradient in zip(calls, gradients, strict=True)
-            ]
-            for calls, gradients in zip(ends, part.gradients, strict=True)
-        ]
+        def along(value, k, index, alphas, *bases):
+            if index not in numbers:
+                return value, tf.zeros_like(value)
+            return toward(value, bases[numbers.index(index)], tf.gather(alphas, k))
+
+        return Change(along, ("line", numbers), (np.asarray(points, np.float32),), self.bases)
+
+
+def toward(value, base, alpha):
+    """Return points on the way from a baseline to a value, and the whole way, by which their gradient is multiplied.
+
+    Args:
+        value: A tensor of shape (rows, ...).
+        base: The baseline, of shape (rows, ...), (1, ...), or (1,) for a number.
+        alpha: The share of the way, of shape (rows,).
+
+    Returns:
+        x' + α (x − x') and x − x', float32.
+    """
+    value, base = tf.cast(value, tf.float32), tf.cast(base, tf.float32)
+    ones = tf.ones([value.shape.rank - base.shape.rank], tf.int32)
+    base = tf.reshape(base, tf.concat([tf.shape(base), ones], 0))
+    alpha = tf.reshape(tf.cast(alpha, tf.float32), [-1, *[1] * (value.shape.rank - 1)])
+    way = value - base
+    return base + alpha * way, way
+
+
+def points(quadrature: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points on a line from 0 to 1 where a gradient is taken, and their weights.
+
+    Args:
+        quadrature: `"gausslegendre"`, or `"midpoint"` for equal steps.
+        steps: Their number.
+
+    Returns:
+        Two arrays of shape (steps,); the weights add up to 1.
+
+    Raises:
+        ArgumentError: An unknown `quadrature`.
+    """
+    if quadrature == "midpoint":
+        return ((np.arange(steps) + 0.5) / steps).astype(np.float32), np.full(steps, 1 / steps)
+    if quadrature != "gausslegendre":
+        raise ArgumentError("quadrature", f"must be 'gausslegendre' or 'midpoint', not {quadrature!r}", kind="unknown")
+    places, weights = np.polynomial.legendre.leggauss(steps)
+    return ((places + 1) / 2).astype(np.float32), weights / 2
+
+
+def attributed(part: Evaluated) -> tuple[Evaluated, list[list[np.ndarray]]]:
+    """Return a result of `ATTRIBUTION` with its gradients alone, and the attributions in the same lists."""
+    gradients, maps = ([[call[..., i] for call in calls] for calls in part.gradients] for i in range(2))
+    return part._replace(gradients=gradients), maps
+
+
+def moved(objective: Objective, inputs: ModelInputs, wrt: list, batch_size, *, layouts: bool = False) -> list[Moved]:
+    """Return the tensors that move, with their values for some samples.
+
+    Args:
+        objective: What is explained.
+        inputs: The samples.
+        wrt: The addresses of what moves.
+        batch_size: The most rows to compute at once.
+        layouts: Whether their channels are of interest.
+
+    Returns:
+        A `Moved` per tensor.
+    """
+    if len(wrt) == 1 and wrt[0] is None and not layouts and all(map(is_real, inputs.arrays)):
+        return [Moved(*each, i) for i, each in enumerate(zip(inputs.names, inputs.arrays, strict=True))]
+    parts = list(evaluate(objective, inputs, wrt=wrt, read=True, batch_size=batch_size))
+    return [
+        Moved(source.name, np.concatenate([part.values[i][call] for part in parts]), number, source.layout.channel)
+        for i, source in enumerate(parts[0].sources)
+        for call, number in enumerate(source.numbers)
+    ]
 
 
 def lines_of(baseline, objective: Objective, inputs: ModelInputs, wrt: list, batch_size) -> list[Line]:
@@ -58,17 +141,13 @@ def lines_of(baseline, objective: Objective, inputs: ModelInputs, wrt: list, bat
     Raises:
         ArgumentError: It does not fit the tensors.
     """
-    parts = list(evaluate(objective, inputs, wrt=wrt, read=True, batch_size=batch_size))
-    sources = [source for source in parts[0].sources for _ in range(source.count)]
-    values = [
-        np.concatenate([part.values[i][call] for part in parts])
-        for i, source in enumerate(parts[0].sources)
-        for call in range(source.count)
-    ]
-    return [
-        Line(tuple(values), tuple(_array(each, v, s) for each, v, s in zip(one, values, sources, strict=True)))
-        for one in _each(baseline, [source.name for source in sources])
-    ]
+    tensors = moved(objective, inputs, wrt, batch_size, layouts=_has_blur(baseline))
+    lines = []
+    for baselines in _each(baseline, [tensor.name for tensor in tensors]):
+        ends = [(_array(*pair), pair[1].number) for pair in zip(baselines, tensors, strict=True)]
+        bases, numbers = zip(*(end for end in ends if end[1] >= 0), strict=True)
+        lines.append(Line(bases, numbers))
+    return lines
 
 
 def averaged(maps: list) -> list[list[np.ndarray]]:
@@ -76,13 +155,9 @@ def averaged(maps: list) -> list[list[np.ndarray]]:
     return [[np.mean(each, axis=0) for each in zip(*calls, strict=True)] for calls in zip(*maps, strict=True)]
 
 
-def _along(value, k, index, alphas, *bases):
-    """Return the points of the line from a baseline to a value that the copies `k` stand for."""
-    base = tf.cast(bases[index], value.dtype)
-    ones = [1] * (value.shape.rank - base.shape.rank)
-    base = tf.reshape(base, tf.concat([[1], tf.constant(ones, tf.int32), tf.shape(base)[1:]], 0))
-    alpha = tf.reshape(tf.cast(tf.gather(alphas, k), value.dtype), [-1, *[1] * (value.shape.rank - 1)])
-    return base + alpha * (value - base)
+def _has_blur(baseline) -> bool:
+    parts = baseline.values() if isinstance(baseline, dict) else baseline if isinstance(baseline, (list, tuple)) else ()
+    return isinstance(baseline, str) or any(map(_has_blur, parts))
 
 
 def _each(baseline, names: list[str]) -> list[list]:
@@ -90,29 +165,36 @@ def _each(baseline, names: list[str]) -> list[list]:
     if isinstance(baseline, dict):
         if set(baseline) != set(names):
             raise ArgumentError("baseline", f"must have the keys {names}, not {list(baseline)}", kind="keys")
-        return [[baseline[name] for name in names]]
-    if isinstance(baseline, (list, tuple)):
-        if len(names) > 1:
-            if len(baseline) != len(names):
-                raise ArgumentError(
-                    "baseline", f"must have one value per input ({', '.join(names)}), not {len(baseline)}", kind="count"
-                )
-            return [list(baseline)]
-        if not baseline:
-            raise ArgumentError("baseline", "must hold at least one baseline, not an empty list")
-        return [[each] for each in baseline]
-    return [[baseline] * len(names)]
+        of_tensors = [baseline[name] for name in names]
+    elif len(names) > 1 and isinstance(baseline, (list, tuple)):
+        if len(baseline) != len(names):
+            raise ArgumentError(
+                "baseline", f"must have one value per input ({', '.join(names)}), not {len(baseline)}", kind="count"
+            )
+        of_tensors = list(baseline)
+    else:
+        of_tensors = [baseline] * len(names)
+    several = [list(each) if isinstance(each, (list, tuple)) else [each] for each in of_tensors]
+    count = max(map(len, several))
+    if not all(several):
+        raise ArgumentError("baseline", "must hold at least one baseline, not an empty list")
+    if any(len(each) not in (1, count) for each in several):
+        counts = ", ".join(str(len(each)) for each in several)
+        raise ArgumentError(
+            "baseline", f"must have one baseline per input, or the same number of them, not {counts}", kind="count"
+        )
+    return [[each[i % len(each)] for each in several] for i in range(count)]
 
 
-def _array(baseline, value: np.ndarray, source) -> np.ndarray:
+def _array(baseline, tensor: Moved) -> np.ndarray:
     """Return a baseline of one tensor with a row per sample: of shape (samples,) for a number."""
+    value = tensor.values
     if isinstance(baseline, str):
         if baseline != "blur":
             raise ArgumentError(
                 "baseline", f"must be a number, an array, 'blur' or a list of these, not {baseline!r}", kind="unknown"
             )
-        channel = source.layout.channel
-        axes = [axis for axis in range(1, value.ndim) if channel is None or axis != channel + 1]
+        axes = [axis for axis in range(1, value.ndim) if tensor.channel is None or axis != tensor.channel + 1]
         return blur(value, axes)
     array = np.asarray(baseline, np.float32)
     if array.ndim == 0:
@@ -124,6 +206,6 @@ def _array(baseline, value: np.ndarray, source) -> np.ndarray:
         return np.broadcast_to(array[None], shape)
     raise ArgumentError(
         "baseline",
-        f"must be a number or an array of shape {shape[1:]} or {shape} for {source.name!r}, not of shape {array.shape}",
+        f"must be a number or an array of shape {shape[1:]} or {shape} for {tensor.name!r}, not of shape {array.shape}",
         kind="shape",
     )

@@ -8,9 +8,8 @@ from vis.engine.evaluate import evaluate
 from vis.engine.types import Reduce
 from vis.utils import checks
 from vis.utils.docs import shared_docs
-from vis.utils.errors import ArgumentError
 from vis.visualization.attribution import attribute, of_filter
-from vis.visualization.baselines import averaged, lines_of
+from vis.visualization.baselines import ATTRIBUTION, attributed, averaged, lines_of, points
 from vis.visualization.saliency import summed
 
 
@@ -72,7 +71,7 @@ def integrated_gradients(
         >>> maps, np.abs(gap) < 1e-5
         (array([ 2., -3.], dtype=float32), array([ True]))
     """
-    alphas, weights = _points(quadrature, checks.whole_number("steps", steps))
+    alphas, weights = points(quadrature, checks.whole_number("steps", steps))
     explained, wrt = of_filter(model, layer_idx, filter_indices, logits, backprop_modifier, wrt_tensor)
     changes: list[list] = []
 
@@ -80,15 +79,14 @@ def integrated_gradients(
         options = {"wrt": wrt, "batch_size": batch_size}
         runs = []
         for line in lines_of(baseline, objective, inputs, **options):
-            mean = Reduce(weights=weights)
-            parts = evaluate(objective, inputs, change=line.change(alphas), copies=steps, reduce=mean, **options)
-            runs.append([(part, line.times(part, row)) for row, part in enumerate(parts)])
+            mean = Reduce(ATTRIBUTION, weights)
+            runs.append(evaluate(objective, inputs, change=line.change(alphas), copies=steps, reduce=mean, **options))
             if return_gap:
                 ends = evaluate(objective, inputs, change=line.change([0, 1]), copies=2, reduce=None, **options)
                 changes.append([np.diff(objective.total(part.scores))[0] for part in ends])
-        for sample in zip(*runs, strict=True):
-            part = sample[0][0]
-            yield part, summed(part, averaged([maps for _, maps in sample]), keepdims, channel_axis)
+        for of_sample in zip(*runs, strict=True):
+            parts, maps = zip(*map(attributed, of_sample), strict=True)
+            yield parts[0], summed(parts[0], averaged(maps), keepdims, channel_axis)
 
     def gap(found):
         missed = found.total() - np.mean(changes, axis=0)
@@ -97,13 +95,3 @@ def integrated_gradients(
 
     output = {"normalize": normalize, "squeeze": squeeze, "also": gap if return_gap else None}
     return attribute(explained, seed_input, method, wrt=wrt, signed=True, **output)
-
-
-def _points(quadrature: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the points on the line from 0 to 1, and their weights."""
-    if quadrature == "midpoint":
-        return ((np.arange(steps) + 0.5) / steps).astype(np.float32), np.full(steps, 1 / steps)
-    if quadrature != "gausslegendre":
-        raise ArgumentError("quadrature", f"must be 'gausslegendre' or 'midpoint', not {quadrature!r}", kind="unknown")
-    points, weights = np.polynomial.legendre.leggauss(steps)
-    return ((points + 1) / 2).astype(np.float32), weights / 2

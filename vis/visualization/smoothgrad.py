@@ -13,7 +13,8 @@ from vis.utils import checks
 from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError
 from vis.visualization.attribution import attribute, of_filter, of_losses
-from vis.visualization.saliency import sensitivity
+from vis.visualization.baselines import ATTRIBUTION, attributed, points, toward
+from vis.visualization.saliency import sensitivity, summed
 
 
 @shared_docs
@@ -27,6 +28,7 @@ def smoothgrad(
     grad_modifier="absolute",
     keepdims: bool = False,
     *,
+    of: str = "gradient",
     noise_level: float = 0.15,
     num_samples: int = 25,
     aggregate: str = "mean",
@@ -37,7 +39,7 @@ def smoothgrad(
     squeeze: bool = True,
     batch_size: int | None = None,
 ):
-    """Average saliency over noisy copies of the input.
+    """Average saliency, or another method, over noisy copies of the input.
 
     M = 1/n Σ ∂S/∂x (x + 𝒩(0, σ²)), with σ = `noise_level` · (max x − min x) of each sample (Smilkov et al. 2017,
     "SmoothGrad: removing noise by adding noise", arXiv 1706.03825, equation 2 and section 3.2). The noise is added to
@@ -47,8 +49,10 @@ def smoothgrad(
         {{explained}}
         {{wrt_tensor}}
         {{backprop_modifier}}
-        {{grad_modifier}} It acts on the aggregate.
+        {{grad_modifier}} It acts on the aggregate, and on gradients alone.
         {{keepdims}}
+        of: What is averaged: `"gradient"`; or `"gradient_times_input"` or `"integrated_gradients"` (from 0, with 50
+            points), attributions of both signs, which are shown as those methods show them.
         {{noise_level}}
         {{num_noisy}}
         {{aggregate}}
@@ -73,11 +77,28 @@ def smoothgrad(
         (4,)
     """
     noise = gaussian(noise_level, num_samples, aggregate, seed)
+    if of not in ("gradient", *_ATTRIBUTIONS):
+        known = ", ".join(map(repr, ("gradient", *_ATTRIBUTIONS)))
+        raise ArgumentError("of", f"must be one of {known}, not {of!r}", kind="unknown")
     explained, wrt = of_filter(model, layer_idx, filter_indices, logits, backprop_modifier, wrt_tensor)
-    to_map = sensitivity(grad_modifier, keepdims, channel_axis)
-    return _smoothgrad(
-        explained, seed_input, wrt, noise, num_samples, aggregate, to_map, normalize, squeeze, batch_size
-    )
+    if of == "gradient":
+        to_map = sensitivity(grad_modifier, keepdims, channel_axis)
+        return _smoothgrad(
+            explained, seed_input, wrt, noise, num_samples, aggregate, to_map, normalize, squeeze, batch_size
+        )
+    if aggregate != "mean":
+        raise ArgumentError("aggregate", f"must be 'mean' where of={of!r}, not {aggregate!r}", kind="unknown")
+    alphas, weights = _ATTRIBUTIONS[of]
+    change = _along_noisy_lines(noise, alphas)
+    weights = np.tile(weights, int(num_samples)) / int(num_samples)
+    options = {"copies": len(weights), "reduce": Reduce(ATTRIBUTION, weights), "batch_size": batch_size}
+
+    def method(objective, inputs, wrt):
+        for part in evaluate(objective, inputs, wrt=wrt, change=change, seed=int(noise.arguments[1]), **options):
+            part, maps = attributed(part)
+            yield part, summed(part, maps, keepdims, channel_axis)
+
+    return attribute(explained, seed_input, method, wrt=wrt, signed=True, normalize=normalize, squeeze=squeeze)
 
 
 @shared_docs
@@ -187,6 +208,22 @@ def gaussian(noise_level: float, num_samples: int, aggregate: str, seed: int | N
 
     return Change(noisy, ("gaussian",), (np.float32(noise_level), np.int64(seed)))
 
+
+def _along_noisy_lines(noise: Change, alphas: np.ndarray) -> Change:
+    """Return the change of copies into points of the lines from 0 to noisy copies, all points of a line in a row."""
+
+    def along(value, k, index, alphas, *options):
+        noisy = noise.to(value, k // tf.size(alphas, tf.int64), index, *options)
+        return toward(noisy, tf.zeros([1]), tf.gather(alphas, k % tf.size(alphas, tf.int64)))
+
+    return Change(along, ("noisy lines", *noise.key), (alphas, *noise.arguments))
+
+
+# The points on the line from 0 to a noisy copy where the gradient is taken, and their weights.
+_ATTRIBUTIONS = {
+    "gradient_times_input": (np.ones(1, np.float32), np.ones(1)),
+    "integrated_gradients": points("gausslegendre", 50),
+}
 
 # What of the gradient is averaged, and what is made of the averages.
 _AGGREGATES = {

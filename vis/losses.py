@@ -397,9 +397,15 @@ class Target(Loss):
 
     @property
     def key(self):
-        return Target, key_of(self.function), self.layer, self.logits
+        function = self.function
+        key = function.key if isinstance(function, OutputFunction) else key_of(function)
+        return Target, key, self.layer, self.logits
 
     def __call__(self, run, *arguments):
+        if isinstance(self.function, OutputFunction):
+            output, logits = (_channels_last(run, each(self.layer), self.layer) for each in (run, run.logits))
+            run.notes.width = output.shape[-1]
+            return self.function.of(logits if self.logits else output, logits, *arguments)
         if self.layer is None:
             read = [run.logits_of(tensor) for tensor in run.outputs] if self.logits else run.outputs
             return self.function(keras.tree.pack_sequence_as(run.structure, read))
@@ -407,6 +413,252 @@ class Target(Loss):
             return self.function(run.logits(self.layer))
         found = run.tensors(self.layer)
         return self.function(found[0] if len(found) == 1 else found)
+
+    def arguments(self, samples: int) -> list[np.ndarray]:
+        """Return what an `OutputFunction` reads beside the output, as the base class says."""
+        return self.function.arguments(samples) if isinstance(self.function, OutputFunction) else []
+
+    def validate(self, width: int | None) -> None:
+        """Refuse an `OutputFunction` that does not fit the output."""
+        if isinstance(self.function, OutputFunction):
+            self.function.validate(width)
+
+
+class OutputFunction:
+    """Base class of functions of one output, `(samples, ...) -> (samples,)`, larger meaning more.
+
+    They are given as `filter_indices`, or as losses. What they read beside the output may differ from call to call, and
+    from sample to sample, without a new trace.
+    """
+
+    def __call__(self, output):
+        """Return the values of an output with its channels last, as a tensor of shape (samples,)."""
+        output = tf.convert_to_tensor(output)
+        return self.of(output, output, *map(tf.constant, self.arguments(len(output))))
+
+    def of(self, output, logits, *arguments):
+        """Return the values, given the output as it is to be read, and its scores before a softmax or sigmoid."""
+        raise NotImplementedError
+
+    def arguments(self, samples: int) -> list[np.ndarray]:
+        """Return arrays with one row per sample, which `of` gets as tensors."""
+        raise NotImplementedError
+
+    def validate(self, width: int | None) -> None:
+        """Refuse what does not fit an output of so many channels; None if that is not known."""
+
+    @property
+    def key(self):
+        """Return what tells the function from others, beside its arguments."""
+        return key_of(self)
+
+
+class Difference(OutputFunction):
+    """The score of one class less that of another: why this class and not that one.
+
+    For a feature map or a segmentation it is the mean of it over the positions.
+
+    Args:
+        one: The class that speaks for the score: an int, or one per sample.
+        other: The class that speaks against it, likewise.
+
+    Example:
+        >>> from vis.visualization import visualize_saliency
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "softmax")])
+        >>> model.layers[-1].set_weights([np.array([[1.0, 2.0], [3.0, 7.0]]), np.zeros(2)])
+        >>> visualize_saliency(model, -1, Difference(1, 0), np.ones(2), normalize=False)
+        array([1., 4.], dtype=float32)
+    """
+
+    def __init__(self, one, other):
+        self.one, self.other = _classes("one", one), _classes("other", other)
+
+    @property
+    def key(self):
+        return (Difference,)
+
+    def arguments(self, samples: int) -> list[np.ndarray]:
+        """Return both classes of each sample."""
+        return [_of_samples(self.one, samples), _of_samples(self.other, samples)]
+
+    def validate(self, width: int | None) -> None:
+        """Refuse a class that is not there."""
+        _check_classes(self.one, width)
+        _check_classes(self.other, width)
+
+    def of(self, output, logits, one, other):
+        """Return the difference of the two scores."""
+        difference = _scores_of(output, one) - _scores_of(output, other)
+        return tf.reduce_mean(tf.reshape(difference, [tf.shape(difference)[0], -1]), axis=1)
+
+
+class Segmentation(OutputFunction):
+    """The mean score of a class over some positions of a segmentation: what made the model find that object there.
+
+    It is the score of "Seg-Grad-CAM" (Vinogradova et al. 2020, arXiv 2002.11434, equation 2), a mean in place of a sum.
+
+    Args:
+        class_index: The class: an int, or one per sample. A model with one channel has class 0 alone.
+        mask: The positions that count, booleans or weights of at least 0: of shape (rows, columns), or (samples, rows,
+            columns); for a series (steps,), for a volume (samples or 1, *positions). None takes those where the class
+            is the predicted one; with one channel those whose logit is positive. Where no position counts, the score
+            is 0.
+
+    Raises:
+        ArgumentError: A class that is not there, a mask of another shape than the output's positions, or for another
+            number of samples.
+
+    Example:
+        >>> scores = np.array([[[[2.0, 0.0], [4.0, 5.0]]]])  # one sample of 1 × 2 positions, two classes
+        >>> Segmentation(0)(scores).numpy(), Segmentation(0, np.ones((1, 2)))(scores).numpy()
+        (array([2.], dtype=float32), array([3.], dtype=float32))
+    """
+
+    def __init__(self, class_index, mask=None):
+        self.class_index = _classes("class_index", class_index)
+        self.mask = None if mask is None else np.asarray(mask, np.float32)
+        if self.mask is not None and not (self.mask >= 0).all():
+            raise ArgumentError("mask", "must be of booleans, or of weights of at least 0", kind="range")
+
+    @property
+    def key(self):
+        return Segmentation, self._positions
+
+    @property
+    def _positions(self):
+        if self.mask is None:
+            return None
+        return self.mask.shape[1:] if self.mask.ndim > 2 else self.mask.shape
+
+    def arguments(self, samples: int) -> list[np.ndarray]:
+        """Return the class, and the mask if there is one, of each sample."""
+        classes = _of_samples(self.class_index, samples)
+        if self.mask is None:
+            return [classes]
+        shared = self.mask.ndim < 3
+        return [classes, _of_samples(self.mask[None] if shared else self.mask, samples, self.mask.ndim + shared)]
+
+    def of(self, output, logits, class_index, mask=None):
+        """Return the mean of the class's score over the positions."""
+        rank = output.shape.rank
+        if rank < 3:
+            raise ArgumentError(
+                "filter_indices",
+                f"must not be a Segmentation for an output of shape {tuple(output.shape)}, which has no positions",
+                "Choose a layer that has some by layer_idx",
+                kind="positions",
+            )
+        if mask is None:
+            best = tf.argmax(logits, axis=-1, output_type=class_index.dtype)
+            is_one = tf.reshape(class_index, [-1, *[1] * (rank - 2)]) == best
+            mask = logits[..., 0] > 0 if output.shape[-1] == 1 else is_one
+        elif not output.shape[1:-1].is_compatible_with(self._positions):
+            raise ArgumentError(
+                "mask",
+                f"must have the shape of the output's positions, {tuple(output.shape[1:-1])}, not "
+                f"{tuple(self.mask.shape)}",
+                kind="shape",
+            )
+        positions = list(range(1, rank - 1))
+        mask = tf.cast(mask, output.dtype)
+        total = tf.reduce_sum(_scores_of(output, class_index) * mask, positions)
+        return tf.math.divide_no_nan(total, tf.reduce_sum(mask, positions))
+
+    def validate(self, width: int | None) -> None:
+        """Refuse a class that is not there."""
+        _check_classes(self.class_index, width)
+
+
+class Similarity(OutputFunction):
+    """The cosine similarity of an embedding with a reference: what makes an input like another one.
+
+    cos(f(x), r) = f(x) · r / (‖f(x)‖ ‖r‖), 0 where either is 0. With the embedding of a second picture as the
+    reference it is the score of similarity maps of metric learning (Stylianou et al. 2019, arXiv 1901.00536).
+
+    Args:
+        reference: The embedding to compare with, of shape (features,), or (samples, features) for one per sample.
+
+    Raises:
+        ArgumentError: References for another number of samples, or of another number of features than the output.
+
+    Example:
+        >>> Similarity([1.0, 0.0])(np.array([[3.0, 4.0]])).numpy()
+        array([0.6], dtype=float32)
+    """
+
+    def __init__(self, reference):
+        self.reference = np.asarray(reference, np.float32)
+        if self.reference.ndim not in (1, 2) or not self.reference.size:
+            raise ArgumentError(
+                "reference",
+                f"must have shape (features,) or (samples, features), not {self.reference.shape}",
+                kind="shape",
+            )
+
+    @property
+    def key(self):
+        return Similarity, self.reference.shape[-1]
+
+    def arguments(self, samples: int) -> list[np.ndarray]:
+        """Return the reference of each sample."""
+        return [_of_samples(self.reference, samples, 2)]
+
+    def of(self, output, logits, reference):
+        """Return the cosine similarity."""
+        if output.shape.rank != 2 or output.shape[1] not in (None, self.reference.shape[-1]):
+            raise ArgumentError(
+                "reference",
+                f"must have as many features as the output, which is of shape {tuple(output.shape)}, not "
+                f"{self.reference.shape[-1]}",
+                "Choose the layer that gives the embedding by layer_idx",
+                kind="shape",
+            )
+        one, other = (tf.math.l2_normalize(tf.cast(each, tf.float32), axis=1) for each in (output, reference))
+        return tf.reduce_sum(one * other, axis=1)
+
+
+def _classes(argument: str, value) -> np.ndarray:
+    classes = np.asarray(value)
+    if classes.dtype.kind not in "iu" or classes.ndim > 1 or not classes.size:
+        raise ArgumentTypeError(argument, f"must be a class, or one per sample, not {value!r}", kind="dtype")
+    if classes.min() < 0:
+        raise ArgumentError(argument, f"must be counted from 0, not {classes.min()}", kind="negative")
+    return classes.astype(np.int64)
+
+
+def _check_classes(classes: np.ndarray, width: int | None) -> None:
+    if width is not None and classes.max() >= width:
+        raise ArgumentError(
+            "filter_indices", f"must be of classes from 0 to {width - 1}, not {classes.max()}", kind="range"
+        )
+
+
+def _of_samples(array: np.ndarray, samples: int, rank: int = 1) -> np.ndarray:
+    """Return an array with one row per sample, of one for all or of one per sample, which has `rank` axes."""
+    array = array if array.ndim == rank else array[None]
+    if len(array) not in (1, samples):
+        raise ArgumentError(
+            "filter_indices",
+            f"must hold one value for all samples or one per sample, not {len(array)} for {samples} samples",
+            kind="rows",
+        )
+    return np.broadcast_to(array, (samples, *array.shape[1:]))
+
+
+def _scores_of(output, classes):
+    """Return the scores of one class per sample, of an output with its channels last."""
+    chosen = tf.one_hot(classes, tf.shape(output)[-1], dtype=output.dtype)
+    chosen = tf.reshape(chosen, [-1, *[1] * (output.shape.rank - 2), tf.shape(output)[-1]])
+    return tf.reduce_sum(tf.math.multiply_no_nan(output, chosen), axis=-1)
+
+
+def _channels_last(run, tensor, layer):
+    """Return an output in float32 with its channels last, an axis of one channel if it has none."""
+    tensor, rank = tf.cast(tensor, tf.float32), tensor.shape.rank
+    channel = run.channel(run(layer)) if rank > 2 else rank - 1 or None
+    if channel is None:
+        return tensor[..., None]
+    return tf.transpose(tensor, [*(axis for axis in range(rank) if axis != channel), channel])
 
 
 _WEIGHT = "have a number as the weight of {!r}"

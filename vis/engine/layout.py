@@ -498,8 +498,9 @@ class Axes:
         if params is not None and indices is None and op.inputs[1].shape.rank is not None and len(op.inputs) > 2:
             at = tf.get_static_value(op.inputs[2])
             if at is not None:
-                at, rank = int(at) % len(params), op.inputs[1].shape.rank
-                middle = [params[at]] if rank == 1 else [self._new(tensor, at + i) for i in range(rank)]
+                at, batch = int(at) % len(params), op.get_attr("batch_dims")
+                rank = op.inputs[1].shape.rank - batch
+                middle = [params[at]] if rank == 1 and not batch else [self._new(tensor, at + i) for i in range(rank)]
                 return [*params[:at], *middle, *params[at + 1 :]]
         return None
 

@@ -269,3 +269,49 @@ def test_a_missing_column_is_named_after_the_argument_of_batches(tmp_path):
     for argument in ("input_variable", "label_variable"):
         with pytest.raises(ArgumentError, match=rf"^{argument} must be a column of .*, not 'z'\. It has x, y\.$"):
             list(datasets.batches(path, **{argument: "z"}))
+
+
+# What is usual
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of five gray pictures, of 0 to 4 tenths, with a file beside them that is no picture; and their table."""
+    for number in range(5):
+        Image.new("L", (8, 6), round(25.5 * number)).save(tmp_path / f"{number}.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "data.csv").write_text("\n".join(["x:image,y", *(f"{number}.png,0" for number in range(5)), ""]))
+    return tmp_path
+
+
+LAYOUT = images.InputLayout(3, 4, 1, -1)
+
+
+@pytest.mark.parametrize("name", ["", "data.csv"])
+def test_a_background_of_a_folder_or_a_table(pictures, name):
+    found = datasets.background(pictures / name, LAYOUT)
+    assert found.shape == (5, 3, 4, 1)
+    np.testing.assert_allclose(found[:, 0, 0, 0], np.arange(5) / 10, atol=0.002)
+    two = datasets.background(pictures / name, LAYOUT, "raw", 2)
+    np.testing.assert_allclose(two[:, 0, 0, 0], [0, 51], atol=1)
+
+
+def test_a_background_of_numbers(tmp_path):
+    samples = np.arange(10).reshape(10, 1)
+    np.save(tmp_path / "rows.npy", samples)
+    np.testing.assert_array_equal(datasets.background(tmp_path / "rows.npy", LAYOUT, count=4)[:, 0], [0, 2, 5, 7])
+    np.testing.assert_array_equal(datasets.background(tmp_path / "rows.npy", LAYOUT), samples)
+
+
+def test_a_background_that_cannot_be_read(pictures, tmp_path):
+    np.save(tmp_path / "flat.npy", np.zeros(3))
+    (tmp_path / "empty").mkdir()
+    for path, layout, message in [
+        (tmp_path / "flat.npy", LAYOUT, r"with an axis for the samples, not float64 of shape \(3,\)"),
+        (tmp_path / "empty", LAYOUT, "must hold at least one sample"),
+        (tmp_path / "nowhere", LAYOUT, "must be a folder of images, a CSV file or an .npy file"),
+        (tmp_path / "notes.txt", LAYOUT, "must be a folder of images, a CSV file or an .npy file"),
+        (pictures, LAYOUT._replace(height=None), "must be an .npy file for a model that takes images of any size"),
+    ]:
+        with pytest.raises(ValueError, match=f"background {message}|{message}"):
+            datasets.background(path, layout)

@@ -20,6 +20,8 @@ from vis.files.tables import Table
 from vis.utils.checks import whole_number
 from vis.utils.errors import ArgumentError
 
+_IMAGES = frozenset(".png .jpg .jpeg .bmp .gif .tif .tiff .webp".split())
+
 
 class Row(NamedTuple):
     """The result of one row: its number, and a value or the reason why there is none.
@@ -296,6 +298,102 @@ def batches(
                 raise ValueError(f"{table.path}, row {row.number}: {row.error}")
         x = np.stack([row.value[0] for row in rows])
         yield (x, np.array([row.value[1] for row in rows])) if outputs else x
+
+
+def background(
+    path: str | os.PathLike,
+    layout: images.InputLayout,
+    preprocess: str = "unit",
+    count: int | None = None,
+    *,
+    input_variable: str = "x",
+) -> np.ndarray:
+    """Read samples that stand for what is usual, as `vis.visualization.expected_gradients` takes them.
+
+    Args:
+        path: A folder of images, a CSV file of images, or an `.npy` file of samples as the model takes them.
+        layout: The images that the model takes, from `vis.images.input_layout`, with their height and width.
+        preprocess: The scale of pixel values, as for `batches`; it does not touch an `.npy` file.
+        count: The most samples to read, at even distances; None takes all.
+        input_variable: The name of the CSV file's column of images.
+
+    Returns:
+        float32, of shape (samples, ...).
+
+    Raises:
+        ValueError: There is no such file or column, it holds no samples, an image cannot be read, or `layout` has no
+            size though the images have to be brought to one.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for number in range(5):
+        ...         Image.new("L", (8, 8), 51 * number).save(Path(folder, f"{number}.png"))
+        ...     background(folder, images.InputLayout(2, 2, 1, -1), count=3)[:, 0, 0, 0]
+        array([0. , 0.2, 0.6], dtype=float32)
+    """
+    check_background(path)
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        samples = np.load(path, mmap_mode="r", allow_pickle=False)
+        if samples.ndim < 2 or samples.dtype.kind not in "biuf":
+            raise ArgumentError(
+                "background",
+                f"must hold an array of numbers with an axis for the samples, not {samples.dtype} of shape "
+                f"{samples.shape}",
+                kind="shape",
+            )
+        return np.asarray(samples[_evenly(len(samples), count, path)], np.float32)
+    if None in (layout.height, layout.width):
+        raise ArgumentError(
+            "background",
+            f"must be an .npy file for a model that takes images of any size, not {path}",
+            "All its samples have one size",
+            kind="size",
+        )
+    images.check_preprocess(preprocess, layout)
+    if path.is_dir():
+        paths = sorted(each for each in path.iterdir() if each.suffix.lower() in _IMAGES)
+    else:
+        table = Table(path)
+        (column, *_) = _positions(table, input_variable, "background")
+        paths = [image_path(table.folder, cell) for frame in table.rows() for cell in frame[column] if cell.strip()]
+    chosen = [paths[number] for number in _evenly(len(paths), count, path)]
+    with ThreadPoolExecutor(thread_name_prefix="vis-read") as pool:
+        return np.stack(
+            list(pool.map(lambda each: images.to_model_input(images.read_image(each), layout, preprocess), chosen))
+        )
+
+
+def check_background(path: str | os.PathLike) -> None:
+    """Refuse a path at which `background` would find nothing to read.
+
+    Args:
+        path: As for `background`.
+
+    Raises:
+        ArgumentError: There is neither a folder, nor a CSV or `.npy` file.
+
+    Example:
+        >>> check_background("nowhere")
+        Traceback (most recent call last):
+        ...
+        vis.utils.errors.ArgumentError: background must be a folder of images, a CSV file or an .npy file, not nowhere.
+    """
+    path = Path(path)
+    if not path.is_dir() and not (path.is_file() and path.suffix.lower() in (".csv", ".npy")):
+        raise ArgumentError(
+            "background", f"must be a folder of images, a CSV file or an .npy file, not {path}", kind="missing"
+        )
+
+
+def _evenly(size: int, count: int | None, path: Path) -> np.ndarray:
+    """Return the numbers of so many of `size` things, at even distances."""
+    if not size:
+        raise ArgumentError("background", f"must hold at least one sample, not be as empty as {path}", kind="empty")
+    count = min(size, count or size)
+    return np.arange(count) * size // count
 
 
 def _positions(table: Table, variable: str, argument: str) -> list[int]:

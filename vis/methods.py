@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+# The default of an option that has to be given.
+REQUIRED = inspect.Parameter.empty
+
 # What a pass costs, in forward passes of the model.
 FORWARD_PASSES = {"forward pass": 1, "gradient": 2.6}
 
@@ -82,7 +85,8 @@ class Option(NamedTuple):
     Attributes:
         name: Its name in the command, with underscores.
         help: What it is, as a sentence without its full stop.
-        default: Its default in the command; the function's own, unless the two differ on purpose.
+        default: Its default in the command; the function's own, unless the two differ on purpose; `REQUIRED` if it has
+            to be given.
         type: `int`, `float`, `bool` or `str`, or a function that makes a value of a text.
         minimum: The least number it takes, or None.
         maximum: The largest number it takes, or None.
@@ -91,6 +95,8 @@ class Option(NamedTuple):
         draws: Whether it is about the picture, and not about the map.
         checked_by: A function that refuses a value, as `"module:name"`; it must not import TensorFlow.
         short: Another name of it in the command, with its hyphen, or nothing.
+        read_by: Where the command takes a file, a function that reads the argument from it, as `"module:name"`, given
+            the path, the `vis.images.InputLayout` of the model, the scale of pixel values, and the number of passes.
 
     Example:
         >>> Option("num_samples", "How many copies", 25, int, minimum=1).check(0)
@@ -110,6 +116,7 @@ class Option(NamedTuple):
     draws: bool = False
     checked_by: str = ""
     short: str = ""
+    read_by: str = ""
 
     @property
     def flag(self) -> str:
@@ -239,7 +246,9 @@ class Method(NamedTuple):
             -3
         """
         values = {**self._defaults(), **options}
-        arguments = {option.keyword: values[option.name] for option in self.options if not option.draws}
+        arguments = {
+            option.keyword: values[option.name] for option in self.options if option.name in values and not option.draws
+        }
         parameters = inspect.signature(resolve(self.function)).parameters
         if to_draw and "interpolation" in parameters:
             arguments["interpolation"] = None
@@ -305,7 +314,7 @@ class Method(NamedTuple):
         return draw(self.draw, image, heatmap, size, **drawing)
 
     def _defaults(self) -> dict[str, Any]:
-        return {option.name: option.default for option in self.options}
+        return {option.name: option.default for option in self.options if option.default is not REQUIRED}
 
 
 # The modules of these names import TensorFlow, or NumPy.
@@ -517,6 +526,45 @@ _ROWS = (
             Option("background", "What stands for a segment that is absent, in the model's units", 0.0, float),
             Option("num_samples", "The most coalitions; 2 a segment and 2048, unless given", None, int, minimum=4),
             _SEED,
+            _LOGITS,
+        ),
+    ),
+    Method(
+        name="gradient-times-input",
+        function="vis.visualization:gradient_times_input",
+        line="Which pixels add to the score, to first order",
+        description="the gradient times the image, red where it adds to the score and blue where it takes away",
+        kind="signed",
+        draw="signed",
+        cost=Cost("gradient"),
+        needs="a gradient with respect to the input, and an input whose 0 means nothing",
+        beware="noisy; a pixel of value 0 gets nothing; says little where the score is saturated",
+        column="gradient_times_input",
+        options=(_BACKPROP_MODIFIER, _LOGITS),
+    ),
+    Method(
+        name="expected-gradients",
+        function="vis.visualization:expected_gradients",
+        line="Which pixels make the score differ from its mean over a data set",
+        description="integrated gradients averaged over baselines of a data set, red where a pixel adds to the score "
+        "and blue where it takes away",
+        kind="signed",
+        draw="signed",
+        cost=Cost("gradient", "num_samples"),
+        needs="a gradient with respect to the input, and some hundred usual inputs",
+        beware="says what differs from the background: another background, another map",
+        column="expected_gradients",
+        options=(
+            Option(
+                "background",
+                "What is usual: a folder of images, a CSV file with a column x of them, or an .npy file of inputs as "
+                "the model takes them",
+                REQUIRED,
+                checked_by="vis.datasets:check_background",
+                read_by="vis.datasets:background",
+            ),
+            Option("num_samples", "How many gradients to average", 200, int, minimum=1, short="-n"),
+            Option("seed", "Seed of the places on the lines: the same seed gives the same picture", 0, int, minimum=0),
             _LOGITS,
         ),
     ),

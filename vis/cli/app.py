@@ -16,7 +16,7 @@ class _Commands(OneLineErrors):
 
     def list_commands(self, ctx):
         names = super().list_commands(ctx)
-        first = ["demo", *METHODS, "activation", *(f"{name}-batch" for name in METHODS)]
+        first = ["demo", "methods", *METHODS, "activation", *(f"{name}-batch" for name in METHODS)]
         return sorted(names, key=lambda name: first.index(name) if name in first else len(first))
 
 

@@ -147,6 +147,7 @@ def every_row(
             "--size": size,
             "--custom-objects": sorted(custom_objects),
             **{each.flag: each.spelled(options[each.name]) for each in method.options},
+            **{each.flag: fingerprint(Path(options[each.name])) for each in method.options if each.read_by},
         },
     )
     with option("--output"):
@@ -158,7 +159,11 @@ def every_row(
     scale = methods.scale(preprocess, model, network)
     with option("--preprocess"):
         images.check_preprocess(scale.name, layout)
-    survey = survey._replace(preprocess=scale.name, settings={**survey.settings, "--preprocess": scale.name})
+    survey = survey._replace(
+        preprocess=scale.name,
+        options=methods.read_files(method, options, layout, scale.name),
+        settings={**survey.settings, "--preprocess": scale.name},
+    )
     taken = methods.told(preprocess, scale)
     with option("--labels"):
         if class_names is not None:

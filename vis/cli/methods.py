@@ -14,12 +14,12 @@ import typer
 from vis.cli.app import app
 from vis.cli.messages import import_tensorflow, library_messages, option, refuse
 from vis.cli.options import AUTO
-from vis.methods import Method, Option
+from vis.methods import Method, Option, resolve
 
 if TYPE_CHECKING:
     import keras
 
-    from vis.images import Scale
+    from vis.images import InputLayout, Scale
 
 
 # What the arguments of `vis.models.load_model` are called here, and what to do in the shell.
@@ -105,6 +105,8 @@ def _parameter(each: Option) -> inspect.Parameter:
         details["metavar"] = "|".join(map(each.spelled, each.choices))
     if kind is bool:
         names = [f"{each.flag}/{each.flag.replace('--', '--no-', 1)}"]
+    if each.read_by:
+        details["metavar"] = "PATH"
     if default is None:
         kind, details["show_default"] = kind | None, False
     annotation = Annotated[kind, typer.Option(*names, **details)]
@@ -120,6 +122,16 @@ def _value(each: Option, typed: Any) -> Any:
         with option(each.flag):
             each.check(value)
     return value
+
+
+def read_files(method: Method, options: Mapping[str, Any], layout: InputLayout, preprocess: str) -> dict[str, Any]:
+    """Return the options of a method with what is in the files that they name."""
+    values = dict(options)
+    for each in method.options:
+        if each.read_by:
+            with option(each.flag):
+                values[each.name] = resolve(each.read_by)(values[each.name], layout, preprocess, method.copies(options))
+    return values
 
 
 def load(model: Path, custom_objects: list[str], unsafe: bool, **of_project: Any) -> keras.Model:

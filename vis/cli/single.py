@@ -76,6 +76,8 @@ def one_image(
     scale = methods.scale(preprocess, model, network)
     with option("--preprocess"):
         sample = images.to_model_input(picture, layout, scale.name)
+    sized = layout._replace(height=layout.height or picture.height, width=layout.width or picture.width)
+    options = methods.read_files(method, options, sized, scale.name)
     from vis.batch.predictions import decide, scores_of
     from vis.losses import Labels
 

@@ -140,7 +140,7 @@ def fingerprint(path: Path) -> list:
     """Return what tells whether a file is still the same, for a journal's settings: its name, size and time of change.
 
     Args:
-        path: A file, or the folder of a SavedModel.
+        path: A file or a folder; of a SavedModel's the graph is looked at.
 
     Returns:
         A list that JSON can hold.
@@ -149,7 +149,8 @@ def fingerprint(path: Path) -> list:
         >>> fingerprint(Path(__file__))[0]
         'journal.py'
     """
-    state = (path / "saved_model.pb" if path.is_dir() else path).stat()
+    saved_model = path / "saved_model.pb"
+    state = (saved_model if saved_model.exists() else path).stat()
     return [path.name, state.st_size, state.st_mtime_ns]
 
 

@@ -207,7 +207,7 @@ def test_a_row_is_all_that_the_commands_need(linear, tmp_path, monkeypatch):
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
 
     out = run("--help").stdout
-    assert re.search(r"kernel-shap .*\n  dummy +Which weights are large\.\n  activation", out)
+    assert re.search(r"\n  dummy +Which weights are large\.\n  activation", out)
     assert "dummy for every row of a CSV file." in out
     assert run("dummy", "--model", "linear.keras", "--image", "a.png", "--size", "1").returncode == 0
     batch = run("dummy-batch", "--model", "linear.keras", "--factor", "3")

@@ -415,11 +415,9 @@ class Target(Loss):
         return self.function(found[0] if len(found) == 1 else found)
 
     def arguments(self, samples: int) -> list[np.ndarray]:
-        """Return what an `OutputFunction` reads beside the output, as the base class says."""
         return self.function.arguments(samples) if isinstance(self.function, OutputFunction) else []
 
     def validate(self, width: int | None) -> None:
-        """Refuse an `OutputFunction` that does not fit the output."""
         if isinstance(self.function, OutputFunction):
             self.function.validate(width)
 
@@ -429,27 +427,64 @@ class OutputFunction:
 
     They are given as `filter_indices`, or as losses. What they read beside the output may differ from call to call, and
     from sample to sample, without a new trace.
+
+    Example:
+        >>> class Score(OutputFunction):
+        ...     def of(self, output, logits):
+        ...         return output[:, 2]
+        >>> Score()(np.array([[1.0, 2.0, 3.0]])).numpy()
+        array([3.], dtype=float32)
     """
 
     def __call__(self, output):
-        """Return the values of an output with its channels last, as a tensor of shape (samples,)."""
-        output = tf.convert_to_tensor(output)
+        """Return the values of an output.
+
+        Args:
+            output: Scores with their channels last, of shape (samples, ..., channels).
+
+        Returns:
+            A tensor of shape (samples,).
+        """
+        output = tf.convert_to_tensor(output, tf.float32)
         return self.of(output, output, *map(tf.constant, self.arguments(len(output))))
 
     def of(self, output, logits, *arguments):
-        """Return the values, given the output as it is to be read, and its scores before a softmax or sigmoid."""
+        """Return the values in the graph. To be overridden.
+
+        Args:
+            output: The output as it is to be read, float32 with its channels last.
+            logits: The same before the softmax or sigmoid that ends the model.
+            *arguments: What `arguments` returned, as tensors.
+
+        Returns:
+            A tensor of shape (samples,).
+
+        Raises:
+            NotImplementedError: The class does not override it.
+        """
         raise NotImplementedError
 
     def arguments(self, samples: int) -> list[np.ndarray]:
-        """Return arrays with one row per sample, which `of` gets as tensors."""
-        raise NotImplementedError
+        """Return arrays that may change from call to call without a new trace; `of` gets them as tensors.
+
+        Args:
+            samples: The number of samples.
+
+        Returns:
+            Arrays of shape (samples, ...).
+        """
+        return []
 
     def validate(self, width: int | None) -> None:
-        """Refuse what does not fit an output of so many channels; None if that is not known."""
+        """Refuse what does not fit an output.
+
+        Args:
+            width: The number of its channels, or None where that is not known.
+        """
 
     @property
     def key(self):
-        """Return what tells the function from others, beside its arguments."""
+        """Return what tells the function from others, beside its arguments; by default all that it reads, by value."""
         return key_of(self)
 
 
@@ -478,16 +513,14 @@ class Difference(OutputFunction):
         return (Difference,)
 
     def arguments(self, samples: int) -> list[np.ndarray]:
-        """Return both classes of each sample."""
         return [_of_samples(self.one, samples), _of_samples(self.other, samples)]
 
     def validate(self, width: int | None) -> None:
-        """Refuse a class that is not there."""
         _check_classes(self.one, width)
         _check_classes(self.other, width)
 
-    def of(self, output, logits, one, other):
-        """Return the difference of the two scores."""
+    def of(self, output, logits, *arguments):
+        one, other = arguments
         difference = _scores_of(output, one) - _scores_of(output, other)
         return tf.reduce_mean(tf.reshape(difference, [tf.shape(difference)[0], -1]), axis=1)
 
@@ -531,15 +564,14 @@ class Segmentation(OutputFunction):
         return self.mask.shape[1:] if self.mask.ndim > 2 else self.mask.shape
 
     def arguments(self, samples: int) -> list[np.ndarray]:
-        """Return the class, and the mask if there is one, of each sample."""
         classes = _of_samples(self.class_index, samples)
         if self.mask is None:
             return [classes]
         shared = self.mask.ndim < 3
         return [classes, _of_samples(self.mask[None] if shared else self.mask, samples, self.mask.ndim + shared)]
 
-    def of(self, output, logits, class_index, mask=None):
-        """Return the mean of the class's score over the positions."""
+    def of(self, output, logits, *arguments):
+        class_index, mask = (*arguments, None)[:2]
         rank = output.shape.rank
         if rank < 3:
             raise ArgumentError(
@@ -565,7 +597,6 @@ class Segmentation(OutputFunction):
         return tf.math.divide_no_nan(total, tf.reduce_sum(mask, positions))
 
     def validate(self, width: int | None) -> None:
-        """Refuse a class that is not there."""
         _check_classes(self.class_index, width)
 
 
@@ -600,11 +631,10 @@ class Similarity(OutputFunction):
         return Similarity, self.reference.shape[-1]
 
     def arguments(self, samples: int) -> list[np.ndarray]:
-        """Return the reference of each sample."""
         return [_of_samples(self.reference, samples, 2)]
 
-    def of(self, output, logits, reference):
-        """Return the cosine similarity."""
+    def of(self, output, logits, *arguments):
+        (reference,) = arguments
         if output.shape.rank != 2 or output.shape[1] not in (None, self.reference.shape[-1]):
             raise ArgumentError(
                 "reference",

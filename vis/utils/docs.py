@@ -42,8 +42,9 @@ TEXTS: dict[str, str | list[str]] = {
         "holds for every sample. An int array of shape (samples, k), or a list of one list of ints per sample, of any "
         'lengths, gives each sample its own. `"predicted"` takes each sample\'s highest output. A function of the '
         "output, `(samples, ...) -> (samples,)`, is the score itself, larger meaning more, such as "
-        "`lambda output: output[:, 3] - output[:, 5]`; with `layer_idx=None` it receives the model's own output in "
-        "the model's own structure. None sums all filters."
+        "`lambda output: output[:, 3] - output[:, 5]`, or one of `vis.losses.Difference`, `Segmentation` and "
+        "`Similarity`; with `layer_idx=None` it receives the model's own output in the model's own structure. None "
+        "sums all filters."
     ),
     "seed_input": (
         "seed_input: The input to explain: one sample, or a batch of shape (samples, ...), as an array, a tensor or a "

@@ -175,3 +175,13 @@ def test_a_table_s_features_are_no_channels():
     table = keras.Input((7,))
     (layout,) = layouts(keras.Model(table, L.Dense(2)(table)))["inputs"]
     assert layout.channel is None
+
+
+def test_one_row_of_each_sample_s_grid_keeps_the_axes_around_it():
+    inputs, rows = keras.Input((12, 16, 3)), keras.Input((2,), dtype="int32")
+    gather = L.Lambda(lambda each: tf.gather(*each, axis=1, batch_dims=1), (2, 16, 3), name="chosen")
+    chosen = gather([inputs, rows])
+    model = keras.Model([inputs, rows], L.Dense(2)(L.Flatten()(L.Conv2D(4, 1)(chosen))))
+    layout = layouts(model, "chosen")["chosen"]
+    assert layout.channel == 2
+    assert layout.along == (None, (0, 1))

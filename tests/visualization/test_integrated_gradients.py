@@ -9,7 +9,7 @@ import tensorflow as tf
 import zoo
 
 from vis.losses import Target
-from vis.visualization import integrated_gradients, visualize_saliency
+from vis.visualization import expected_gradients, integrated_gradients, smoothgrad, visualize_saliency
 
 RAW = {"normalize": False}
 RNG = np.random.default_rng(0)
@@ -240,3 +240,21 @@ def test_it_stands_beside_a_target_of_losses():
     near = integrated_gradients(model, None, score.function, x, baseline=x - 1e-3, steps=1, **RAW)
     slope = visualize_saliency(model, None, score.function, x, grad_modifier=None, **RAW)
     np.testing.assert_allclose(near / 1e-3, slope, rtol=2e-2, atol=1e-3)
+
+
+def test_half_precision_has_the_attributions_of_single_precision():
+    weights, x = None, RNG.normal(size=(2, 5)).astype("float32")
+    maps = {}
+    for policy in ("float32", "mixed_float16"):
+        layers = [keras.layers.Dense(8, "tanh", dtype=policy, name="hidden"), keras.layers.Dense(3, dtype=policy)]
+        model = keras.Sequential([keras.Input((5,)), *layers])
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
+        maps[policy] = [
+            integrated_gradients(model, -1, 1, x, baseline=-1.0, **RAW),
+            integrated_gradients(model, -1, 1, x, "hidden", baseline=0.25, **RAW),
+            expected_gradients(model, -1, 1, x, "hidden", background=-x, num_samples=4, **RAW),
+            smoothgrad(model, -1, 1, x, of="gradient_times_input", **RAW),
+        ]
+    for single, half in zip(*maps.values(), strict=True):
+        np.testing.assert_allclose(half, single, atol=5e-3)

@@ -187,7 +187,7 @@ def test_a_wrong_layer_is_called_by_its_argument(plain, layer, error, message):
 
 
 def test_an_unknown_method(plain):
-    with pytest.raises(ValueError, match="must be one of 'gradcam' or a function"):
+    with pytest.raises(ValueError, match="must be one of 'gradcam', .*'ablationcam' or a function, not 'gradcam3'"):
         visualize_cam(plain, -1, 0, zoo.images(1), method="gradcam3")
 
 

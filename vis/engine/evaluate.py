@@ -335,6 +335,8 @@ def _copies(
                     with tf.name_scope(graphs.CHANGED):
                         value = change.to(tensor, numbers, index, *fixed_, *rows_)
                         value, factor = value if isinstance(value, tuple) else (value, None)
+                    if value is tensor:
+                        return tensor
                     value = tf.ensure_shape(tf.cast(value, tensor.dtype), tensor.shape)
                     if factor is not None:
                         factors[value.name] = tf.cast(factor, tf.float32)

@@ -41,8 +41,8 @@ class Change(NamedTuple):
     Attributes:
         to: A function `(value, k, index, *arguments) -> value` in the graph: of a tensor whose rows are copies of one
             sample, of the numbers of these copies (int64, (rows,)), of the tensor's number among those that are
-            changed, and of `arguments`. It may return a pair (value, factor): `Reduce` is then given the factor, of
-            the value's shape, beside the gradient.
+            changed, and of `arguments`. A tensor that it returns itself is left as it is. It may return a pair (value,
+            factor): `Reduce` is then given the factor, of the value's shape, beside the gradient.
         key: What tells this change from others, beside its arguments.
         arguments: Arrays that may differ from call to call without a new trace.
         rows: Arrays with one row per sample, likewise, or lists of an array per sample, whose sizes may differ; `to`

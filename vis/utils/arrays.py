@@ -204,7 +204,7 @@ def resize(maps: np.ndarray, size: tuple[int, ...], interpolation: str = "linear
     for axis, wanted in enumerate(size, start=1):
         given = maps.shape[axis]
         if given != wanted:
-            matrix = _interpolation(given, wanted, interpolation)
+            matrix = interpolation_matrix(given, wanted, interpolation)
             resized = np.moveaxis(np.moveaxis(resized, axis, -1) @ matrix.T, -1, axis)
     if interpolation == "linear":
         return resized
@@ -226,10 +226,27 @@ _KERNELS = {"linear": _linear, "cubic": _cubic}
 
 
 @functools.lru_cache
-def _interpolation(given: int, wanted: int, name: str) -> np.ndarray:
-    """The matrix, (wanted, given), that interpolates along an axis; beyond the ends there is nothing to take from."""
+def interpolation_matrix(given: int, wanted: int, interpolation: str = "linear") -> np.ndarray:
+    """Return the matrix that interpolates along an axis.
+
+    Args:
+        given: The size of the axis.
+        wanted: The size that it is brought to.
+        interpolation: `'linear'`, or `'cubic'` (Keys 1981, "Cubic convolution interpolation", equation 15).
+
+    Returns:
+        A float64 array of shape (wanted, given), whose rows add up to 1.
+
+    Example:
+        >>> interpolation_matrix(2, 4)
+        array([[1.  , 0.  ],
+               [0.75, 0.25],
+               [0.25, 0.75],
+               [0.  , 1.  ]])
+    """
     at = (np.arange(wanted) + 0.5) * given / wanted - 0.5
-    matrix = _KERNELS[name](np.abs(at[:, None] - np.arange(given)))
+    matrix = _KERNELS[interpolation](np.abs(at[:, None] - np.arange(given)))
+    # At the edge the weights of what would lie beyond go to what is there.
     return matrix / matrix.sum(axis=1, keepdims=True)
 
 

@@ -59,12 +59,14 @@ TEXTS: dict[str, str | list[str]] = {
     ),
     "penultimate_layer_idx": (
         "penultimate_layer_idx: The layer whose feature map is weighted, addressed like `layer_idx`. None takes the "
-        "last layer before the explained one whose output has more than one position, inside nested models too."
+        "last layer before the explained one whose output has more than one position, inside nested models too. A list "
+        "of layers gives the mean of their maps, each brought to [0, 1] first."
     ),
     "penultimate_layer": (
         "penultimate_layer: The layer whose feature map is weighted: an index into `model.layers`, a name, a path "
         "through nested models or the layer itself. None takes the last layer before the explained one whose output "
-        "has more than one position, inside nested models too."
+        "has more than one position, inside nested models too. A list of layers gives the mean of their maps, each "
+        "brought to [0, 1] first."
     ),
     "backprop_modifier": (
         "backprop_modifier: How a gradient passes back through rectifiers such as ReLU: `'guided'`, `'rectified'`, a "
@@ -186,6 +188,19 @@ TEXTS: dict[str, str | list[str]] = {
         "extra_tokens: How many tokens that are no patches stand before and after the patches, `(before, after)`, "
         "such as the class token; None derives it from the model."
     ),
+    "cam_method": (
+        "method: How the feature map A is weighed, with G = ∂S/∂A: `'gradcam'`, `'gradcam++'`, `'layercam'`, "
+        "`'xgradcam'`, `'hirescam'`, `'eigencam'` (does not depend on the target), `'eigengradcam'`, `'scorecam'` or "
+        "`'ablationcam'` (a forward pass per channel; `vis.visualization.cam.ScoreCAM(max_filters)` and "
+        "`AblationCAM(max_filters)` weigh fewer). Or a function `(activations, gradients) -> maps` of two arrays of "
+        "shape (samples, *positions, channels) that returns (samples, *positions): the ReLU, the interpolation and "
+        "the normalization come after it."
+    ),
+    "smoothing": (
+        "smoothing: `'augment'` averages the maps of six inputs: times 0.9, 1 and 1.1, as they are and flipped left to "
+        "right (along the last axis of pictures and volumes; series are not flipped). None takes the input's own."
+    ),
+    "relu": "relu: Whether to show only what speaks for the target; False keeps what speaks against it.",
     "interpolation": (
         "interpolation: How the map is brought to the input's size: `'linear'`, `'cubic'`, or None to keep the "
         "feature map's own size."

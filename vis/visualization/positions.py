@@ -25,10 +25,18 @@ class Folding(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """Maps along axes of an input, in their order: (samples, *positions), and the size to bring them to."""
+    """Maps along axes of an input.
+
+    Attributes:
+        maps: (samples, *positions), in the order of the input's axes.
+        size: The size to bring them to.
+        along: The position of the input and its axis, counted within one sample, for each axis of the maps; empty
+            where they do not lie along an input.
+    """
 
     maps: np.ndarray
     size: tuple
+    along: tuple = ()
 
 
 def place(maps: np.ndarray, source: Source, inputs: ModelInputs, folding: Folding, noted: set) -> Placed:
@@ -70,7 +78,23 @@ def place(maps: np.ndarray, source: Source, inputs: ModelInputs, folding: Foldin
         along.append((position, missing))
     order = sorted(range(len(along)), key=lambda i: along[i][1])
     maps = np.transpose(maps, [0, *(i + 1 for i in order)])
-    return Placed(maps, tuple(shape[along[i][1]] for i in order))
+    return Placed(maps, tuple(shape[along[i][1]] for i in order), tuple(along[i] for i in order))
+
+
+def with_axes(inputs: ModelInputs, along: tuple) -> list[int]:
+    """Return the positions of the inputs that have the axes that maps lie along, in the same sizes.
+
+    Args:
+        inputs: The samples.
+        along: Of a `Placed`.
+    """
+    shape = inputs.arrays[along[0][0]].shape[1:]
+    axes = [axis for _, axis in along]
+    return [
+        i
+        for i, array in enumerate(inputs.arrays)
+        if array.ndim > 1 + max(axes) and all(array.shape[1 + axis] == shape[axis] for axis in axes)
+    ]
 
 
 def joined(part, maps: list):

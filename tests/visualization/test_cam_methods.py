@@ -1,0 +1,323 @@
+"""The ways of weighing a class activation map beside plain NumPy, closed forms and plain loops."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import zoo
+
+from vis.utils.arrays import resize
+from vis.visualization import visualize_cam
+from vis.visualization.cam import AblationCAM, ScoreCAM, get
+
+RAW = {"normalize": False, "relu": False, "interpolation": None}
+BY_FORMULA = ["gradcam", "gradcam++", "layercam", "xgradcam", "hirescam", "eigencam", "eigengradcam"]
+EVERY = [*BY_FORMULA, "scorecam", "ablationcam"]
+
+
+def expected(method: str, activations: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+    """The map of one sample, from arrays of shape (*positions, channels), by loops over channels and positions."""
+    shape, channels = activations.shape[:-1], activations.shape[-1]
+    A, G = (each.reshape(-1, channels).astype(np.float64) for each in (activations, gradients))
+    if method.startswith("eigen"):
+        values = A if method == "eigencam" else G * A
+        centred = values - values.mean(axis=0)
+        powers, directions = np.linalg.eigh(centred.T @ centred)
+        map_ = values @ directions[:, np.argmax(powers)]
+        sign = np.sign(np.corrcoef(map_, values.mean(axis=1))[0, 1])
+        return (sign * map_).reshape(shape)
+    map_ = np.zeros(len(A))
+    for k in range(channels):
+        a, g = A[:, k], G[:, k]
+        if method == "gradcam":
+            map_ += g.mean() * a
+        elif method == "gradcam++":
+            weight = 0.0
+            for slope in g:
+                under = 2 * slope**2 + a.sum() * slope**3
+                weight += (slope**2 / under if under else 0) * max(slope, 0)
+            map_ += weight * a
+        elif method == "layercam":
+            map_ += np.maximum(g, 0) * a
+        elif method == "xgradcam":
+            map_ += (g * a).sum() / a.sum() * a if a.sum() else 0
+        elif method == "hirescam":
+            map_ += g * a
+    return map_.reshape(shape)
+
+
+def read(model, x, layer: str, label) -> tuple[np.ndarray, np.ndarray]:
+    """The activations of a layer of a functional model, and the gradients of a logit or a linear output."""
+    until = keras.Model(model.inputs, model.get_layer(layer).output)
+    last = model.layers[-1]
+    after = keras.Model(model.get_layer(layer).output, last.input)
+    kernel, bias = last.get_weights()
+    features = tf.constant(until(x))
+    labels = np.broadcast_to(label, len(features))
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        score = tf.gather(after(features) @ kernel + bias, labels, batch_dims=1)
+    return features.numpy(), tape.gradient(score, features).numpy()
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return zoo.functional()
+
+
+@pytest.mark.parametrize("method", BY_FORMULA)
+def test_each_is_its_formula(plain, method):
+    x = zoo.images(3)
+    labels = np.array([0, 3, 2])
+    arrays = read(plain, x, "conv2", labels)
+    raw = np.stack([expected(method, *pair) for pair in zip(*arrays, strict=True)])
+    assert np.abs(raw).max() > 0
+    zoo.assert_close(visualize_cam(plain, -1, labels[:, None], x, "conv2", method=method, **RAW), raw)
+    shown = resize(np.maximum(raw, 0), (16, 16))
+    zoo.assert_close(visualize_cam(plain, -1, labels[:, None], x, method=method, normalize=False), shown)
+    unit = (shown - shown.min((1, 2), keepdims=True)) / np.ptp(shown, axis=(1, 2))[:, None, None]
+    zoo.assert_close(visualize_cam(plain, -1, labels[:, None], x, method=method, batch_size=2), unit)
+
+
+def pooled(scale: float = 1.0, features: int = 4) -> keras.Model:
+    """A network that ends in global average pooling and one dense layer."""
+    layers = [
+        keras.layers.Conv2D(features, 3, activation="relu", name="features"),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(3, name="scores"),
+    ]
+    model = keras.Sequential([keras.Input((10, 8, 2)), *layers])
+    for layer in (layers[0], layers[2]):
+        layer.set_weights([scale * weights for weights in layer.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize("method", ["gradcam", "hirescam", "xgradcam"])
+def test_behind_global_average_pooling_it_is_the_class_activation_map(method):
+    # Zhou et al. 2015 (arXiv 1512.04150), equation 2: the dense layer's weights times the feature map.
+    model, x = pooled(), zoo.images(2, (10, 8, 2))
+    features = model.layers[0](x).numpy()
+    cam = resize(np.maximum(features @ model.layers[-1].get_weights()[0][:, 1], 0), (10, 8))
+    cam = np.stack([(each - each.min()) / np.ptp(each) for each in cam])
+    zoo.assert_close(visualize_cam(model, -1, 1, x, method=method), cam)
+
+
+def masked_scores(model, x, features, label) -> np.ndarray:
+    scores = []
+    for k in range(features.shape[-1]):
+        mask = resize(features[None, ..., k], x.shape[:2])[0]
+        span = np.ptp(mask)
+        mask = (mask - mask.min()) / span if span else np.zeros_like(mask)
+        scores.append(float(model(x[None] * mask[None, ..., None].astype("float32"))[0, label]))
+    return np.array(scores)
+
+
+def ablated_scores(model, features, label) -> np.ndarray:
+    scores = []
+    for k in range(features.shape[-1]):
+        without = features.copy()
+        without[..., k] = 0
+        scores.append(float(model.layers[2](model.layers[1](without[None]))[0, label]))
+    return np.array(scores)
+
+
+@pytest.mark.parametrize("max_filters", [None, 3])
+def test_scorecam_is_a_loop_over_channels(max_filters):
+    model, x = pooled(features=6), zoo.images(2, (10, 8, 2))
+    labels = [2, 0]
+    found = visualize_cam(model, -1, [[2], [0]], x, method=ScoreCAM(max_filters), batch_size=4, **RAW)
+    for sample, label, map_ in zip(x, labels, found, strict=True):
+        features = model.layers[0](sample[None])[0].numpy()
+        scores = masked_scores(model, sample, features, label)
+        kept = np.argsort(-features.std(axis=(0, 1)))[:max_filters]
+        weights = np.zeros(6)
+        weights[kept] = np.exp(scores[kept]) / np.exp(scores[kept]).sum()
+        zoo.assert_close(map_, features @ weights)
+
+
+@pytest.mark.parametrize("max_filters", [None, 3])
+def test_ablationcam_is_a_loop_over_channels(max_filters):
+    model, x = pooled(features=6), zoo.images(2, (10, 8, 2))
+    labels = [2, 0]
+    for penultimate in (None, "features"):
+        found = visualize_cam(model, -1, [[2], [0]], x, penultimate, method=AblationCAM(max_filters), **RAW)
+        for sample, label, map_ in zip(x, labels, found, strict=True):
+            features = model.layers[0](sample[None])[0].numpy()
+            score = float(model(sample[None])[0, label])
+            kept = np.argsort(-features.std(axis=(0, 1)))[:max_filters]
+            weights = np.zeros(6)
+            weights[kept] = ((score - ablated_scores(model, features, label)) / abs(score))[kept]
+            zoo.assert_close(map_, features @ weights)
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_dead_channels_flat_maps_and_scores_of_zero_or_less_are_numbers(method):
+    x = np.stack([np.ones((10, 8, 2)), *zoo.images(2, (10, 8, 2))]).astype("float32")
+    for kernel in (-1.0, 0.0, 1.0):  # a score that is negative, zero, positive
+        model = pooled()
+        weights, bias = model.layers[0].get_weights()
+        weights[..., 0] = 0  # a channel that is 0 everywhere, and one that is flat
+        weights[..., 1], bias[1] = 0, 1
+        model.layers[0].set_weights([weights, bias])
+        model.layers[-1].set_weights([np.full((4, 3), kernel), np.zeros(3)])
+        for options in (RAW, {}):
+            with pytest.warns() if kernel <= 0 or not options else pytest.warns():
+                maps = visualize_cam(model, -1, 1, x, method=method, **options)
+            assert np.isfinite(maps).all()
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_a_sample_has_the_same_map_alone_in_a_batch_and_in_a_stream(plain, method):
+    x = zoo.images(3)
+    labels = [1, 4, 2]
+    together = visualize_cam(plain, -1, np.reshape(labels, (3, 1)), x, method=method, batch_size=2)
+    for i, label in enumerate(labels):
+        np.testing.assert_allclose(visualize_cam(plain, -1, label, x[i], method=method), together[i], atol=1e-4)
+    batches = iter([(x[:2], labels[:2]), (x[2:], labels[2:])])
+    stream = np.concatenate(list(visualize_cam(plain, -1, None, batches, method=method)))
+    np.testing.assert_allclose(stream, together, atol=1e-4)
+
+
+def transposed(data_format: str) -> keras.Model:
+    shape = (3, 8, 9) if data_format == "channels_first" else (8, 9, 3)
+    inputs = keras.Input(shape)
+    x = inputs
+    if data_format == "channels_first":  # a CPU has no convolution of this format
+        x = keras.layers.Permute((2, 3, 1))(x)
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="c")(x)
+    if data_format == "channels_first":
+        x = keras.layers.Permute((3, 1, 2), name="map")(x)
+    x = keras.layers.GlobalMaxPooling2D(data_format=data_format)(x)
+    return keras.Model(inputs, keras.layers.Dense(2)(x))
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_channels_first(method):
+    last, first = transposed("channels_last"), transposed("channels_first")
+    first.set_weights(last.get_weights())
+    x = zoo.images(2, (8, 9, 3))
+    maps = visualize_cam(last, -1, 1, x, method=method, normalize=False)
+    assert np.abs(maps).max() > 0
+    turned = visualize_cam(first, -1, 1, np.moveaxis(x, -1, 1), "map", method=method, normalize=False)
+    zoo.assert_close(turned, maps)
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_half_precision_is_near_to_single(method):
+    single, half = pooled(), None
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        half = pooled()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    half.set_weights(single.get_weights())
+    x = zoo.images(2, (10, 8, 2))
+    maps = visualize_cam(half, -1, 1, x, method=method, **RAW)
+    zoo.assert_close(maps, visualize_cam(single, -1, 1, x, method=method, **RAW), 3e-2)
+
+
+def two_inputs() -> keras.Model:
+    picture, depth, table = (
+        keras.Input((8, 8, 3), name="picture"),
+        keras.Input((8, 8, 1), name="depth"),
+        keras.Input((4,)),
+    )
+    x = keras.layers.Concatenate()([picture, depth])
+    x = keras.layers.Conv2D(5, 3, activation="relu", name="features")(x)
+    x = keras.layers.Concatenate()([keras.layers.Flatten()(x), table])
+    return keras.Model([picture, depth, table], keras.layers.Dense(2)(x))
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_several_inputs(method):
+    model = two_inputs()
+    x = [zoo.images(2, shape, seed=7) for shape in ((8, 8, 3), (8, 8, 1), (4,))]
+    found = visualize_cam(model, -1, 1, x, "features", method=method, **RAW)
+    features, gradients = read(model, x, "features", 1) if method in BY_FORMULA else (None, None)
+    if method in BY_FORMULA:
+        wanted = np.stack([expected(method, *pair) for pair in zip(features, gradients, strict=True)])
+    else:
+        features = keras.Model(model.inputs, model.get_layer("features").output)(x).numpy()
+        wanted = np.stack(
+            [features[i] @ weights_of(method, model, [each[i] for each in x], features[i]) for i in (0, 1)]
+        )
+    zoo.assert_close(found, wanted)
+
+
+def weights_of(method, model, x, features) -> np.ndarray:
+    """The weights of one sample of `two_inputs`: both pictures are masked, the table is not."""
+    kernel, bias = model.layers[-1].get_weights()
+
+    def head(features):
+        return float(np.concatenate([features.ravel(), x[2]]) @ kernel[:, 1] + bias[1])
+
+    scores = []
+    for k in range(5):
+        if method == "scorecam":
+            mask = resize(features[None, ..., k], (8, 8))[0, ..., None]
+            mask = ((mask - mask.min()) / np.ptp(mask)).astype("float32")
+            scores.append(float(model([x[0][None] * mask, x[1][None] * mask, x[2][None]])[0, 1]))
+        else:
+            scores.append(head(features * (np.arange(5) != k)))
+    if method == "scorecam":
+        return np.exp(scores) / np.exp(scores).sum()
+    return (head(features) - np.array(scores)) / abs(head(features))
+
+
+def test_a_layer_that_is_called_twice_has_the_maps_of_each_call():
+    # Only the second call counts for the nearest; by its name both do.
+    inputs = keras.Input((8, 8, 2))
+    layer = keras.layers.Conv2D(2, 3, padding="same", activation="relu", name="twice")
+    x = layer(layer(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
+    sample = np.abs(zoo.images(1, (8, 8, 2))[0])
+    both = visualize_cam(model, -1, 1, sample, "twice", method="ablationcam", **RAW)
+    assert both.shape == (2, 8, 8)
+    features = [layer(sample[None]).numpy()]
+    features.append(layer(features[0]).numpy())
+    kernel, bias = model.layers[-1].get_weights()
+    score = lambda last: float(np.ravel(last) @ kernel[:, 1] + bias[1])
+    for call, found in enumerate(both):
+        weights = []
+        for k in range(2):
+            without = features[call] * (np.arange(2) != k)
+            weights.append(score(layer(without).numpy() if call == 0 else without))
+        weights = (score(features[1]) - np.array(weights)) / abs(score(features[1]))
+        zoo.assert_close(found, features[call][0] @ weights)
+    nearest = visualize_cam(model, -1, 1, sample, method="ablationcam", **RAW)
+    zoo.assert_close(nearest, both[1])
+
+
+def test_no_new_trace_for_another_class_or_picture():
+    from vis.engine import cache
+
+    model = pooled()
+    for label in (0, 1):
+        for method in ("scorecam", "ablationcam"):
+            visualize_cam(model, -1, label, zoo.images(1, (10, 8, 2), seed=label), method=method)
+    assert cache.traced(model) == 3  # the feature map, the masked and the ablated scores
+
+
+def test_tokens_cannot_be_masked():
+    layers = [keras.layers.Embedding(9, 4), keras.layers.Conv1D(3, 2, name="c"), keras.layers.GlobalMaxPooling1D()]
+    model = keras.Sequential([keras.Input((6,), dtype="int32"), *layers, keras.layers.Dense(2)])
+    tokens = np.arange(6)
+    with pytest.raises(ValueError, match="method must be another than 'scorecam' for 'c'.* Choose 'ablationcam'"):
+        visualize_cam(model, -1, 0, tokens, "c", method="scorecam")
+    assert visualize_cam(model, -1, 0, tokens, "c", method="ablationcam", relu=False).shape == (6,)
+
+
+def test_max_filters_is_a_number_of_channels():
+    for kind in (ScoreCAM, AblationCAM):
+        with pytest.raises(ValueError, match="max_filters must be a whole number of at least 1, or None, not 0"):
+            kind(0)
+        assert isinstance(get(kind), kind)
+
+
+def test_a_function_is_a_method(plain):
+    x = zoo.images(2)
+    largest = visualize_cam(plain, -1, 2, x, method=lambda A, G: (G * A).max(axis=-1), **RAW)
+    A, G = read(plain, x, "conv2", 2)
+    zoo.assert_close(largest, (G * A).max(axis=-1))

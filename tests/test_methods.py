@@ -76,6 +76,29 @@ def test_names_of_modifiers_are_those_of_their_modules(names, module):
     assert callable(module.get(None))
 
 
+def test_names_of_class_activation_maps_are_the_function_s(model):
+    with pytest.raises(ValueError, match="method must be one of") as refused:
+        visualize_cam(model, -1, 0, images(1), method="no such method")
+    assert tuple(re.findall(r"'([\w+]+)'", str(refused.value))) == methods.CAM_METHODS
+
+
+@pytest.mark.parametrize("name", methods.CAM_METHODS)
+def test_a_class_activation_map_by_its_name(model, name):
+    model.set_weights([np.abs(weights) for weights in model.get_weights()])  # so that no map is negative
+    x = images(2)
+    np.testing.assert_array_equal(
+        METHODS["gradcam"].explain(model, 1, x, {"method": name, "smoothing": "augment"}),
+        visualize_cam(model, None, 1, x, method=name, smoothing="augment"),
+    )
+
+
+def test_a_forward_pass_per_channel_is_not_done_one_by_one(model):
+    whole, copies = ({"method": name} for name in ("layercam", "scorecam"))
+    assert METHODS["gradcam"].arguments(whole, images(1))["batch_size"] == 1
+    assert "batch_size" not in METHODS["gradcam"].arguments(copies, images(1))
+    assert "batch_size" not in METHODS["gradcam"].arguments({"smoothing": "augment"}, images(1))
+
+
 def test_names_of_aggregates_are_the_function_s():
     (aggregate,) = [option for option in METHODS["smoothgrad"].options if option.name == "aggregate"]
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])

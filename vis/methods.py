@@ -229,6 +229,22 @@ class Method(NamedTuple):
         """Whether its maps have the size of a feature map first, and are brought to that of the input."""
         return "interpolation" in inspect.signature(resolve(self.function)).parameters
 
+    def is_one_pass(self, options: Mapping[str, Any]) -> bool:
+        """Return whether a map takes a single pass.
+
+        Args:
+            options: As in `copies`.
+
+        Returns:
+            False also for the class activation maps that take a forward pass per channel, and with smoothing.
+
+        Example:
+            >>> METHODS["gradcam"].is_one_pass({}), METHODS["gradcam"].is_one_pass({"method": "scorecam"})
+            (True, False)
+        """
+        is_repeated = options.get("method") in CAM_METHODS_OF_COPIES or options.get("smoothing") is not None
+        return self.copies(options) == 1 and not is_repeated
+
     def arguments(self, options: Mapping[str, Any], x: np.ndarray, *, to_draw: bool = False) -> dict[str, Any]:
         """Return the keyword arguments with which the function explains a batch.
 
@@ -255,7 +271,7 @@ class Method(NamedTuple):
         if "keepdims" in parameters:
             # Images without a channel axis have nothing to reduce.
             arguments["keepdims"] = x.ndim == 3
-        if self.whole_batch:
+        if self.whole_batch and self.is_one_pass(options):
             arguments["batch_size"] = len(x)
         return {**arguments, "squeeze": False}
 
@@ -335,6 +351,38 @@ _FILL = Option("fill", "What hides a part: a number in the model's units, mean o
 _SEGMENTS = Option(
     "segments", "Switch superpixels (slic) on and off, rather than 8 x 8 squares", None, choices=("slic", None)
 )
+CAM_METHODS = (
+    "gradcam",
+    "gradcam++",
+    "layercam",
+    "xgradcam",
+    "hirescam",
+    "eigencam",
+    "eigengradcam",
+    "scorecam",
+    "ablationcam",
+)
+CAM_METHODS_OF_COPIES = ("scorecam", "ablationcam")  # a forward pass per channel
+_CAM_METHOD = Option(
+    "method",
+    "How the feature map's channels are weighed; scorecam and ablationcam cost a forward pass per channel",
+    "gradcam",
+    choices=CAM_METHODS,
+)
+_SMOOTHING = Option(
+    "smoothing",
+    "augment averages over six inputs: times 0.9, 1 and 1.1, as they are and flipped left to right",
+    None,
+    choices=("augment", None),
+)
+_LAYER = Option(
+    "layer",
+    "The layer whose feature maps are weighted: its name ('backbone/conv5' in a nested model) or index. "
+    "The last one with feature maps, unless given",
+    None,
+    layer_address,
+    argument="penultimate_layer_idx",
+)
 _COLORMAP = Option(
     "colormap",
     "A colour map of matplotlib, such as inferno, viridis or jet",
@@ -398,7 +446,7 @@ _ROWS = (
         name="gradcam",
         function="vis.visualization:visualize_cam",
         line="Which regions speak for the score",
-        description="Grad-CAM, in colours over the image",
+        description="Grad-CAM or another class activation map, in colours over the image",
         kind="positive",
         draw="over_image",
         # Only what follows the feature map is differentiated.
@@ -407,20 +455,29 @@ _ROWS = (
         beware="no finer than the feature map; blank where nothing speaks *for* the class",
         column="gradcam",
         options=(
-            Option(
-                "layer",
-                "The layer whose feature maps are weighted: its name ('backbone/conv5' in a nested model) or index. "
-                "The last one with feature maps, unless given",
-                None,
-                layer_address,
-                argument="penultimate_layer_idx",
-            ),
+            _CAM_METHOD,
+            _LAYER,
+            _SMOOTHING,
             _GRAD_MODIFIER._replace(default=None),
             _BACKPROP_MODIFIER,
             _LOGITS,
             _COLORMAP,
         ),
         whole_batch=True,
+    ),
+    Method(
+        name="guided-gradcam",
+        function="vis.visualization:visualize_guided_cam",
+        line="Which fine structure in those regions speaks for the score",
+        description="guided backpropagation times Grad-CAM or another class activation map, red where the score rises "
+        "with a pixel and blue where it falls",
+        kind="signed",
+        draw="signed",
+        cost=Cost("gradient"),
+        needs="a feature map before the output, and rectifiers such as ReLU",
+        beware="the fine structure is that of the image, whatever the class: only its place is explained",
+        column="guided_gradcam",
+        options=(_CAM_METHOD, _LAYER, _SMOOTHING, _LOGITS),
     ),
     Method(
         name="integrated-gradients",

@@ -147,7 +147,7 @@ def rows_at_once(survey: Survey, layout: images.InputLayout) -> int:
         11
     """
     numbers = layout.channels * _pixels(survey, layout)
-    most = _ROWS_AT_ONCE if survey.method.copies(survey.options) == 1 else _ROWS_OF_COPIES_AT_ONCE
+    most = _ROWS_AT_ONCE if survey.method.is_one_pass(survey.options) else _ROWS_OF_COPIES_AT_ONCE
     return int(np.clip(_NUMBERS_AT_ONCE // numbers, 1, most))
 
 

@@ -6,6 +6,7 @@ from vis.visualization.activation_maximization import visualize_activation, visu
 from vis.visualization.cam import visualize_cam, visualize_cam_with_losses
 from vis.visualization.expected_gradients import expected_gradients
 from vis.visualization.gradient_times_input import gradient_times_input
+from vis.visualization.guided_cam import visualize_guided_cam
 from vis.visualization.integrated_gradients import integrated_gradients
 from vis.visualization.kernel_shap import kernel_shap
 from vis.visualization.lime import lime
@@ -30,6 +31,7 @@ __all__ = [
     "visualize_activation_with_losses",
     "visualize_cam",
     "visualize_cam_with_losses",
+    "visualize_guided_cam",
     "visualize_saliency",
     "visualize_saliency_with_losses",
 ]

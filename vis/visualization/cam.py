@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from vis.utils.arrays import resize as resize
 from vis.utils.docs import shared_docs
-from vis.visualization import cam_maps, positions
+from vis.visualization import cam_maps
 from vis.visualization.attribution import attribute, of_filter, of_losses
 from vis.visualization.cam_methods import get as get
 from vis.visualization.cam_scores import AblationCAM as AblationCAM
@@ -155,17 +155,9 @@ def visualize_cam_with_losses(
 
 
 def _cam(explained, seed_input, penultimate, recipe, normalize, squeeze):
-    layers = cam_maps.layers_of(penultimate)
-
     def method(objective, inputs, _):
-        for part, placed in cam_maps.placed_maps(objective, inputs, layers, recipe):
-            maps = [[call.maps for call in calls] for calls in placed]
-            if cam_maps.is_list(penultimate):
-                yield part, cam_maps.mean_over_layers(placed)
-            else:
-                yield positions.joined(part, maps)
+        return ((part, maps) for part, maps, _ in cam_maps.finished_maps(objective, inputs, penultimate, recipe))
 
-    wrt = None if cam_maps.is_list(penultimate) else layers[0]
-    return attribute(
-        explained, seed_input, method, wrt=wrt, argument=cam_maps.ARGUMENT, normalize=normalize, squeeze=squeeze
-    )
+    wrt = None if cam_maps.is_list(penultimate) else cam_maps.layers_of(penultimate)[0]
+    options = {"argument": cam_maps.ARGUMENT, "normalize": normalize, "squeeze": squeeze}
+    return attribute(explained, seed_input, method, wrt=wrt, **options)

@@ -71,35 +71,31 @@ def layers_of(penultimate) -> list:
     return list(penultimate)
 
 
-def placed_maps(objective: Objective, inputs: ModelInputs, layers: list, recipe: Recipe) -> Iterator[tuple]:
+def finished_maps(objective: Objective, inputs: ModelInputs, penultimate, recipe: Recipe) -> Iterator[tuple]:
     """Yield the maps of batches of samples.
 
     Args:
         objective: What is explained.
         inputs: The samples.
-        layers: The addresses of the layers.
+        penultimate: As the caller gave it.
         recipe: How the maps are made.
 
     Yields:
-        Pairs of an `Evaluated` and a list with one list per source of one `Placed` per call, its maps rectified and
-        interpolated as the recipe has it.
+        Triples of an `Evaluated`, a list with one list of arrays per source, one per call, and a list of the input and
+        axis that the positions of each source lie along, as in `Placed`. A list of layers gives one list of arrays.
     """
-    noted: set = set()
-    if recipe.smoothing is None:
-        yield from _maps(objective, inputs, layers, recipe, noted)
-    else:
-        yield from _smoothed(objective, inputs, layers, recipe, noted)
+    layers, noted = layers_of(penultimate), set()
+    maps_of = _maps if recipe.smoothing is None else _smoothed
+    for part, placed in maps_of(objective, inputs, layers, recipe, noted):
+        if is_list(penultimate):
+            yield part, _mean_over_layers(placed), [placed[0][0].along]
+            continue
+        kept, maps = positions.joined(part, [[call.maps for call in calls] for calls in placed])
+        yield kept, maps, [placed[part.sources.index(source)][0].along for source in kept.sources]
 
 
-def mean_over_layers(maps: list) -> list[list[np.ndarray]]:
-    """Return the mean of the maps of several layers, each brought to [0, 1] first, as those of one layer.
-
-    Args:
-        maps: For each layer a list of one `Placed` per call.
-
-    Returns:
-        A list with one list of arrays, one per call.
-    """
+def _mean_over_layers(maps: list) -> list[list[np.ndarray]]:
+    """Return the mean of the maps of several layers, each brought to [0, 1] first, as those of one layer."""
     looks = {tuple((call.along, call.maps.shape) for call in calls) for calls in maps}
     if len(looks) > 1:
         sizes = ", ".join(str(call.maps.shape[1:]) for calls in maps for call in calls)

@@ -80,7 +80,7 @@ class ScoreCAM:
         >>> from vis.visualization import visualize_cam
         >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
-        >>> visualize_cam(model, -1, 0, np.eye(8)[..., None], method=ScoreCAM(max_filters=2)).shape
+        >>> visualize_cam(model, -1, 0, np.eye(8)[..., None], method=ScoreCAM(max_filters=2), relu=False).shape
         (8, 8)
     """
 

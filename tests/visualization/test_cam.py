@@ -342,5 +342,5 @@ def test_a_map_keeps_the_size_of_its_feature_map_or_is_interpolated_cubically_wi
     linear = half_seen(x, interpolation="linear")
     np.testing.assert_array_equal(half_seen(x), linear)
     assert np.abs(linear - half_seen(x, interpolation="cubic")).max() > 0.05
-    with pytest.raises(ValueError, match="interpolation must be one of 'linear', 'cubic' and None, not 'nearest'"):
+    with pytest.raises(ValueError, match="interpolation must be 'linear', 'cubic' or None, not 'nearest'"):
         half_seen(x, interpolation="nearest")

@@ -196,8 +196,7 @@ def _finished(placed: Placed, recipe: Recipe) -> Placed:
     maps = np.maximum(placed.maps, 0) if recipe.relu else placed.maps
     if recipe.interpolation is not None:
         maps = resize(maps, placed.size, recipe.interpolation)
-    # Cubic interpolation goes below 0 beside an edge.
-    return placed._replace(maps=np.maximum(maps, 0) if recipe.relu and recipe.interpolation == "cubic" else maps)
+    return placed._replace(maps=maps)
 
 
 def _channels_last(source: Source, array: np.ndarray) -> np.ndarray:

@@ -503,7 +503,7 @@ _ROWS = (
     Method(
         name="occlusion",
         function="vis.visualization:occlusion",
-        line="Where the score falls, or rises, if a window is hidden",
+        line="Where hiding a window lowers the score, or raises it",
         description="the change of the score as a window moves over the image, red where hiding it takes from the "
         "score and blue where it adds to it",
         kind="signed",
@@ -546,7 +546,7 @@ _ROWS = (
     Method(
         name="lime",
         function="vis.visualization:lime",
-        line="Which segments add to the score, or take from it, in a linear imitation",
+        line="Which segments count in a linear imitation",
         description="the weights of a linear model of the score, fitted to copies with segments switched off, red "
         "where they add to the score and blue where they take from it",
         kind="signed",
@@ -568,7 +568,7 @@ _ROWS = (
     Method(
         name="kernel-shap",
         function="vis.visualization:kernel_shap",
-        line="How the score is shared among segments, by their Shapley values",
+        line="How segments share the score, by Shapley values",
         description="the share of each segment in the change of the score from the background, red where it adds to "
         "the score and blue where it takes from it",
         kind="signed",

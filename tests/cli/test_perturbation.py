@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", OPTIONS)
 def test_pictures_are_the_library_s_maps(folder, name):
     typed, options = OPTIONS[name]
-    code, _, err = run(name, "--model", "model.keras", "--image", "a.png", "--class-index", 2, *typed)
+    code, _, err = run(name, "--model", "model.keras", "--image", "a.png", "--class-index", 2, *typed, "--size", 1)
     assert (code, err) == (0, "")
     model = keras.saving.load_model("model.keras")
     maps = getattr(visualization, name.replace("-", "_"))(model, None, [[2], [1]], folder, **options)

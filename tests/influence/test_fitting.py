@@ -506,29 +506,3 @@ def test_a_killed_process_leaves_a_run_that_can_be_read(tmp_path):
     *_, last = run.replay(run.epochs - 1)
     np.testing.assert_allclose(last.weights[0], run.state(run.epochs).weights[0], rtol=1e-3, atol=1e-5)
     assert np.isfinite(sgd_influence(run, x[:5], x[:5, :1], epochs=1, progress=False)).all()
-
-
-def test_recording_takes_little_of_the_time(small_images, tmp_path):
-    """Its own share of the time of a training of small steps: 2 % when it was measured."""
-    spent = []
-
-    class Timed(RecordTraining):
-        def __getattribute__(self, name):
-            method = super().__getattribute__(name)
-            if not name.startswith("on_"):
-                return method
-
-            def timed(*args, **kwargs):
-                begin = time.perf_counter()
-                method(*args, **kwargs)
-                spent.append(time.perf_counter() - begin)
-
-            return timed
-
-    x, y = (np.concatenate([array] * 8) for array in small_images)
-    model = compiled("adam", image_network, "sparse_categorical_crossentropy")
-    model.fit(x, y, epochs=1, verbose=0)
-    begin = time.perf_counter()
-    model.fit(x, y, epochs=8, verbose=0, callbacks=[Timed(tmp_path)])
-    total = time.perf_counter() - begin
-    assert sum(spent) < 0.05 * total, f"{sum(spent):.3f} of {total:.3f} seconds"

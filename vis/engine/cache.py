@@ -15,6 +15,8 @@ from vis.engine.rules import rule_of, underlying
 
 # What has been traced, by model; a model that is dropped takes it along. What is kept holds graphs, not the model.
 _traced: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# By model, the `_States` that it was in.
+_states: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _tracing = threading.RLock()
 _MOST_TRACED = 64  # a model; the least recently used one goes
 
@@ -33,15 +35,33 @@ def remember(model, key: tuple, trace: Callable):
     """
     keras_model = underlying(model)
     rule = rule_of(model)
-    key = (*_weakly(key, None if rule is None else rule.key), state_of(keras_model))
+    key, state = _weakly(key, None if rule is None else rule.key), state_of(keras_model)
     known = _traced.setdefault(keras_model, OrderedDict())
     with _tracing:  # a thread that asks the same waits for the answer
+        key = (key, _states.setdefault(keras_model, _States()).number_of(state))
         if key not in known:
             known[key] = trace()
             if len(known) > _MOST_TRACED:
                 known.popitem(last=False)
         known.move_to_end(key)
         return known[key]
+
+
+class _States:
+    """The states that a model was in, by numbers: a state is long, and is compared once and never hashed."""
+
+    def __init__(self):
+        self._seen: list[tuple[int, tuple]] = []  # the last one last
+        self._count = 0
+
+    def number_of(self, state: tuple) -> int:
+        for place in range(len(self._seen) - 1, -1, -1):
+            if self._seen[place][1] == state:
+                self._seen.append(self._seen.pop(place))
+                return self._seen[-1][0]
+        self._count += 1
+        self._seen = [*self._seen[1 - _MOST_TRACED :], (self._count, state)]
+        return self._count
 
 
 def traced(model) -> int:
@@ -67,6 +87,7 @@ def forget(model) -> None:
         >>> vis.forget(model)
     """
     _traced.pop(underlying(model), None)
+    _states.pop(underlying(model), None)
 
 
 def state_of(model) -> tuple:

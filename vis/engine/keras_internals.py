@@ -353,16 +353,18 @@ def fingerprint(layer) -> list:
     found: list = [weakref.ref(layer)]
     own = not type(layer).__module__.startswith("keras.")
     for name, value in vars(layer).items():
+        if name[0] == "_" and not (own and name not in _OF_EVERY_LAYER):
+            # Of Keras's own only these count: the others are how it keeps its books.
+            if name in ("_trainable_variables", "_non_trainable_variables"):
+                found.extend(map(id, value))
+            continue
         kind = type(value)
         if kind in _PLAIN:
-            if name[0] != "_" or (own and name not in _OF_EVERY_LAYER):
-                found.append(value)
+            found.append(value)
         elif kind is tuple:
             found.append(tuple(each if type(each) in _PLAIN else id(each) for each in value))
         elif kind is types.FunctionType:
             found.append(id(value))
-        elif name in ("_trainable_variables", "_non_trainable_variables"):
-            found.extend(map(id, value))
     return found
 
 

@@ -18,12 +18,12 @@ class Survey(NamedTuple):
         column: the header cell of the column to be added.
         input_variable: the name of the column of images.
         label_variable: the name of the column of labels, or None to explain the predicted class.
-        class_index: the class to explain in every row, whatever its label, or None.
         preprocess: the scale of pixel values, as in `vis.images.to_model_input`.
         method: a row of the table of methods.
         options: values of its options, by name.
         predict: whether every prediction is wanted, too.
         settings: what else the pictures depend on, for a run that is resumed to be of the same kind.
+        class_index: the class to explain in every row, whatever its label, or None.
         names: the classes' names by class index, for the gallery, or None.
         save_maps: whether the numbers of each map are written, too, beside its picture.
         size: the fewest pixels that a picture's longer side shall have.
@@ -34,12 +34,12 @@ class Survey(NamedTuple):
     column: str
     input_variable: str
     label_variable: str | None
-    class_index: int | None
     preprocess: str
     method: Method
     options: dict
     predict: bool
     settings: dict
+    class_index: int | None = None
     names: tuple[str, ...] | None = None
     save_maps: bool = False
     size: int = 1

@@ -266,7 +266,7 @@ class Method(NamedTuple):
             option.keyword: values[option.name] for option in self.options if option.name in values and not option.draws
         }
         parameters = inspect.signature(resolve(self.function)).parameters
-        if to_draw and "interpolation" in parameters:
+        if to_draw and self.is_enlarged:
             arguments["interpolation"] = None
         if "keepdims" in parameters:
             # Images without a channel axis have nothing to reduce.
@@ -621,7 +621,7 @@ _ROWS = (
                 read_by="vis.datasets:background",
             ),
             Option("num_samples", "How many gradients to average", 200, int, minimum=1, short="-n"),
-            Option("seed", "Seed of the places on the lines: the same seed gives the same picture", 0, int, minimum=0),
+            _SEED,
             _LOGITS,
         ),
     ),

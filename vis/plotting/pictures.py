@@ -127,10 +127,10 @@ def heatmap_over(
     if not isinstance(image, Image.Image):
         image = Image.fromarray(np.asarray(image, dtype=np.uint8))
     picture = np.array(image.convert("RGB"), dtype=np.float32)
-    colors, opacity = _table(colormap), opacities(colormap_named(colormap).N, alpha, zero)
-    places = _places(heatmap, len(colors), image.size)
-    picture *= (1 - opacity).take(places)[..., None]
-    picture += (opacity[:, None] * colors).take(places, axis=0)
+    kept, laid = _blending(colormap, alpha, zero)
+    places = _places(heatmap, len(kept), image.size)
+    picture *= kept.take(places, axis=0)
+    picture += laid.take(places, axis=0)
     return np.round(picture, out=picture).astype(np.uint8)
 
 
@@ -222,6 +222,14 @@ def _table(colormap: str) -> np.ndarray:
     """Return a colour map's colours, uint8, (N, 3): looked up in whole pictures faster than matplotlib does it."""
     colors = colormap_named(colormap)
     return np.round(colors(np.arange(colors.N))[:, :3] * 255).astype(np.uint8)
+
+
+@functools.lru_cache
+def _blending(colormap: str, alpha: float, zero: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for each colour of a map, what it keeps of the image below and what it adds, float32, (N, 3) each."""
+    colors = _table(colormap)
+    opacity = np.repeat(opacities(len(colors), alpha, zero)[:, None], 3, axis=1)
+    return 1 - opacity, opacity * colors
 
 
 def _places(heatmap: np.ndarray, count: int, size: tuple[int, int] | None) -> np.ndarray:

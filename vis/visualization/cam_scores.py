@@ -64,7 +64,23 @@ class FeatureMap(NamedTuple):
         return everything
 
 
-class ScoreCAM:
+class _ByScores:
+    """Weighs the channels of a feature map by scores, each of which costs a forward pass."""
+
+    def __init__(self, max_filters: int | None = None):
+        self.max_filters = checks.whole_number("max_filters", max_filters, or_none=True)
+
+    def weights(self, features: FeatureMap) -> np.ndarray:
+        """Return the weight of each channel, float64, (samples, channels); 0 for those that are not looked at."""
+        channels = features.most_varied(self.max_filters)
+        return features.of_all(self._of(features, channels), channels)
+
+    def _of(self, features: FeatureMap, channels: np.ndarray) -> np.ndarray:
+        """Return the weights of some channels of each sample, of their shape."""
+        raise NotImplementedError
+
+
+class ScoreCAM(_ByScores):
     """Weigh each channel by the score of the input masked by it: Σ_k softmax_k(S(x · M_k)) A_k.
 
     M_k is A_k interpolated linearly to the input's size and brought to [0, 1], 0 for a flat channel. Every real input
@@ -84,25 +100,13 @@ class ScoreCAM:
         (8, 8)
     """
 
-    def __init__(self, max_filters: int | None = None):
-        self.max_filters = checks.whole_number("max_filters", max_filters, or_none=True)
-
-    def weights(self, features: FeatureMap) -> np.ndarray:
-        """Return the weight of each channel.
-
-        Args:
-            features: The feature map.
-
-        Returns:
-            float64, (samples, channels).
-        """
-        channels = features.most_varied(self.max_filters)
+    def _of(self, features: FeatureMap, channels: np.ndarray) -> np.ndarray:
         scores = features.scores_of(_masks(features, channels), channels.shape[1], wrt=[])
         shares = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return features.of_all(shares / shares.sum(axis=1, keepdims=True), channels)
+        return shares / shares.sum(axis=1, keepdims=True)
 
 
-class AblationCAM:
+class AblationCAM(_ByScores):
     """Weigh each channel by how much of the score is lost without it: Σ_k (S − S_k) / |S| A_k.
 
     S_k is the score with channel k set to 0; the difference is left undivided where S is 0. The source is Desai and
@@ -121,23 +125,10 @@ class AblationCAM:
         (8, 8)
     """
 
-    def __init__(self, max_filters: int | None = None):
-        self.max_filters = checks.whole_number("max_filters", max_filters, or_none=True)
-
-    def weights(self, features: FeatureMap) -> np.ndarray:
-        """Return the weight of each channel.
-
-        Args:
-            features: The feature map.
-
-        Returns:
-            float64, (samples, channels).
-        """
-        channels = features.most_varied(self.max_filters)
+    def _of(self, features: FeatureMap, channels: np.ndarray) -> np.ndarray:
         without = features.scores_of(_ablations(features, channels), channels.shape[1], wrt=features.wrt)
         score = features.scores[:, None]
-        lost = (score - without) / np.where(score == 0, 1, np.abs(score))
-        return features.of_all(lost, channels)
+        return (score - without) / np.where(score == 0, 1, np.abs(score))
 
 
 def weighted(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:

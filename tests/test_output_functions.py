@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from vis import ArgumentTypeError
 from vis.engine import cache
-from vis.losses import Difference, Segmentation, Similarity
+from vis.losses import Difference, OutputFunction, Segmentation, Similarity
 from vis.visualization import visualize_saliency, visualize_saliency_with_losses
 
 RAW = {"normalize": False, "grad_modifier": None}
@@ -220,3 +221,22 @@ def test_a_box_and_a_class_of_a_detector_are_functions_of_its_dict():
     logit = visualize_saliency(model, None, score, x, batch_size=2, **RAW)
     p = model(x)["classes"].numpy()[np.arange(2), best, 2][:, None, None]
     np.testing.assert_allclose(maps, logit * p * (1 - p), atol=1e-6)
+
+
+class Unfinished(OutputFunction):
+    """A class whose function is not written yet."""
+
+
+def test_a_class_that_computes_nothing_is_named():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    with pytest.raises(ArgumentTypeError, match=r"must compute something: Unfinished does not override of\(\)"):
+        visualize_saliency(model, -1, Unfinished(), np.ones(3))
+
+
+def test_an_error_of_a_function_s_own_is_not_taken_for_numpy():
+    def unfinished(output):
+        raise NotImplementedError("the other branch")
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    with pytest.raises(NotImplementedError, match="the other branch"):
+        visualize_saliency(model, -1, unfinished, np.ones(3))

@@ -460,9 +460,10 @@ class OutputFunction:
             A tensor of shape (samples,).
 
         Raises:
-            NotImplementedError: The class does not override it.
+            ArgumentTypeError: The class does not override it.
         """
-        raise NotImplementedError
+        problem = f"must compute something: {type(self).__name__} does not override of()"
+        raise ArgumentTypeError("filter_indices", problem, kind="abstract")
 
     def arguments(self, samples: int) -> list[np.ndarray]:
         """Return arrays that may change from call to call without a new trace; `of` gets them as tensors.

@@ -154,6 +154,8 @@ def _scores(losses, run, arguments):
         try:
             value = loss(run, *tensors)
         except (tf.errors.OperatorNotAllowedInGraphError, NotImplementedError) as error:
+            if "symbolic" not in str(error):
+                raise  # of the function's own
             raise ArgumentTypeError(
                 "losses",
                 f"must be made of keras.ops or TensorFlow operations, but {loss.name!r} asks for the numbers "

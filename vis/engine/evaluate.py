@@ -185,14 +185,18 @@ class Question:
         )
         each = itertools.chain(*([source] * source.count for source in function.sources))
         flat = zip(each, gradients, strict=True) if gradients else ()
-        total = np.abs(self.weights.numpy() @ scores)
+        # By a change of the whole input the score would change by less than its last digit.
+        least = 1e-7 * np.abs(self.weights.numpy() @ scores)
         for source, gradient in flat:
             if saturated or source.input is None or gradient.ndim != source.rank:
                 continue
-            largest = np.abs(self.inputs.arrays[source.input][rows].astype(np.float32)).max(initial=0)
-            slopes = np.abs(gradient).reshape(len(gradient), -1).sum(axis=1)
-            # By a change of the whole input the score would change by less than its last digit.
-            saturated = bool(((slopes > 0) & (slopes * max(largest, 1) < 1e-7 * total)).any())
+            slopes = gradient.reshape(len(gradient), -1)
+            highest = np.maximum(slopes.max(axis=1, initial=0), -slopes.min(axis=1, initial=0))
+            low = highest < least  # elsewhere the sum of slopes is not lower either, and need not be taken
+            if low.any():
+                largest = np.abs(self.inputs.arrays[source.input][rows].astype(np.float32)).max(initial=0)
+                sums = np.abs(slopes[low]).sum(axis=1)
+                saturated = bool(((sums > 0) & (sums * max(largest, 1) < least[low])).any())
         if saturated:
             names = ", ".join(loss.name for loss, _ in self.losses)
             warn(

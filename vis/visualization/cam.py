@@ -33,6 +33,7 @@ def visualize_cam(
     normalize: bool = True,
     squeeze: bool = True,
     batch_size: int | None = None,
+    progress: bool = True,
 ):
     """Show which regions speak for a score, at the resolution of a feature map: Grad-CAM.
 
@@ -54,6 +55,7 @@ def visualize_cam(
         {{extra_tokens}}
         {{logits}}
         {{output_options}}
+        {{progress_bar}}
 
     Returns:
         A float32 array of shape (samples, *positions of the input), or (*positions,) for a single sample; without
@@ -85,7 +87,7 @@ def visualize_cam(
         model, layer_idx, filter_indices, logits, backprop_modifier, penultimate_layer_idx
     )
     recipe = cam_maps.recipe(
-        method, grad_modifier, smoothing, relu, interpolation, token_grid, extra_tokens, batch_size
+        method, grad_modifier, smoothing, relu, interpolation, token_grid, extra_tokens, batch_size, progress
     )
     return _cam(explained, seed_input, penultimate, recipe, normalize, squeeze)
 
@@ -107,6 +109,7 @@ def visualize_cam_with_losses(
     normalize: bool = True,
     squeeze: bool = True,
     batch_size: int | None = None,
+    progress: bool = True,
 ):
     """Show which regions speak for any losses' weighted sum, at the resolution of a feature map.
 
@@ -123,6 +126,7 @@ def visualize_cam_with_losses(
         {{token_grid}}
         {{extra_tokens}}
         {{output_options}}
+        {{progress_bar}}
 
     Returns:
         A float32 array of shape (samples, *positions of the input), or (*positions,) for a single sample; without
@@ -149,7 +153,7 @@ def visualize_cam_with_losses(
     """
     explained = of_losses(input_tensor, losses)
     recipe = cam_maps.recipe(
-        method, grad_modifier, smoothing, relu, interpolation, token_grid, extra_tokens, batch_size
+        method, grad_modifier, smoothing, relu, interpolation, token_grid, extra_tokens, batch_size, progress
     )
     return _cam(explained, seed_input, penultimate_layer, recipe, normalize, squeeze)
 

@@ -34,6 +34,7 @@ class Recipe(NamedTuple):
         interpolation: `"linear"`, `"cubic"` or None.
         folding: How the caller says that tokens fold.
         batch_size: The most rows to run at once, or None.
+        progress: Whether to show a progress bar.
     """
 
     method: Callable | ScoreCAM | AblationCAM
@@ -43,9 +44,12 @@ class Recipe(NamedTuple):
     interpolation: str | None
     folding: Folding
     batch_size: int | None
+    progress: bool
 
 
-def recipe(method, grad_modifier, smoothing, relu, interpolation, token_grid, extra_tokens, batch_size) -> Recipe:
+def recipe(
+    method, grad_modifier, smoothing, relu, interpolation, token_grid, extra_tokens, batch_size, progress
+) -> Recipe:
     """Return how a map is made, after its options were checked; they are those of `visualize_cam`."""
     if smoothing not in (None, "augment"):
         raise ArgumentError("smoothing", f"must be 'augment' or None, not {smoothing!r}", kind="unknown")
@@ -54,7 +58,8 @@ def recipe(method, grad_modifier, smoothing, relu, interpolation, token_grid, ex
         raise ArgumentError("interpolation", problem, kind="unknown")
     folding = Folding(token_grid, extra_tokens)
     modify = grad_modifiers.get(grad_modifier)
-    return Recipe(cam_methods.get(method), modify, smoothing, bool(relu), interpolation, folding, batch_size)
+    options = (smoothing, bool(relu), interpolation, folding, batch_size, progress)
+    return Recipe(cam_methods.get(method), modify, *options)
 
 
 def is_list(penultimate) -> bool:
@@ -165,8 +170,9 @@ def _maps(objective, inputs, layers, recipe: Recipe, noted: set, quiet: bool = F
                 gradient = _channels_last(source, checks.modified(gradient, recipe.modify))
                 if runs_again:
                     scores = objective.total(part.scores)
-                    asked = (objective, inputs, layers, source, number, activations, scores, lay, recipe.batch_size)
-                    raw = weighted(activations, recipe.method.weights(FeatureMap(*asked)))
+                    asked = (objective, inputs, layers, source, number, activations, scores, lay)
+                    features = FeatureMap(*asked, recipe.batch_size, recipe.progress)
+                    raw = weighted(activations, recipe.method.weights(features))
                 else:
                     raw = _checked(recipe.method, activations, gradient)
                 placed = lay(raw)

@@ -19,6 +19,7 @@ from vis.utils import checks
 from vis.utils.arrays import interpolation_matrix
 from vis.utils.errors import ArgumentError
 from vis.visualization import positions
+from vis.visualization.progress import bar
 
 
 class FeatureMap(NamedTuple):
@@ -34,6 +35,7 @@ class FeatureMap(NamedTuple):
         scores: The score of each sample, (samples,).
         place: A function of maps (any number, *positions) that lays them along the axes of an input.
         batch_size: The most copies to run at once, or None.
+        progress: Whether to show a progress bar.
     """
 
     objective: Objective
@@ -45,6 +47,7 @@ class FeatureMap(NamedTuple):
     scores: np.ndarray
     place: Callable
     batch_size: int | None
+    progress: bool = True
 
     def most_varied(self, max_filters: int | None) -> np.ndarray:
         """Return the channels of largest standard deviation over positions, (samples, channels), in their order."""
@@ -54,8 +57,10 @@ class FeatureMap(NamedTuple):
     def scores_of(self, change: Change, copies: int, wrt: list) -> np.ndarray:
         """Return the score of each copy of each sample, (samples, copies)."""
         options = {"wrt": wrt, "batch_size": self.batch_size, "argument": "penultimate_layer_idx"}
-        parts = evaluate(self.objective, self.inputs, change=change, copies=copies, reduce=None, **options)
-        return np.stack([self.objective.total(part.scores) for part in parts])
+        with bar(copies * self.inputs.count, self.progress) as shown:
+            options |= {"copies": copies, "reduce": None, "progress": shown.update}
+            parts = evaluate(self.objective, self.inputs, change=change, **options)
+            return np.stack([self.objective.total(part.scores) for part in parts])
 
     def of_all(self, weights: np.ndarray, channels: np.ndarray) -> np.ndarray:
         """Return the weights of all channels, those that have none being 0."""

@@ -15,6 +15,7 @@ from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError
 from vis.visualization.attribution import attribute, of_filter
 from vis.visualization.baselines import ATTRIBUTION, attributed, moved, toward
+from vis.visualization.progress import bar
 from vis.visualization.saliency import summed
 
 
@@ -35,6 +36,7 @@ def expected_gradients(
     normalize: bool = True,
     squeeze: bool = True,
     batch_size: int | None = None,
+    progress: bool = True,
 ):
     """Attribute the difference of a score from its mean over a data set to the input's features.
 
@@ -55,6 +57,7 @@ def expected_gradients(
         {{channel_axis}}
         {{logits}}
         {{signed_output_options}}
+        {{progress_bar}}
 
     Returns:
         {{signed_maps}}
@@ -98,9 +101,10 @@ def expected_gradients(
 
         change = Change(along, ("background", numbers), (rows, alphas, *(tensor.values for tensor in tensors)))
         options = {"wrt": wrt, "copies": count, "reduce": Reduce(ATTRIBUTION), "batch_size": batch_size}
-        for part in evaluate(objective, inputs, change=change, **options):
-            part, maps = attributed(part)
-            yield part, summed(part, maps, keepdims, channel_axis)
+        with bar(count * inputs.count, progress) as shown:
+            for part in evaluate(objective, inputs, change=change, progress=shown.update, **options):
+                part, maps = attributed(part)
+                yield part, summed(part, maps, keepdims, channel_axis)
 
     return attribute(explained, seed_input, method, wrt=wrt, signed=True, normalize=normalize, squeeze=squeeze)
 

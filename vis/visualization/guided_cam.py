@@ -39,6 +39,7 @@ def visualize_guided_cam(
     normalize: bool = True,
     squeeze: bool = True,
     batch_size: int | None = None,
+    progress: bool = True,
 ):
     """Show the fine structure of the regions that speak for a score: Guided Grad-CAM.
 
@@ -59,6 +60,7 @@ def visualize_guided_cam(
         {{channel_axis}}
         {{logits}}
         {{signed_output_options}}
+        {{progress_bar}}
 
     Returns:
         A float32 array of both signs, of shape (samples, *positions of the input), or (*positions,) for a single
@@ -80,7 +82,9 @@ def visualize_guided_cam(
         array([1., 0.], dtype=float32)
     """
     explained, penultimate = of_filter(model, layer_idx, filter_indices, logits, None, penultimate_layer_idx)
-    recipe = cam_maps.recipe(method, grad_modifier, smoothing, True, "linear", token_grid, extra_tokens, batch_size)
+    recipe = cam_maps.recipe(
+        method, grad_modifier, smoothing, True, "linear", token_grid, extra_tokens, batch_size, progress
+    )
     guided = backprop_modifiers.guided(explained.model)
 
     def multiplied(objective, inputs, _):

@@ -10,6 +10,7 @@ from vis.utils import checks
 from vis.utils.docs import shared_docs
 from vis.visualization.attribution import attribute, of_filter
 from vis.visualization.baselines import ATTRIBUTION, attributed, averaged, lines_of, points
+from vis.visualization.progress import bar
 from vis.visualization.saliency import summed
 
 
@@ -32,6 +33,7 @@ def integrated_gradients(
     normalize: bool = True,
     squeeze: bool = True,
     batch_size: int | None = None,
+    progress: bool = True,
 ):
     """Attribute the change of a score between a baseline and an input to the input's features.
 
@@ -53,6 +55,7 @@ def integrated_gradients(
         {{channel_axis}}
         {{logits}}
         {{signed_output_options}}
+        {{progress_bar}}
 
     Returns:
         A float32 array of shape (samples, *positions), of both signs: summed over channels unless `keepdims`. For a
@@ -77,16 +80,18 @@ def integrated_gradients(
 
     def method(objective, inputs, wrt):
         options = {"wrt": wrt, "batch_size": batch_size}
-        runs = []
-        for line in lines_of(baseline, objective, inputs, **options):
-            mean = Reduce(ATTRIBUTION, weights)
-            runs.append(evaluate(objective, inputs, change=line.change(alphas), copies=steps, reduce=mean, **options))
-            if return_gap:
+        mean = Reduce(ATTRIBUTION, weights)
+        lines = lines_of(baseline, objective, inputs, **options)
+        if return_gap:
+            for line in lines:
                 ends = evaluate(objective, inputs, change=line.change([0, 1]), copies=2, reduce=None, **options)
                 changes.append([np.diff(objective.total(part.scores))[0] for part in ends])
-        for of_sample in zip(*runs, strict=True):
-            parts, maps = zip(*map(attributed, of_sample), strict=True)
-            yield parts[0], summed(parts[0], averaged(maps), keepdims, channel_axis)
+        with bar(len(lines) * inputs.count * steps, progress) as shown:
+            options |= {"copies": steps, "reduce": mean, "progress": shown.update}
+            runs = [evaluate(objective, inputs, change=line.change(alphas), **options) for line in lines]
+            for of_sample in zip(*runs, strict=True):
+                parts, maps = zip(*map(attributed, of_sample), strict=True)
+                yield parts[0], summed(parts[0], averaged(maps), keepdims, channel_axis)
 
     def gap(found):
         missed = found.total() - np.mean(changes, axis=0)

@@ -6,13 +6,11 @@ a few copies at a time, so that memory does not grow with their number.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from vis.engine.evaluate import Objective, evaluate
 from vis.engine.inputs import ModelInputs, is_real
@@ -20,6 +18,7 @@ from vis.engine.types import Change, Evaluated
 from vis.utils.arrays import blur
 from vis.utils.errors import ArgumentError, warn
 from vis.visualization.attribution import NotFiniteError, attribute
+from vis.visualization.progress import bar
 from vis.visualization.saliency import channel_of
 
 
@@ -132,11 +131,11 @@ def perturb(
         subjects = [_subject(source, given, channel_axis) for source in sources]
         maskings = [masking_of(subject) for subject in subjects]
         copies = [_copies(masking, given.count) for masking in maskings]
-        with _bar(sum(map(sum, copies)), progress) as bar:
+        with bar(sum(map(sum, copies)), progress) as shown:
             runs = [
                 evaluate(
                     objective, given, change=_change(subject, masking), copies=number, reduce=None,
-                    progress=bar.update, **options,
+                    progress=shown.update, **options,
                 )
                 for subject, masking, number in zip(subjects, maskings, copies, strict=True)
             ]  # fmt: skip
@@ -304,20 +303,6 @@ def _finite(scores: np.ndarray) -> np.ndarray:
             kind="not_finite",
         )
     return scores
-
-
-def _bar(total: int, progress: bool) -> tqdm:
-    # A file gets a line now and then only.
-    every = 0.1 if sys.stderr.isatty() else 10
-    return tqdm(
-        total=total,
-        desc="Perturbing",
-        unit=" copies",
-        delay=3,
-        mininterval=every,
-        leave=False,
-        disable=not progress,
-    )
 
 
 def _warn_of_unmoved(subject: Subject, number: int, samples: int) -> None:

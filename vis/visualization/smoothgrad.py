@@ -14,6 +14,7 @@ from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError
 from vis.visualization.attribution import attribute, of_filter, of_losses
 from vis.visualization.baselines import ATTRIBUTION, attributed, points, toward
+from vis.visualization.progress import bar
 from vis.visualization.saliency import sensitivity, summed
 
 
@@ -38,6 +39,7 @@ def smoothgrad(
     normalize: bool = True,
     squeeze: bool = True,
     batch_size: int | None = None,
+    progress: bool = True,
 ):
     """Average saliency, or another method, over noisy copies of the input.
 
@@ -60,6 +62,7 @@ def smoothgrad(
         {{channel_axis}}
         {{logits}}
         {{output_options}}
+        {{progress_bar}}
 
     Returns:
         {{maps}}
@@ -84,7 +87,7 @@ def smoothgrad(
     if of == "gradient":
         to_map = sensitivity(grad_modifier, keepdims, channel_axis)
         return _smoothgrad(
-            explained, seed_input, wrt, noise, num_samples, aggregate, to_map, normalize, squeeze, batch_size
+            explained, seed_input, wrt, noise, num_samples, aggregate, to_map, normalize, squeeze, batch_size, progress
         )
     if aggregate != "mean":
         raise ArgumentError("aggregate", f"must be 'mean' where of={of!r}, not {aggregate!r}", kind="unknown")
@@ -94,9 +97,11 @@ def smoothgrad(
     options = {"copies": len(weights), "reduce": Reduce(ATTRIBUTION, weights), "batch_size": batch_size}
 
     def method(objective, inputs, wrt):
-        for part in evaluate(objective, inputs, wrt=wrt, change=change, seed=int(noise.arguments[1]), **options):
-            part, maps = attributed(part)
-            yield part, summed(part, maps, keepdims, channel_axis)
+        with bar(len(weights) * inputs.count, progress) as shown:
+            drawn = {"seed": int(noise.arguments[1]), "progress": shown.update}
+            for part in evaluate(objective, inputs, wrt=wrt, change=change, **drawn, **options):
+                part, maps = attributed(part)
+                yield part, summed(part, maps, keepdims, channel_axis)
 
     return attribute(explained, seed_input, method, wrt=wrt, signed=True, normalize=normalize, squeeze=squeeze)
 
@@ -118,6 +123,7 @@ def smoothgrad_with_losses(
     normalize: bool = True,
     squeeze: bool = True,
     batch_size: int | None = None,
+    progress: bool = True,
 ):
     """Average the gradient of any losses' weighted sum over noisy copies of the input.
 
@@ -134,6 +140,7 @@ def smoothgrad_with_losses(
         {{random_seed}}
         {{channel_axis}}
         {{output_options}}
+        {{progress_bar}}
 
     Returns:
         {{maps}}
@@ -156,20 +163,33 @@ def smoothgrad_with_losses(
     explained = of_losses(input_tensor, losses)
     to_map = sensitivity(grad_modifier, keepdims, channel_axis)
     return _smoothgrad(
-        explained, seed_input, wrt_tensor, noise, num_samples, aggregate, to_map, normalize, squeeze, batch_size
+        explained,
+        seed_input,
+        wrt_tensor,
+        noise,
+        num_samples,
+        aggregate,
+        to_map,
+        normalize,
+        squeeze,
+        batch_size,
+        progress,
     )
 
 
-def _smoothgrad(explained, seed_input, wrt, noise, num_samples, aggregate, to_map, normalize, squeeze, batch_size):
+def _smoothgrad(
+    explained, seed_input, wrt, noise, num_samples, aggregate, to_map, normalize, squeeze, batch_size, progress
+):
     terms, combine = _AGGREGATES[aggregate]
     seed = int(noise.arguments[1])
 
     def method(objective, inputs, wrt):
         options = {"copies": int(num_samples), "reduce": Reduce(terms), "batch_size": batch_size, "seed": seed}
-        for part in evaluate(objective, inputs, wrt=wrt, change=noise, **options):
-            gradients = [[combine(*np.moveaxis(call, -1, 0)) for call in calls] for calls in part.gradients]
-            part = part._replace(gradients=gradients)
-            yield part, to_map(part)
+        with bar(int(num_samples) * inputs.count, progress) as shown:
+            for part in evaluate(objective, inputs, wrt=wrt, change=noise, progress=shown.update, **options):
+                gradients = [[combine(*np.moveaxis(call, -1, 0)) for call in calls] for calls in part.gradients]
+                part = part._replace(gradients=gradients)
+                yield part, to_map(part)
 
     return attribute(explained, seed_input, method, wrt=wrt, normalize=normalize, squeeze=squeeze)
 

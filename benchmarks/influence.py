@@ -12,7 +12,7 @@ from keras import layers
 from benchmarks.harness import Row, benchmark, compare
 from vis.demo import load_digits
 from vis.influence import counterfactual_influence, record_training, sgd_influence
-from vis.influence.sgd import compiled_backward, floating
+from vis.influence.adjoint import compiled_backward, floating
 
 
 class Network(NamedTuple):

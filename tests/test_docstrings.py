@@ -25,7 +25,8 @@ INTERNAL = """
     vis.optimizer.host_calls vis.optimizer.loop vis.optimizer.parameterizations vis.optimizer.starts
     vis.optimizer.updates vis.plotting.canvas vis.plotting.pictures vis.utils.errors
     vis.influence.checks vis.influence.counterfactual vis.influence.examples vis.influence.order vis.influence.probe
-    vis.influence.replayable vis.influence.runs vis.influence.sgd vis.influence.sources vis.influence.watching
+    vis.influence.adjoint vis.influence.first_order vis.influence.replayable vis.influence.runs
+    vis.influence.self_influence vis.influence.sgd vis.influence.sources vis.influence.watching
     vis.influence.storage vis.influence.tracin vis.influence.training vis.influence.update_rules
     vis.influence.validation vis.files.savedmodels vis.files.tables vis.pages.gallery
 """.split()

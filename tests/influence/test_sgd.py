@@ -13,7 +13,7 @@ from keras import layers
 
 from vis import VisWarning
 from vis.influence import record_training, sgd_influence
-from vis.influence.sgd import compiled_backward, floating
+from vis.influence.adjoint import compiled_backward, floating
 from vis.influence.validation import ValidationLoss
 
 OPTIMIZERS = {
@@ -136,11 +136,11 @@ def test_a_harmful_example_is_negative_and_its_removal_lowers_the_loss(tumours):
 
 
 def test_going_back_by_segments_holds_few_states_and_gives_the_same(images, monkeypatch):
-    from vis.influence import sgd
+    from vis.influence import adjoint
 
     training, _ = images
     run = record(image_network(), training, batch_size=1, epochs=1)  # 24 steps, segments of 5
-    states = list(sgd._states_backwards(run, 0, "exact", None))
+    states = list(adjoint._states_backwards(run, 0, "exact", None))
     assert [step for step, _ in states] == list(range(23, -1, -1))
     forwards = [run.state(0), *run.replay(0)]
     for step, state in states:
@@ -149,7 +149,7 @@ def test_going_back_by_segments_holds_few_states_and_gives_the_same(images, monk
 
 
 def test_memory_is_flat_in_the_number_of_steps(small_images):
-    from vis.influence import sgd
+    from vis.influence import adjoint
 
     def most_states(count):
         x, y = small_images[0][:count], small_images[1][:count]
@@ -162,7 +162,7 @@ def test_memory_is_flat_in_the_number_of_steps(small_images):
                 yield state
 
         run.replay = watched
-        return max(sum(ref() is not None for ref in made) for _ in sgd._states_backwards(run, 0, "exact", None))
+        return max(sum(ref() is not None for ref in made) for _ in adjoint._states_backwards(run, 0, "exact", None))
 
     assert most_states(100) <= 2 * 10
 

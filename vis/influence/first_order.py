@@ -1,0 +1,177 @@
+"""How far back through a training run a derivative says what leaving an example out would do.
+
+A derivative is exact for changes that are small enough. Whether leaving out one example is one of them shows by leaving
+it out of the last epochs, for some examples: the true changes of the validation loss are compared with the scores that
+go back as many epochs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from vis.influence.adjoint import Differentiated, differentiated, tensors
+from vis.influence.checks import check_run
+from vis.influence.runs import TrainingRun
+from vis.influence.validation import ValidationLoss
+from vis.utils.checks import whole_number
+from vis.utils.docs import shared_docs
+from vis.utils.errors import ArgumentError, warn
+
+# The least cosine, over examples, of expected and true changes at which the scores are trusted.
+TRUSTED = 0.5
+
+
+class FirstOrder(NamedTuple):
+    """How far back a first-order approximation holds.
+
+    Attributes:
+        growth: The factor by which ‖∂L_val/∂θ‖ grows per epoch on the way back, the last epoch first: (epochs,).
+        agreement: By the number of epochs gone back, the cosine between the changes of the validation loss that the
+            scores expect and the true ones, over the examples that were left out: 1 where they agree.
+        epochs: How many epochs back the scores can be trusted: as far as `agreement` stays at 0.5 or above.
+
+    Example:
+        >>> FirstOrder(np.array([1.1, 2.0]), {1: 0.9, 2: 0.3}, 1).epochs
+        1
+    """
+
+    growth: np.ndarray
+    agreement: dict[int, float]
+    epochs: int
+
+
+@shared_docs
+def check_first_order(
+    run: TrainingRun,
+    x_val,
+    y_val,
+    *,
+    epochs: int | None = None,
+    examples: int = 8,
+    progress: bool = True,
+) -> FirstOrder:
+    """Measure how many epochs back `sgd_influence` can be trusted.
+
+    Some examples are left out of the last 1, 2, 4, 8, ... epochs, one at a time: half of them those with the lowest and
+    the highest scores, which one acts upon, and the others at random. The true changes of the validation loss are
+    compared with the scores that go back as many epochs.
+
+    Args:
+        {{run}}
+        {{validation_set}}
+        epochs: How many epochs to go back from the end; None for all.
+        examples: How many examples to leave out, at least 4; each costs as much as training again, twice.
+        {{progress}}
+
+    Returns:
+        A `FirstOrder`.
+
+    Raises:
+        ValueError: `epochs` or `examples` is out of range, the model has a layer whose second derivatives are wrong,
+            the run cannot be replayed, or the validation set does not fit the model.
+        {{run_error}}
+
+    Warns:
+        {{validation_warning}}
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from vis.influence import record_training
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer='zeros')])
+        >>> x = np.array([[1.0], [2.0], [3.0], [1.0]])
+        >>> y = np.array([2.0, 4.0, 6.0, -9.0])
+        >>> run = record_training(model, x, y, optimizer='sgd', epochs=8, progress=False)
+        >>> check_first_order(run, x[:3] + 0.5, y[:3] + 1, examples=4, progress=False).epochs
+        8
+    """
+    check_run(run)
+    backs = whole_number("epochs", run.epochs if epochs is None else epochs)
+    if backs > run.epochs:
+        raise ArgumentError("epochs", f"must be at most {run.epochs}, as many as the run has, not {epochs}")
+    count = whole_number("examples", examples, 4)
+    if count > len(run):
+        raise ArgumentError("examples", f"must be at most {len(run)}, as many as the run has, not {examples}")
+    validation = ValidationLoss.of_run(run, x_val, y_val)
+    found = differentiated(run, validation, backs, progress=progress)
+    return _judged(run, validation, found, count, progress)
+
+
+def warn_past_first_order(
+    run: TrainingRun, validation: ValidationLoss, found: Differentiated, *, progress: bool = True
+) -> None:
+    """Warn if scores go back further than a first-order approximation holds.
+
+    Args:
+        run: The run.
+        validation: What was differentiated.
+        found: Scores that go back several epochs.
+        progress: Whether to show a progress bar.
+    """
+    backs = len(found.norms) - 1
+    for back in sorted(found.windows, reverse=True):
+        cosine = _agreement(run, validation, found.windows[back], back, min(4, len(run)), progress)
+        if cosine >= TRUSTED:
+            break
+        if back == backs:
+            first = cosine
+    else:
+        back = 0
+    if back < backs:
+        warn(
+            "past_first_order",
+            f"the scores go back {backs} epochs, and a first-order approximation holds for "
+            f"{f'about {back}' if back else 'less than one'} here: the cosine between scores and true changes, of four "
+            f"examples that were left out, is {first:.2f}, where 1 is agreement",
+            f"Give epochs={max(back, 1)}, lower the learning rate, or call counterfactual_influence",
+        )
+
+
+def _judged(
+    run: TrainingRun, validation: ValidationLoss, found: Differentiated, count: int, progress: bool
+) -> FirstOrder:
+    agreement = {
+        back: _agreement(run, validation, scores, back, count, progress) for back, scores in found.windows.items()
+    }
+    trusted = 0
+    for back, cosine in agreement.items():
+        if not cosine >= TRUSTED:
+            break
+        trusted = back
+    return FirstOrder(found.norms[1:] / np.maximum(found.norms[:-1], 1e-300), agreement, trusted)
+
+
+def _agreement(
+    run: TrainingRun, validation: ValidationLoss, scores: np.ndarray, back: int, count: int, progress: bool
+) -> float:
+    """Return the cosine between scores and true changes, of some examples left out of the last epochs."""
+    left_out = _chosen(scores, count)
+    steps = run.first_step(run.epochs) - run.first_step(run.epochs - back)
+    with tqdm(total=count * steps, desc="Checking", unit="step", disable=not progress) as bar:
+        true = np.array([_change(run, validation, back, example, bar) for example in left_out])
+    lengths = np.linalg.norm(scores[left_out]) * np.linalg.norm(true)
+    return float(scores[left_out] @ true / lengths) if lengths > 0 else 1.0
+
+
+def _chosen(scores: np.ndarray, count: int) -> np.ndarray:
+    """Return the examples with the lowest and the highest scores, and as many at random."""
+    order = np.argsort(scores, kind="stable")
+    low = count // 4
+    high = count // 2 - low
+    others = np.random.default_rng(0).permutation(order[low : len(order) - high])[: count - low - high]
+    return np.concatenate([order[:low], order[len(order) - high :], others])
+
+
+def _change(run: TrainingRun, validation: ValidationLoss, back: int, left_out: int, bar) -> float:
+    """Return the change of the validation loss when an example is left out of the last epochs."""
+    step = run.compiled()
+    state = tensors(run.state(run.epochs - back))
+    for epoch in range(run.epochs - back, run.epochs):
+        for position, indices in enumerate(run.order(epoch)):
+            *arguments, weights = run.step_arguments(run.first_step(epoch) + position, indices)
+            weights = (weights * (indices != left_out)).astype(weights.dtype)
+            state, _ = step(state, *arguments, weights)
+            bar.update()
+    return validation(state) - validation(run.state(run.epochs))

@@ -1,0 +1,106 @@
+"""Self-influence: how much each example's own steps lowered its own loss.
+
+A mislabelled example is learned from itself alone, as no other example teaches its label: its self-influence is large
+(Pruthi et al. 2020, "Estimating Training Data Influence by Tracing Gradient Descent", arXiv 2002.08484, section 4.1).
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from vis.influence.checks import check_run
+from vis.influence.examples import Batch
+from vis.influence.runs import TrainingRun
+from vis.influence.training import TrainingStep, compiled, signature
+from vis.utils.docs import shared_docs
+from vis.utils.errors import ArgumentError
+
+_BATCH = 128
+
+
+@shared_docs
+def self_influence(run: TrainingRun, *, method: str = "tracin", progress: bool = True) -> np.ndarray:
+    """Score every training example by how much its own steps lowered its own loss.
+
+    score_i = Σ_k (η_k / B) ‖∇ℓ_i(θ_k)‖², over the weights θ_k at the end of each epoch k, with the learning rate η_k
+    and the batch size B (Pruthi et al. 2020, "Estimating Training Data Influence by Tracing Gradient Descent", arXiv
+    2002.08484, sections 3.3 and 4.1). Dropout is off and batch normalization uses its moving averages. It needs neither
+    a validation set nor a replay, so that it takes every recorded run. Of a network that has learned its examples by
+    heart the gradients are nearly 0, those of wrong labels too: record the training from its beginning.
+
+    Args:
+        {{run}}
+        method: `"tracin"`, the only one so far.
+        {{progress}}
+
+    Returns:
+        A float64 array of shape (training examples,), in units of the loss, at least 0: large for examples that the
+        model learned from themselves alone, such as rare or mislabelled ones.
+
+    Raises:
+        ValueError: An unknown `method`, or the run was loaded without its examples.
+        {{run_error}}
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from vis.influence import record_training
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer='zeros')])
+        >>> x = np.array([[1.0], [2.0], [3.0], [1.0]])
+        >>> y = np.array([2.0, 4.0, 6.0, -30.0])  # the last one is wrong
+        >>> run = record_training(model, x, y, optimizer='sgd', epochs=3, progress=False)
+        >>> self_influence(run, progress=False).argmax().item()
+        3
+    """
+    check_run(run)
+    if method != "tracin":
+        raise ArgumentError("method", f"must be 'tracin', not {method!r}", kind="unknown")
+    squares = run.cached("squared gradients", lambda: squared_gradients(run.step, run.state(0), run.examples))
+    scores = np.zeros(len(run))
+    parts = range(0, len(run), _BATCH)
+    checkpoints = run.recorded
+    with tqdm(total=(len(checkpoints) - 1) * len(parts), desc="Scoring", unit="batch", disable=not progress) as bar:
+        for before, epoch in itertools.pairwise(checkpoints):
+            state = run.state(epoch)
+            share = np.sum([run.share(between) for between in range(before, epoch)], axis=0)
+            rate = run.last_rate(epoch)
+            for start in parts:
+                part = slice(start, start + _BATCH)
+                norms = squares(state.weights, state.buffers, run.examples.batch(part)).numpy()
+                scores[part] += rate * share[part] * norms
+                bar.update()
+    return scores
+
+
+def squared_gradients(step: TrainingStep, state, examples):
+    """Return the squared length of the gradient of each example's loss, as one compiled function.
+
+    Args:
+        step: A training step.
+        state: A `State`, for its shapes.
+        examples: The examples, for their shapes.
+
+    Returns:
+        A function of weights, buffers and a batch to s_i‖∇ℓ_i‖², (examples,), s_i being the sample weight, with the
+        model in prediction mode: without dropout, with moving averages.
+    """
+
+    def squares(weights, buffers, batch: Batch):
+        def of_one(one: Batch):
+            one = tf.nest.map_structure(lambda value: value[None], one)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(weights)
+                losses, _, _ = step.losses(weights, buffers, one, training=False)
+                loss = tf.reduce_sum(losses) + step.decay(weights)
+            gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
+            norms = [tf.reduce_sum(tf.square(tf.convert_to_tensor(gradient))) for gradient in gradients]
+            return one.sample_weight[0] * tf.cast(tf.add_n(norms), one.sample_weight.dtype)
+
+        # One example after another: no operation then has to be known to be independent of the rest of its batch.
+        return tf.map_fn(of_one, batch, fn_output_signature=batch.sample_weight.dtype, parallel_iterations=4)
+
+    specs = signature(state, examples)
+    return compiled(squares, [specs[0].weights, specs[0].buffers, specs[3]])

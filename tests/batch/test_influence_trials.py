@@ -5,10 +5,12 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
+from vis.batch import influence_trials
 from vis.batch.influence_trials import (
     Compiled,
-    Training,
+    Scores,
     compiled_with,
     label_check,
     margins,
@@ -16,7 +18,7 @@ from vis.batch.influence_trials import (
     score,
     training_of,
 )
-from vis.influence import record_training, sgd_influence
+from vis.influence import example_losses, record_training, self_influence, sgd_influence
 from vis.utils.errors import ArgumentError
 
 RNG = np.random.default_rng(0)
@@ -42,10 +44,13 @@ def test_a_file_says_what_it_was_compiled_with(model, tmp_path, name):
 
 def test_a_model_trains_as_it_was_compiled_unless_something_else_is_asked_for():
     adam = keras.optimizers.serialize(keras.optimizers.Adam(0.25))
-    unset = training_of(Compiled(), default_rate=0.5, default_l2=0.1)
-    assert (unset.optimizer["class_name"], unset.optimizer["config"]["learning_rate"], unset.l2) == ("SGD", 0.5, 0.1)
+    unset = training_of(Compiled(), default_l2=0.1)
+    assert (unset.optimizer["class_name"], unset.finds_rate, unset.l2) == ("SGD", True, 0.1)
     own = training_of(Compiled(optimizer=adam), default_l2=0.1, epochs=3)
     assert (own.optimizer["class_name"], own.l2, own.epochs) == ("Adam", 0.0, 3)
+    assert (own.learning_rate, own.finds_rate) == (pytest.approx(0.25), False)
+    assert training_of(Compiled(optimizer=adam), learning_rate="auto").finds_rate
+    assert training_of(Compiled(optimizer=adam), optimizer="sgd").finds_rate
     asked = training_of(Compiled(optimizer=adam), optimizer="sgd", learning_rate=2.0)
     assert (asked.optimizer["class_name"], asked.optimizer["config"]["learning_rate"]) == ("SGD", 2.0)
 
@@ -60,9 +65,9 @@ def test_a_learning_rate_that_is_none_is_refused(rate):
 def test_scores_are_those_of_trainings_with_one_seed_after_the_other(model):
     compiled = Compiled("sparse_categorical_crossentropy")
     told = []
-    training = Training(training_of(compiled).optimizer, batch_size=4, epochs=2)
+    training = training_of(compiled, learning_rate=0.05, batch_size=4, epochs=2)
     scores = score(
-        model, compiled, X, Y, X[:5], Y[:5], training=training, n_trials=2, seed=7, on_trial=told.append, progress=False
+        model, compiled, X, Y, X[:5], Y[:5], training=training, n_trials=2, seed=7, tell=told.append, progress=False
     )
     expected = []
     for seed in (7, 8):
@@ -70,17 +75,74 @@ def test_scores_are_those_of_trainings_with_one_seed_after_the_other(model):
             model, X, Y, optimizer=keras.optimizers.SGD(0.05), batch_size=4, epochs=2, seed=seed, progress=False
         )
         expected.append(sgd_influence(run, X[:5], Y[:5], progress=False))
-    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-9)
-    assert told == [0, 1]
-    assert (scores[0] != scores[1]).any()
+    np.testing.assert_allclose(scores.influence, expected, rtol=1e-5, atol=1e-9)
+    assert told == ["Trial 1 of 2", "Trial 2 of 2"]
+    assert (scores.influence[0] != scores.influence[1]).any()
+    first = record_training(
+        model, X, Y, optimizer=keras.optimizers.SGD(0.05), batch_size=4, epochs=2, seed=7, progress=False
+    )
+    np.testing.assert_allclose(scores.loss, example_losses(first, progress=False)[-1], rtol=1e-5)
+    np.testing.assert_allclose(scores.self_influence, self_influence(first, progress=False), rtol=1e-4)
+    assert scores.agreement == pytest.approx(spearmanr(*scores.influence)[0])
+
+
+class Shuffles:
+    """Trials whose scores agree below a learning rate, and are noise above it."""
+
+    def __init__(self, limit):
+        self.limit = limit
+        self.asked = []
+
+    def __call__(self, *arguments, training, seed, **options):
+        self.asked.append((training.learning_rate, seed))
+        if training.learning_rate > 10 * self.limit:
+            raise ValueError("the training diverges")
+        noise = np.random.default_rng([seed, round(1e6 * training.learning_rate)]).normal(size=len(X))
+        scores = np.arange(len(X)) if training.learning_rate <= self.limit else noise
+        return {"influence": scores.tolist(), "loss": [1.0] * len(X), "self_influence": [2.0] * len(X)}
+
+
+@pytest.mark.parametrize(("limit", "found"), [(1.0, 0.1), (0.003, 0.002), (0.002, 0.002), (2e-6, 1e-5)])
+def test_the_largest_rate_at_which_two_shuffles_agree_is_found(model, limit, found, monkeypatch):
+    trials = Shuffles(limit)
+    monkeypatch.setattr(influence_trials, "one_trial", trials)
+    scores = score(model, Compiled("sparse_categorical_crossentropy"), X, Y, X[:5], Y[:5], seed=3, progress=False)
+    assert scores.training.learning_rate == found
+    assert len(set(trials.asked)) == len(trials.asked), "a trial is done twice"
+    assert len({rate for rate, _ in trials.asked}) <= 5
+    assert [seed for rate, seed in trials.asked if rate == found] == [3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(("correlation", "trials", "noise"), [(0.1, 6, True), (0.2, 6, False), (0.3, 2, True)])
+def test_scores_are_noise_where_less_than_half_of_them_is_not(correlation, trials, noise):
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=4000)
+    influence = np.sqrt(correlation) * common + np.sqrt(1 - correlation) * rng.normal(size=(trials, 4000))
+    scores = Scores(influence, common, common, None)
+    assert scores.agreement == pytest.approx(correlation, abs=0.03)
+    assert scores.is_noise == noise
+    # The formula of Spearman and Brown: the squared correlation of the mean with what is no noise.
+    reliability = np.corrcoef(influence.mean(axis=0), common)[0, 1] ** 2
+    assert (reliability < 0.5) == noise
 
 
 def test_class_numbers_serve_for_rows_of_probabilities(model):
+    training = training_of(Compiled(), learning_rate=0.05)
     numbers, rows = (
-        score(model, Compiled("categorical_crossentropy"), X, y, X[:5], Y[:5], n_trials=1, progress=False)
+        score(
+            model,
+            Compiled("categorical_crossentropy"),
+            X,
+            y,
+            X[:5],
+            Y[:5],
+            training=training,
+            n_trials=1,
+            progress=False,
+        )
         for y in (Y, np.eye(2)[Y])
     )
-    np.testing.assert_allclose(numbers, rows, rtol=1e-5)
+    np.testing.assert_allclose(numbers.influence, rows.influence, rtol=1e-5)
 
 
 def test_an_unknown_method_is_refused(model):

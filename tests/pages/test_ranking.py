@@ -182,5 +182,5 @@ def test_the_command_s_page(browser, tmp_path):
     scores = score(model, Compiled(), x, y, x[:8], y[:8], training=training, n_trials=3, progress=False)
     told = np.array([text.replace("−", "-").split(" ± ") for text in texts(browser, ".score")], float)
     unit = 10.0 ** int((texts(browser, "main > p sup") or ["0"])[0].replace("−", "-"))
-    expected = np.stack([scores.mean(axis=0), margins(scores)], axis=1)[examples]
+    expected = np.stack([scores.influence.mean(axis=0), margins(scores.influence)], axis=1)[examples]
     np.testing.assert_allclose(told * unit, expected, rtol=0.02, atol=unit / 100)

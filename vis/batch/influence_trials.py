@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import zipfile
@@ -12,14 +11,22 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from vis import models
 from vis.batch.predictions import predictor
 from vis.files import nnp
 from vis.files.journal import Journal
-from vis.influence import influence_functions, record_training, sgd_influence, tracin
-from vis.influence.examples import UnknownLossError, check_labels, example_loss, outputs_of
+from vis.influence import (
+    example_losses,
+    influence_functions,
+    record_training,
+    self_influence,
+    sgd_influence,
+    tracin,
+)
+from vis.influence.examples import Examples, UnknownLossError, check_labels, example_loss, outputs_of
 from vis.influence.update_rules import update_rule
 from vis.utils.errors import ArgumentError, warn
 
@@ -30,6 +37,12 @@ METHODS = ("sgd", "tracin", "hessian")
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 _PREDICTED_AT_ONCE = 64
+
+AUTO = "auto"  # the learning rate that is found
+
+# The learning rates that one is found among, and the rank correlation of two shuffles at which it will do.
+_RATES = (0.1, 0.05, 0.02, 0.01, 5e-3, 2e-3, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5)
+_AGREEING = 0.5
 
 
 class Compiled(NamedTuple):
@@ -55,6 +68,8 @@ class Training(NamedTuple):
         batch_size: Examples per step.
         epochs: How often each example is trained on.
         init: `'weights'` to train on from the model's weights, `'fresh'` from newly drawn ones.
+        finds_rate: Whether the learning rate is to be found, that of `optimizer` being none in particular.
+        found_rate: Whether it was.
     """
 
     optimizer: dict
@@ -62,6 +77,55 @@ class Training(NamedTuple):
     batch_size: int = 32
     epochs: int = 1
     init: str = "weights"
+    finds_rate: bool = False
+    found_rate: bool = False
+
+    @property
+    def learning_rate(self) -> float | dict:
+        """The optimizer's learning rate, or the configuration of its schedule."""
+        return self.optimizer["config"]["learning_rate"]
+
+    def at(self, rate: float) -> Training:
+        """Return the same training at a learning rate."""
+        config = {**self.optimizer["config"], "learning_rate": rate}
+        return self._replace(optimizer={**self.optimizer, "config": config}, finds_rate=False)
+
+
+class Scores(NamedTuple):
+    """What the trials of a training set say of its examples.
+
+    Attributes:
+        influence: (trials, examples), float64: the change of the validation loss if the example had been left out; a
+            single row for influence functions.
+        loss: (examples,), float64: each example's own loss after the first trial; of the model itself for influence
+            functions.
+        self_influence: (examples,), float64, from `vis.influence.self_influence` of the first trial; None for influence
+            functions, which train nothing.
+        training: How the trials were trained, with the learning rate that was found.
+    """
+
+    influence: np.ndarray
+    loss: np.ndarray
+    self_influence: np.ndarray | None
+    training: Training
+
+    @property
+    def agreement(self) -> float:
+        """The mean rank correlation (Spearman's) between the scores of two trials: 1 is the same order, 0 is chance.
+
+        NaN of a single trial.
+        """
+        return agreement(self.influence)
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether the mean over the trials is noise for the most part.
+
+        By the formula of Spearman and Brown nρ / (1 + (n − 1)ρ) is the share of the mean ranks' variance that is not
+        noise, for n trials whose ranks correlate by ρ; this is whether it is less than a half.
+        """
+        trials = len(self.influence)
+        return trials > 1 and not trials * self.agreement >= 0.5 * (1 + (trials - 1) * self.agreement)
 
 
 def compiled_with(path: Path) -> Compiled:
@@ -111,8 +175,7 @@ def training_of(
     compiled: Compiled,
     *,
     optimizer: str | None = None,
-    learning_rate: float | None = None,
-    default_rate: float = 0.05,
+    learning_rate: float | str | None = None,
     default_l2: float = 0.0,
     **settings,
 ) -> Training:
@@ -121,8 +184,8 @@ def training_of(
     Args:
         compiled: What it was compiled with.
         optimizer: The name of an optimizer to take instead: SGD, Adam, AdamW or RMSprop.
-        learning_rate: The learning rate, above 0; the optimizer's unless given.
-        default_rate: The learning rate of SGD, which is taken for a model without an optimizer.
+        learning_rate: The learning rate, above 0, or `"auto"` to find one; unless given, that which the model was
+            compiled with, and where there is none, or `optimizer` is given, one is found.
         default_l2: λ of ½·λ·‖θ‖², for a model without an optimizer; another optimizer has its own weight decay.
         **settings: The other attributes of `Training`.
 
@@ -136,7 +199,8 @@ def training_of(
         >>> training_of(Compiled(), epochs=2).optimizer["class_name"]
         'SGD'
     """
-    if learning_rate is not None and not 0 < learning_rate < math.inf:
+    finds_rate = learning_rate == AUTO or (learning_rate is None and (optimizer is not None or not compiled.optimizer))
+    if not finds_rate and learning_rate is not None and not 0 < learning_rate < math.inf:
         raise ArgumentError("learning_rate", f"must be a finite number above 0, not {learning_rate:g}")
     l2 = 0.0
     if optimizer is not None:
@@ -144,11 +208,11 @@ def training_of(
     elif compiled.optimizer is not None:
         chosen, l2 = keras.optimizers.deserialize(compiled.optimizer), compiled.l2
     else:
-        chosen, l2 = keras.optimizers.SGD(default_rate), compiled.l2 or default_l2
-    config = update_rule(chosen).config
-    if learning_rate is not None:
-        config = {**config, "config": {**config["config"], "learning_rate": learning_rate}}
-    return Training(config, l2, **settings)
+        chosen, l2 = keras.optimizers.SGD(), compiled.l2 or default_l2
+    training = Training(update_rule(chosen).config, l2, **settings)
+    if finds_rate:
+        return training._replace(finds_rate=True)
+    return training if learning_rate is None else training.at(learning_rate)
 
 
 def label_check(model: keras.Model, compiled: Compiled, width: int = 1) -> Callable[[np.ndarray], None]:
@@ -193,11 +257,15 @@ def score(
     weights: str = "exact",
     n_trials: int = 6,
     seed: int = 0,
-    on_trial: Callable[[int], None] | None = None,
+    tell: Callable[[str], None] | None = None,
     journal: Journal | None = None,
     progress: bool = True,
-) -> np.ndarray:
+) -> Scores:
     """Score training examples in several trainings, each with a shuffle of its own.
+
+    Where the learning rate is to be found, it is the largest of 0.1, 0.05, 0.02, 0.01, ..., 0.00001 at which the scores
+    of the first two shuffles agree: at which their rank correlation is at least 0.5. A larger one lets single steps
+    undo what others did, so that the scores are about the order; at a smaller one training hardly moves.
 
     Args:
         model: A Keras model of one output; it is not changed.
@@ -212,13 +280,12 @@ def score(
         weights: For `'sgd'`: `'exact'`, `'epoch'` or `'final'`, as in `vis.influence.sgd_influence`.
         n_trials: How many trainings there are, each with the next seed.
         seed: The first seed.
-        on_trial: Called with the number of each trial, from 0, before it begins.
+        tell: Called with a line on each trial before it begins.
         journal: Where each trial's scores are noted as soon as they are there; trials that it has are not done again.
         progress: Whether to show progress bars.
 
     Returns:
-        float64, (trials, examples), of a single row for `'hessian'`: the change of the validation loss if the example
-        had been left out; `vis.influence.rank` takes the mean over trials.
+        The `Scores`; `vis.influence.rank` takes the mean of `influence` over trials.
 
     Raises:
         ValueError: What is wrong with an argument; or a training diverges.
@@ -232,8 +299,8 @@ def score(
         >>> x = np.array([[1.0], [2.0], [3.0], [4.0]])
         >>> y = np.array([2.0, 4.0, -6.0, 8.0])  # the third has a wrong sign
         >>> scores = score(model, Compiled("mse"), x, y, x[:2], 2 * x[:2, 0], n_trials=3, progress=False)
-        >>> scores.shape, rank(scores)["datasource_index"][0].item()
-        ((3, 4), 2)
+        >>> scores.influence.shape, rank(scores.influence)["datasource_index"][0].item(), scores.training.learning_rate
+        ((3, 4), 2, 0.1)
     """
     if method not in METHODS:
         raise ArgumentError("method", f"must be one of {', '.join(map(repr, METHODS))}, not {method!r}")
@@ -241,21 +308,139 @@ def score(
     y, y_val = _labels(model, compiled, y, "y"), _labels(model, compiled, y_val, "y_val")
     loss = _loss(compiled)
     if method == "hessian":
-        return influence_functions(model, x, y, x_val, y_val, loss=loss, l2=training.l2, seed=seed, progress=progress)[
-            None
-        ]
-    scores = [] if journal is None else [np.array(entry) for entry in itertools.islice(journal, n_trials)]
-    for trial in range(len(scores), n_trials):
-        if on_trial is not None:
-            on_trial(trial)
-        run = record_training(model, x, y, loss=loss, seed=seed + trial, progress=progress, **training._asdict())
-        if method == "tracin":
-            scores.append(tracin(run, x_val, y_val, progress=progress))
+        options = {"loss": loss, "l2": training.l2, "progress": progress}
+        influence = influence_functions(model, x, y, x_val, y_val, seed=seed, **options)
+        return Scores(influence[None], _losses(model, x, y, loss), None, training)
+
+    done = {} if journal is None else {(entry["rate"], entry["trial"]): entry for entry in journal}
+
+    def trial(rate: float | None, number: int, line: str) -> dict:
+        """Return the entry of a trial: one that is noted, or a new one."""
+        if (rate, number) not in done:
+            if tell is not None:
+                tell(line)
+            at = training if rate is None else training.at(rate)
+            entry = one_trial(
+                model, x, y, x_val, y_val, loss=loss, training=at, method=method, weights=weights, seed=seed + number,
+                with_own=number == 0, progress=progress,
+            )  # fmt: skip
+            done[rate, number] = {"rate": rate, "trial": number, **entry}
+            if journal is not None:
+                journal.append(done[rate, number])
+        return done[rate, number]
+
+    rate = None
+    if training.finds_rate:
+        rate = _largest_rate(lambda rate, number: trial(rate, number, f"Looking for a learning rate: {rate:g}"))
+        training = training.at(rate)._replace(found_rate=True)
+    entries = [trial(rate, number, f"Trial {number + 1} of {n_trials}") for number in range(n_trials)]
+    own = (np.array(entries[0][name]) for name in ("loss", "self_influence"))
+    return Scores(np.array([entry["influence"] for entry in entries]), *own, training)
+
+
+def one_trial(
+    model,
+    x,
+    y,
+    x_val,
+    y_val,
+    *,
+    loss,
+    training: Training,
+    method: str,
+    weights: str,
+    seed: int,
+    with_own: bool,
+    progress,
+) -> dict[str, list]:
+    """Train once, and score every training example.
+
+    Args:
+        model: As in `score`, and so are the other arguments.
+        x: The training examples.
+        y: Their labels, as the loss takes them.
+        x_val: The validation examples.
+        y_val: Their labels.
+        loss: The loss.
+        training: How to train, at a learning rate that is known.
+        method: `'sgd'` or `'tracin'`.
+        weights: For `'sgd'`.
+        seed: The seed of the shuffle.
+        with_own: Whether each example's own loss and its self-influence are wanted, too.
+        progress: Whether to show progress bars.
+
+    Returns:
+        Lists of numbers, one per example: `influence`; and `loss` and `self_influence`.
+
+    Raises:
+        ValueError: As in `score`.
+    """
+    options = {name: value for name, value in training._asdict().items() if not name.endswith("_rate")}
+    run = record_training(model, x, y, loss=loss, seed=seed, progress=progress, **options)
+    if method == "tracin":
+        influence = tracin(run, x_val, y_val, progress=progress)
+    else:
+        influence = sgd_influence(run, x_val, y_val, weights=weights, progress=progress)
+    entry = {"influence": influence.tolist()}
+    if with_own:
+        entry["loss"] = example_losses(run, progress=False)[-1].tolist()
+        entry["self_influence"] = self_influence(run, progress=progress).tolist()
+    return entry
+
+
+def _losses(model: keras.Model, x, y, loss) -> np.ndarray:
+    """Return the loss of each example as a model predicts it, float64, (examples,)."""
+    examples = Examples(model, x, y)
+    _, each = example_loss(model, loss, examples.labels)
+    parts = [examples.batch(slice(start, start + 128)) for start in range(0, len(examples), 128)]
+    losses = [each(part.labels, model(part.inputs, training=False)).numpy() for part in parts]
+    return np.concatenate(losses).astype(np.float64)
+
+
+def _largest_rate(trial: Callable[[float, int], dict]) -> float:
+    """Return the largest of the learning rates at which the scores of two shuffles agree, by bisection.
+
+    Args:
+        trial: A function of a rate and the number of a shuffle to the entry of that trial.
+
+    Returns:
+        The rate; the smallest one if they agree at none.
+    """
+
+    def agrees(rate: float) -> bool:
+        try:
+            scores = np.array([trial(rate, number)["influence"] for number in range(2)])
+        except ValueError:  # a training that diverges at this rate
+            return False
+        return agreement(scores) >= _AGREEING
+
+    # Between a rate that is too large and one that is not.
+    too_large, small = -1, len(_RATES) - 1
+    while small - too_large > 1:
+        middle = (too_large + small) // 2
+        if agrees(_RATES[middle]):
+            small = middle
         else:
-            scores.append(sgd_influence(run, x_val, y_val, weights=weights, progress=progress))
-        if journal is not None:
-            journal.append(scores[-1].tolist())
-    return np.stack(scores)
+            too_large = middle
+    return _RATES[small]
+
+
+def agreement(scores: np.ndarray) -> float:
+    """Return the mean rank correlation (Spearman's) between the scores of two trials.
+
+    Args:
+        scores: (trials, examples).
+
+    Returns:
+        From -1 to 1; NaN of a single trial, or of one whose scores are all the same.
+
+    Example:
+        >>> agreement(np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0], [3.0, 2.0, 1.0]]))
+        -0.333...
+    """
+    correlations = pd.DataFrame(scores.T).corr("spearman").to_numpy()
+    pairs = correlations[np.triu_indices(len(scores), 1)]
+    return float(pairs.mean()) if len(pairs) else math.nan
 
 
 def margins(scores: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from vis.batch.influence_trials import Compiled, Training
+    from vis.batch.influence_trials import Compiled, Scores, Training
     from vis.batch.training_rows import TrainingRows
     from vis.files.journal import Journal
     from vis.files.tables import Table
@@ -46,6 +46,7 @@ _REMEDIES = {
 }
 _ERRORS_SHOWN = 20
 _SHOWN = 100  # examples of each kind on the page
+_OWN = ("loss", "self_influence")  # columns that are about an example itself
 
 
 class Init(str, Enum):
@@ -89,9 +90,10 @@ OptimizerOption = Annotated[
     str | None, typer.Option(help="SGD, Adam, AdamW or RMSprop; the model file's, else SGD.", show_default=False)
 ]
 RateOption = Annotated[
-    float | None,
+    str | None,
     typer.Option(
-        help="The learning rate; the model file's, else 0.05 for images and 0.001 for tables.", show_default=False
+        help="The learning rate; the model file's, else auto: the largest at which two shuffles rank the data alike.",
+        show_default=False,
     ),
 ]
 WeightsOption = Annotated[
@@ -161,7 +163,7 @@ def influence(
         return read
 
     compiled, settings = _training(
-        model, optimizer, learning_rate, 0.05, 0.0, batch_size=batch_size, epochs=epochs, init=init.value
+        model, optimizer, learning_rate, 0.0, batch_size=batch_size, epochs=epochs, init=init.value
     )
     training, validation = _read(tables, reader, network, compiled, input_variable, label_variable)
     if told := methods.told(preprocess, scale):
@@ -170,12 +172,12 @@ def influence(
     positions = [*training.table.positions(input_variable), *training.table.positions(label_variable)]
     names = [training.table.header[position] for position in positions]
     with _journal(output, resume, (model, input_train, input_val), asked, n_trials) as journal:
-        ranked, order, margins = _ranked(
+        ranked, order, scores = _ranked(
             network, compiled, training, validation, settings, method, weights, n_trials, seed, journal
         )
-        found = ranked[[*names, "influence", "datasource_index"]].copy()
+        found = ranked[[*names, "influence", "datasource_index", *_own_columns(ranked)]].copy()
         found[names[0]] = [datasets.moved_path(cell, training.table.folder, output.parent) for cell in found[names[0]]]
-        _write(output, found)
+        _write(output, found, scores, asked)
     if html:
         page = output.with_suffix(".html")
         predicted = influence_trials.predicted_classes(network, compiled, training.x)
@@ -188,7 +190,8 @@ def influence(
                 names[1:],
                 shown=_SHOWN,
                 predicted=None if predicted is None else predicted[order],
-                margins=margins[order],
+                margins=influence_trials.margins(scores.influence)[order],
+                told=_told(scores),
                 names=class_names,
             )
         typer.echo(f"Open {page}")
@@ -230,19 +233,19 @@ def influence_tabular(
         with option(name, _REMEDIES):
             training_rows.check_columns(table, input_variable, network)
     compiled, settings = _training(
-        model, optimizer, learning_rate, 0.001, 0.001, batch_size=batch_size, epochs=epochs, init=init.value
+        model, optimizer, learning_rate, 0.001, batch_size=batch_size, epochs=epochs, init=init.value
     )
     training, validation = _read(
         tables, lambda table: datasets.vector, network, compiled, input_variable, label_variable
     )
     asked = _asked(settings, method, weights, seed, input_variable, label_variable)
     with _journal(output, resume, (model, input_train, input_val), asked, n_trials) as journal:
-        ranked, _, _ = _ranked(
+        ranked, _, scores = _ranked(
             network, compiled, training, validation, settings, method, weights, n_trials, seed, journal
         )
         # Neural Network Console's name for the row of the training table.
         ranked.insert(0, "index", ranked["datasource_index"])
-        _write(output, ranked)
+        _write(output, ranked, scores, asked)
     _finish(output, training, validation)
 
 
@@ -310,21 +313,32 @@ def _layout(network: keras.Model) -> InputLayout:
 
 
 def _training(
-    path: Path, optimizer: str | None, learning_rate: float | None, default_rate: float, default_l2: float, **settings
+    path: Path, optimizer: str | None, learning_rate: str | None, default_l2: float, **settings
 ) -> tuple[Compiled, Training]:
     """What the model file was compiled with, and how it is to be trained."""
     from vis.batch import influence_trials
 
+    with option("--learning-rate"):
+        rate = _rate(learning_rate)
     with gathered_messages(_OPTIONS, _REMEDIES):
         compiled = influence_trials.compiled_with(path)
         return compiled, influence_trials.training_of(
             compiled,
             optimizer=optimizer,
-            learning_rate=learning_rate,
-            default_rate=default_rate,
+            learning_rate=rate,
             default_l2=default_l2,
             **settings,
         )
+
+
+def _rate(typed: str | None) -> float | str | None:
+    """The learning rate that was typed: a number, or auto."""
+    if typed in (None, AUTO):
+        return typed
+    try:
+        return float(typed)
+    except ValueError as error:
+        raise ArgumentError("learning_rate", f"must be a number above 0 or {AUTO}, not {typed!r}") from error
 
 
 def _read(
@@ -373,9 +387,9 @@ def _ranked(
     n_trials: int,
     seed: int,
     journal: Journal,
-) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """The table of `vis.influence.rank` with the cells of the training table, the place of each of its rows among the
-    training examples, and the margins of the examples' scores.
+) -> tuple[pd.DataFrame, np.ndarray, Scores]:
+    """The table of `vis.influence.rank` with the cells of the training table and the examples' own scores, the place of
+    each of its rows among the training examples, and the scores.
     """
     import numpy as np
     import pandas as pd
@@ -396,20 +410,49 @@ def _ranked(
             weights=weights.value,
             n_trials=n_trials,
             seed=seed,
-            on_trial=lambda trial: typer.echo(f"Trial {trial + 1} of {n_trials}", err=True),
+            tell=lambda line: typer.echo(line, err=True),
             journal=journal,
         )
     cells = pd.concat(list(training.table.rows())).loc[training.rows]
     cells.columns = training.table.header
-    ranked = rank(scores, cells, indices=training.rows)
+    ranked = rank(scores.influence, cells, indices=training.rows)
     order = np.searchsorted(training.rows, ranked["datasource_index"])
-    return ranked, order, influence_trials.margins(scores)
+    for name in _OWN:
+        values = getattr(scores, name)
+        if values is not None:
+            ranked[name] = values[order]
+    return ranked, order, scores
+
+
+def _own_columns(ranked: pd.DataFrame) -> list[str]:
+    """What of an example's own is told: influence functions have no self-influence."""
+    return [name for name in _OWN if name in ranked]
+
+
+def _told(scores: Scores) -> list[str]:
+    """What there is to say of all scores together, a line each."""
+    import math
+
+    training = scores.training
+    if scores.self_influence is None:  # influence functions train nothing
+        return []
+    rate, found = training.learning_rate, training.found_rate
+    lines = [f"Trained by {training.optimizer['class_name']}"]
+    if isinstance(rate, float):
+        lines[0] += f" at the learning rate {rate:g}"
+    if found:
+        lines[0] += ", the largest at which two shuffles rank the examples alike"
+    if not math.isnan(scores.agreement):
+        what = "rank agreement between trials (1 is the same order, 0 is chance)"
+        lines.append(f"Stability {scores.agreement:.2f}: {what}")
+    return lines
 
 
 def _asked(settings: Training, method: Scoring, weights: Weights, seed: int, x: str, y: str) -> dict[str, Any]:
     """What scores depend on beside the files; not the number of trials, of which more may be asked for later."""
     return {
         "--optimizer": settings.optimizer,
+        "--learning-rate": AUTO if settings.finds_rate else settings.learning_rate,
         "--batch-size": settings.batch_size,
         "--epochs": settings.epochs,
         "--init": settings.init,
@@ -446,11 +489,33 @@ def _journal(output: Path, resume: bool, files: tuple[Path, ...], settings: dict
         journal.clear()
 
 
-def _write(output: Path, ranked: pd.DataFrame) -> None:
+def _write(output: Path, ranked: pd.DataFrame, scores: Scores, asked: dict[str, Any]) -> None:
+    """Write the table, and beside it how the scores came about; tell the latter."""
+    import json
+    import math
+
     from vis.files.outputs import replacing
 
     with replacing(output) as file:
         ranked.to_csv(file, index=False, lineterminator="\n")
+    stability = None if math.isnan(scores.agreement) else scores.agreement
+    made = {
+        "stability": stability,
+        "n_trials": len(scores.influence),
+        **asked,
+        "--optimizer": scores.training.optimizer,
+    }
+    with replacing(output.with_suffix(".json")) as file:
+        json.dump({name.lstrip("-").replace("-", "_"): value for name, value in made.items()}, file, indent=1)
+    for line in _told(scores):
+        typer.echo(line)
+    if scores.is_noise:
+        typer.echo(
+            f"Warning: these scores are mostly noise: trials rank the examples differently (stability "
+            f"{scores.agreement:.2f}). Take a smaller --learning-rate, such as --learning-rate auto finds, or more "
+            "--n-trials.",
+            err=True,
+        )
 
 
 def _finish(output: Path, training: TrainingRows, validation: TrainingRows) -> None:

@@ -68,6 +68,7 @@ def write(
     names: Sequence[str] | None = None,
     predicted: np.ndarray | None = None,
     margins: np.ndarray | None = None,
+    told: Sequence[str] = (),
 ) -> None:
     """Write the page, under a temporary name that is then renamed.
 
@@ -85,6 +86,7 @@ def write(
         predicted: int, (examples,), the predicted class of each image in the order of `ranked`, or None.
         margins: float, (examples,), how far each score may be off by chance, in the order of `ranked`, from
             `vis.batch.influence_trials.margins`; None, or NaN, where that is not known.
+        told: What there is to say of all scores together, a sentence each without its full stop.
 
     Raises:
         OSError: The file cannot be written.
@@ -136,6 +138,7 @@ def write(
         known=not np.isnan(margins).any(),
         beyond_noise=int(np.count_nonzero(~noise)),
         with_predicted=predicted is not None,
+        told=told,
         groups=[
             group("Most harmful", "harmful", "Left out, the validation loss falls.", harmful),
             group("Most helpful", "helpful", "Left out, the validation loss rises.", helpful),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from vis.batch.influence_trials import (
     training_of,
 )
 from vis.influence import example_losses, record_training, self_influence, sgd_influence
-from vis.utils.errors import ArgumentError
+from vis.utils.errors import ArgumentError, VisWarning
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 3)).astype(np.float32)
@@ -95,6 +97,7 @@ class Shuffles:
 
     def __call__(self, *arguments, training, seed, **options):
         self.asked.append((training.learning_rate, seed))
+        warnings.warn(VisWarning("rate", f"trained at {training.learning_rate:g}"), stacklevel=1)
         if training.learning_rate > 10 * self.limit:
             raise ValueError("the training diverges")
         noise = np.random.default_rng([seed, round(1e6 * training.learning_rate)]).normal(size=len(X))
@@ -106,7 +109,9 @@ class Shuffles:
 def test_the_largest_rate_at_which_two_shuffles_agree_is_found(model, limit, found, monkeypatch):
     trials = Shuffles(limit)
     monkeypatch.setattr(influence_trials, "one_trial", trials)
-    scores = score(model, Compiled("sparse_categorical_crossentropy"), X, Y, X[:5], Y[:5], seed=3, progress=False)
+    with pytest.warns(VisWarning) as caught:
+        scores = score(model, Compiled("sparse_categorical_crossentropy"), X, Y, X[:5], Y[:5], seed=3, progress=False)
+    assert {str(each.message) for each in caught} == {f"trained at {found:g}."}, "a rate that is not taken is heard of"
     assert scores.training.learning_rate == found
     assert len(set(trials.asked)) == len(trials.asked), "a trial is done twice"
     assert len({rate for rate, _ in trials.asked}) <= 5

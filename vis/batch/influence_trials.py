@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ from vis.influence import (
 )
 from vis.influence.examples import Examples, UnknownLossError, check_labels, example_loss, outputs_of
 from vis.influence.update_rules import update_rule
-from vis.utils.errors import ArgumentError, warn
+from vis.utils.errors import ArgumentError, VisWarning, warn
 
 METHODS = ("sgd", "tracin", "hessian")
 
@@ -322,7 +323,7 @@ def score(
             at = training if rate is None else training.at(rate)
             entry = one_trial(
                 model, x, y, x_val, y_val, loss=loss, training=at, method=method, weights=weights, seed=seed + number,
-                with_own=number == 0, progress=progress,
+                first=number == 0, progress=progress,
             )  # fmt: skip
             done[rate, number] = {"rate": rate, "trial": number, **entry}
             if journal is not None:
@@ -350,7 +351,7 @@ def one_trial(
     method: str,
     weights: str,
     seed: int,
-    with_own: bool,
+    first: bool,
     progress,
 ) -> dict[str, list]:
     """Train once, and score every training example.
@@ -366,7 +367,8 @@ def one_trial(
         method: `'sgd'` or `'tracin'`.
         weights: For `'sgd'`.
         seed: The seed of the shuffle.
-        with_own: Whether each example's own loss and its self-influence are wanted, too.
+        first: Whether this is the first trial: the one that tells each example's own loss and its self-influence, and
+            is checked for how far back it can be trusted.
         progress: Whether to show progress bars.
 
     Returns:
@@ -380,9 +382,9 @@ def one_trial(
     if method == "tracin":
         influence = tracin(run, x_val, y_val, progress=progress)
     else:
-        influence = sgd_influence(run, x_val, y_val, weights=weights, progress=progress)
+        influence = sgd_influence(run, x_val, y_val, weights=weights, check=first, progress=progress)
     entry = {"influence": influence.tolist()}
-    if with_own:
+    if first:
         entry["loss"] = example_losses(run, progress=False)[-1].tolist()
         entry["self_influence"] = self_influence(run, progress=progress).tolist()
     return entry
@@ -407,9 +409,13 @@ def _largest_rate(trial: Callable[[float, int], dict]) -> float:
         The rate; the smallest one if they agree at none.
     """
 
+    heard = {}  # by rate: what a training at a rate that is not taken warns of is nobody's concern
+
     def agrees(rate: float) -> bool:
         try:
-            scores = np.array([trial(rate, number)["influence"] for number in range(2)])
+            with warnings.catch_warnings(record=True) as heard[rate]:
+                warnings.simplefilter("always", VisWarning)
+                scores = np.array([trial(rate, number)["influence"] for number in range(2)])
         except ValueError:  # a training that diverges at this rate
             return False
         return agreement(scores) >= _AGREEING
@@ -422,6 +428,8 @@ def _largest_rate(trial: Callable[[float, int], dict]) -> float:
             small = middle
         else:
             too_large = middle
+    for warning in heard.get(_RATES[small], ()):
+        warnings.warn(warning.message, stacklevel=2)
     return _RATES[small]
 
 

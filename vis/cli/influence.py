@@ -40,6 +40,7 @@ _OPTIONS = {
 _REMEDIES = {
     ("table", "images"): "For images use vis influence",
     "diverging_run": "Lower the --learning-rate",
+    "past_first_order": "Give fewer --epochs, or lower the --learning-rate",
     "negative_curvature": "Use --method sgd",
     "not_converged": "Use --method sgd",
     "trained_otherwise": "Give another --optimizer or --learning-rate",

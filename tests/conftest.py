@@ -9,6 +9,9 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# It needs torch, which the tests do not: a script, run by hand.
+collect_ignore = ["visualization/references/make.py"]
+
 
 @pytest.fixture(scope="session")
 def digits():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 
 import h5py
 import keras
@@ -167,6 +168,40 @@ def test_other_methods(method, table_folder, tmp_path):
     np.testing.assert_allclose(written["influence"], np.sort(expected), rtol=1e-3, atol=1e-9)
 
 
+def test_a_learning_rate_is_found_where_none_is_given_and_told(table_folder, tmp_path):
+    given = files(table_folder, tmp_path / "a.csv", "model.keras")
+    code, out, err = run("influence-tabular", *given, "--n-trials", 3)
+    assert code == 0
+    made = json.loads((tmp_path / "a.json").read_text())
+    rate = made["optimizer"]["config"]["learning_rate"]
+    found = "the largest at which two shuffles rank the examples alike"
+    assert f"Trained by SGD at the learning rate {rate:g}, {found}\n" in out
+    assert f"Looking for a learning rate: {rate:g}" in err
+    assert f"Stability {made['stability']:.2f}: rank agreement between trials" in out
+    assert made["stability"] > 0.5
+    assert (made["n_trials"], made["learning_rate"]) == (3, "auto")
+
+    options = ("--n-trials", 3, "--learning-rate", rate, "--resume")
+    other = files(table_folder, tmp_path / "b.csv", "model.keras")
+    assert f"Trained by SGD at the learning rate {rate:g}\n" in run("influence-tabular", *other, *options)[1]
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_scores_that_are_mostly_noise_come_with_advice(table_folder, tmp_path, monkeypatch):
+    noise = np.random.default_rng(0)
+    monkeypatch.setattr(influence_trials, "sgd_influence", lambda run, *_, **__: noise.normal(size=len(run)))
+    given = files(table_folder, tmp_path / "a.csv", "model.keras")
+    code, _, err = run("influence-tabular", *given, "--n-trials", 3, "--learning-rate", 0.01)
+    assert code == 0
+    advice = "Take a smaller --learning-rate, such as --learning-rate auto finds, or more --n-trials."
+    assert "Warning: these scores are mostly noise: trials rank the examples differently (stability " in err
+    assert advice in err
+    assert advice not in run("influence-tabular", *given, "--n-trials", 1, "--learning-rate", 0.01)[2], (
+        "one trial tells nothing"
+    )
+    assert json.loads((tmp_path / "a.json").read_text())["stability"] is None
+
+
 def test_a_table_keeps_its_columns_behind_the_scores(table_folder, tmp_path):
     output = tmp_path / "sgd_influence_tabular.csv"
     code, _, _ = run(
@@ -314,6 +349,7 @@ def test_a_model_of_several_outputs_is_refused_at_once(folder, tmp_path):
         (("--optimizer", "ftrl"), "Ftrl"),
         (("--learning-rate", "0"), "Error: --learning-rate must be a finite number above 0, not 0."),
         (("--learning-rate", "inf"), "Error: --learning-rate must be a finite number above 0, not inf."),
+        (("--learning-rate", "fast"), "Error: --learning-rate must be a number above 0 or auto, not 'fast'."),
     ],
 )
 def test_what_no_training_could_go_by_is_refused_at_once(command, options, words, folder, table_folder, tmp_path):

@@ -1,12 +1,14 @@
 """Scores of training examples: which ones helped a model, and which ones harmed it.
 
 Record a training run with `record_training`, then ask for a score for every training example. A score is the change of
-the validation loss if the example had been left out: negative scores mean harmful examples.
+the validation loss if the example had been left out: negative scores mean harmful examples. `label_errors` needs no
+validation examples and no recorded run: it finds the examples whose labels are wrong.
 """
 
 from vis.influence.counterfactual import counterfactual_influence
 from vis.influence.first_order import FirstOrder, check_first_order
 from vis.influence.hessian import influence_functions
+from vis.influence.label_errors import label_errors
 from vis.influence.loading import load_training
 from vis.influence.loss_history import example_losses
 from vis.influence.ranking import rank
@@ -23,6 +25,7 @@ __all__ = [
     "counterfactual_influence",
     "example_losses",
     "influence_functions",
+    "label_errors",
     "load_training",
     "rank",
     "record_training",

@@ -77,9 +77,24 @@ class TrainingStep:
         Returns:
             The `State` after it, and the loss, a scalar.
         """
+        return self.with_outputs(state, step, rate, batch, example_weights)[:2]
+
+    def with_outputs(self, state: State, step, rate, batch: Batch, example_weights) -> tuple:
+        """Train for one step, and tell what the model said of the batch before it.
+
+        Args:
+            state: As for `__call__`.
+            step: As for `__call__`.
+            rate: As for `__call__`.
+            batch: As for `__call__`.
+            example_weights: As for `__call__`.
+
+        Returns:
+            The `State` after it, the loss, and the model's outputs in training, as the model returns them.
+        """
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(state.weights)
-            losses, buffers, regularization, used = self._run(state.weights, state.buffers, batch, training=True)
+            losses, buffers, regularization, used, outputs = self._run(state.weights, state.buffers, batch, True)
             shares = self.shares(losses, used, batch.sample_weight)
             objective = tf.reduce_sum(example_weights * shares) + regularization
         gradients = tape.gradient(objective, used)
@@ -88,7 +103,7 @@ class TrainingStep:
             weight if constraint is None or gradient is None else constraint(weight)
             for weight, gradient, constraint in zip(weights, gradients, self._constraints, strict=True)
         )
-        return State(weights, buffers, slots), objective
+        return State(weights, buffers, slots), objective, outputs
 
     def with_model(self, model) -> TrainingStep:
         """Return the same step for another model with the same variables.
@@ -144,24 +159,43 @@ class TrainingStep:
         Returns:
             The ℓ_i, (examples,); the buffers after it, a tuple; and R, a scalar.
         """
-        losses, buffers, regularization, _ = self._run(weights, buffers, batch, training)
+        losses, buffers, regularization, _, _ = self._run(weights, buffers, batch, training)
         return losses, buffers, regularization
 
-    def _run(self, weights, buffers, batch: Batch, training: bool):
-        """Return the ℓ_i, the buffers after, R, and the weights that the layers used.
+    def outputs(self, weights, buffers, inputs):
+        """Compute the model's outputs in prediction: without dropout, with moving averages.
 
-        Those are θ, but for the kernel of a layer in `keras.layers.SpectralNormalization`, which sets it in its `call`:
-        Keras's gradient is that with respect to what was set, and so is ours.
+        Args:
+            weights: The trainable weights θ, a sequence of tensors.
+            buffers: The model's other variables.
+            inputs: The inputs of a batch, in the model's structure.
+
+        Returns:
+            The outputs, as the model returns them.
+        """
+        with keras.StatelessScope(self._mapping(weights, buffers)):
+            return self.model(inputs, **self._mode(False))
+
+    def _mapping(self, weights, buffers) -> list[tuple]:
+        """Return pairs of the model's variables and the values that they are to have."""
+        trainable, others = self.model.trainable_variables, self.model.non_trainable_variables
+        return [*zip(trainable, weights, strict=True), *zip(others, buffers, strict=True)]
+
+    def _run(self, weights, buffers, batch: Batch, training: bool):
+        """Return the ℓ_i, the buffers after, R, the weights that the layers used, and the outputs.
+
+        The weights are θ, but for the kernel of a layer in `keras.layers.SpectralNormalization`, which sets it in its
+        `call`: Keras's gradient is that with respect to what was set, and so is ours.
         """
         trainable, others = self.model.trainable_variables, self.model.non_trainable_variables
-        mapping = [*zip(trainable, weights, strict=True), *zip(others, buffers, strict=True)]
+        mapping = self._mapping(weights, buffers)
         with exact_moments(self.model), keras.StatelessScope(mapping, collect_losses=True) as scope:
             outputs = self.model(batch.inputs, **self._mode(training))
             added = self.model.losses
         used, after = (tuple(map(scope.get_current_value, variables)) for variables in (trainable, others))
         losses = self._loss(batch.labels, outputs)
         added = [tf.cast(tf.reduce_sum(each), losses.dtype) for each in added]
-        return losses, after, tf.add_n([tf.zeros([], losses.dtype), *added]), used
+        return losses, after, tf.add_n([tf.zeros([], losses.dtype), *added]), used, outputs
 
     def _mode(self, training: bool) -> dict:
         """Return `training` as an argument for models whose `call` takes it; Keras passes it to no others either."""

@@ -4,7 +4,16 @@ Arguments only; the mathematics is in the rest of `vis`. TensorFlow is imported 
 that need no model, so that `vis --help` and a mistyped path answer at once.
 """
 
-from vis.cli import activation, batch, convert, demo, influence, listing, single  # noqa: F401 - each adds its commands
+from vis.cli import (  # noqa: F401 - each adds its commands
+    activation,
+    batch,
+    convert,
+    demo,
+    influence,
+    label_errors,
+    listing,
+    single,
+)
 from vis.cli.app import app
 
 

@@ -149,9 +149,9 @@ def influence(
     for name, table in zip(_TABLES, tables, strict=True):
         with option(name):
             _check_one_column(table, input_variable)
-    network = _trainable(model, custom_objects, unsafe)
+    network = trainable(model, custom_objects, unsafe)
     with option("--model"):
-        layout = _layout(network)
+        layout = layout_of(network)
     scale = methods.scale(preprocess, model, network)
     with option("--preprocess"):
         images.check_preprocess(scale.name, layout)
@@ -229,7 +229,7 @@ def influence_tabular(
     for name, table in zip(_TABLES, tables, strict=True):
         with option(name, _REMEDIES):
             training_rows.check_numbers(table, input_variable)
-    network = _trainable(model, custom_objects, unsafe)
+    network = trainable(model, custom_objects, unsafe)
     for name, table in zip(_TABLES, tables, strict=True):
         with option(name, _REMEDIES):
             training_rows.check_columns(table, input_variable, network)
@@ -280,7 +280,7 @@ def _check_one_column(table: Table, input_variable: str) -> None:
         raise ArgumentError("table", problem, "Use vis influence-tabular")
 
 
-def _trainable(path: Path, custom_objects: list[str], unsafe: bool) -> keras.Model:
+def trainable(path: Path, custom_objects: list[str], unsafe: bool) -> keras.Model:
     """The model of a file, if it can be trained by one loss."""
     from vis import models
 
@@ -297,7 +297,7 @@ def _trainable(path: Path, custom_objects: list[str], unsafe: bool) -> keras.Mod
     return network
 
 
-def _layout(network: keras.Model) -> InputLayout:
+def layout_of(network: keras.Model) -> InputLayout:
     """What image a model takes; a model of something else is referred to what does for it."""
     from vis import images
 
@@ -346,35 +346,51 @@ def _read(
     tables: list[Table], reader, network: keras.Model, compiled: Compiled, input_variable: str, label_variable: str
 ) -> list[TrainingRows]:
     """The rows of both tables that can be used; the others are named."""
-    from tqdm import tqdm
-
-    from vis.batch import influence_trials, training_rows
+    from vis.batch import influence_trials
 
     with option("--model", _REMEDIES):
         check = influence_trials.label_check(network, compiled, len(tables[0].positions(label_variable)))
-    found = []
-    for name, table in zip(_TABLES, tables, strict=True):
-        with tqdm(total=table.count(), desc=table.path.name, unit=" rows") as bar:
-            try:
-                read = training_rows.read(
-                    table,
-                    reader(table),
-                    input_variable=input_variable,
-                    label_variable=label_variable,
-                    check_label=check,
-                    on_rows=bar.update,
-                )
-            except training_rows.TooFewRowsError as error:
-                first = "".join(f" Row {row.number}: {row.error}" for row in error.errors[:1])
-                raise UsageError(f"{name} {error.problem}.{first}") from error
-        if read.errors:
-            typer.echo("Rows are counted from 0, below the header.", err=True)
-        for row in read.errors[:_ERRORS_SHOWN]:
-            typer.echo(f"{table.path}, row {row.number}: {row.error}", err=True)
-        if len(read.errors) > _ERRORS_SHOWN:
-            typer.echo(f"... and {len(read.errors) - _ERRORS_SHOWN} rows more", err=True)
-        found.append(read)
-    return found
+    return [
+        read_rows(name, table, reader(table), check, input_variable, label_variable)
+        for name, table in zip(_TABLES, tables, strict=True)
+    ]
+
+
+def read_rows(name: str, table: Table, reader, check_label, input_variable: str, label_variable: str) -> TrainingRows:
+    """Return the rows of a table that can be used; the others are named.
+
+    Args:
+        name: The option that names the table.
+        table: The table.
+        reader: As `read_input` of `vis.batch.training_rows.read`.
+        check_label: Likewise.
+        input_variable: Likewise.
+        label_variable: Likewise.
+    """
+    from tqdm import tqdm
+
+    from vis.batch import training_rows
+
+    with tqdm(total=table.count(), desc=table.path.name, unit=" rows") as bar:
+        try:
+            read = training_rows.read(
+                table,
+                reader,
+                input_variable=input_variable,
+                label_variable=label_variable,
+                check_label=check_label,
+                on_rows=bar.update,
+            )
+        except training_rows.TooFewRowsError as error:
+            first = "".join(f" Row {row.number}: {row.error}" for row in error.errors[:1])
+            raise UsageError(f"{name} {error.problem}.{first}") from error
+    if read.errors:
+        typer.echo("Rows are counted from 0, below the header.", err=True)
+    for row in read.errors[:_ERRORS_SHOWN]:
+        typer.echo(f"{table.path}, row {row.number}: {row.error}", err=True)
+    if len(read.errors) > _ERRORS_SHOWN:
+        typer.echo(f"... and {len(read.errors) - _ERRORS_SHOWN} rows more", err=True)
+    return read
 
 
 def _ranked(
@@ -490,6 +506,14 @@ def _journal(output: Path, resume: bool, files: tuple[Path, ...], settings: dict
         journal.clear()
 
 
+def write(output: Path, ranked: pd.DataFrame) -> None:
+    """Write a table as a CSV file, completely or not at all."""
+    from vis.files.outputs import replacing
+
+    with replacing(output) as file:
+        ranked.to_csv(file, index=False, lineterminator="\n")
+
+
 def _write(output: Path, ranked: pd.DataFrame, scores: Scores, asked: dict[str, Any]) -> None:
     """Write the table, and beside it how the scores came about; tell the latter."""
     import json
@@ -497,8 +521,7 @@ def _write(output: Path, ranked: pd.DataFrame, scores: Scores, asked: dict[str, 
 
     from vis.files.outputs import replacing
 
-    with replacing(output) as file:
-        ranked.to_csv(file, index=False, lineterminator="\n")
+    write(output, ranked)
     stability = None if math.isnan(scores.agreement) else scores.agreement
     made = {
         "stability": stability,

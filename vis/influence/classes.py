@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from vis.engine import taps
-from vis.influence.examples import Examples
 from vis.influence.training import compiled
 from vis.utils.errors import ArgumentError
 
@@ -50,13 +49,13 @@ class Classifier(NamedTuple):
         return tf.math.divide_no_nan(scores, tf.reduce_sum(scores, axis=1, keepdims=True))
 
 
-def classifier(model, loss, examples: Examples) -> Classifier:
+def classifier(model, loss, inputs) -> Classifier:
     """Return how a model tells classes, refusing one that does not.
 
     Args:
         model: A built Keras model with one output.
         loss: The Keras loss that it is trained on, or a function.
-        examples: Examples, for the shapes of inputs.
+        inputs: The `tf.TensorSpec`s of a batch, in the structure of the model's inputs.
 
     Returns:
         The `Classifier`.
@@ -66,12 +65,12 @@ def classifier(model, loss, examples: Examples) -> Classifier:
     """
     ends = {}
 
-    def outputs(inputs):
-        run = taps.run(model, inputs)
+    def outputs(batch):
+        run = taps.run(model, batch)
         ends["probability"] = run.ends_in_probability(None)
         return run(None)
 
-    shape = compiled(outputs, [examples.specification().inputs]).output_shapes
+    shape = compiled(outputs, [inputs]).output_shapes
     name = loss_name(loss)
     if "crossentropy" not in name and not ends["probability"]:
         raise ArgumentError(
@@ -105,7 +104,7 @@ def class_numbers(y: np.ndarray, told: Classifier, name: str = "y") -> np.ndarra
         An int64 array of shape (examples,).
 
     Raises:
-        ValueError: A label is no class of the model, a row is not one-hot, or all labels are of one class.
+        ValueError: A label is no class of the model, or a row is not one-hot.
 
     Example:
         >>> class_numbers(np.array([[0, 1, 0], [0, 0, 1]]), Classifier(3))
@@ -124,8 +123,8 @@ def class_numbers(y: np.ndarray, told: Classifier, name: str = "y") -> np.ndarra
         if len(wrong):
             raise ArgumentError(
                 name,
-                f"must have exactly one 1 in each one-hot row, and 0 elsewhere, not {y[wrong[0]].tolist()} as at "
-                f"index {wrong[0]}",
+                f"must have exactly one 1 in each one-hot row, and 0 elsewhere, not {y[wrong[0]].tolist()}"
+                f"{_place(y, wrong)}",
                 "An example has one label",
             )
         y = y.argmax(axis=1)
@@ -133,13 +132,8 @@ def class_numbers(y: np.ndarray, told: Classifier, name: str = "y") -> np.ndarra
         raise ArgumentError(name, f"must be one class per example, not an array of shape {y.shape}")
     wrong = np.flatnonzero((y != np.round(y)) | (y < 0) | (y >= count))
     if len(wrong):
-        raise ArgumentError(name, f"must be a class from 0 to {count - 1}, not {y[wrong[0]]:g} as at index {wrong[0]}")
-    y = y.astype(np.int64)
-    if (y == y[0]).all():
-        raise ArgumentError(
-            name, f"must name at least 2 classes, not only class {y[0]}", "Give examples of all classes of the model"
-        )
-    return y
+        raise ArgumentError(name, f"must be a class from 0 to {count - 1}, not {y[wrong[0]]:g}{_place(y, wrong)}")
+    return y.astype(np.int64)
 
 
 def loss_labels(loss, classes: np.ndarray, told: Classifier, given: np.ndarray) -> np.ndarray:
@@ -178,3 +172,7 @@ def loss_name(loss) -> str:
     if isinstance(loss, keras.losses.Loss):
         return type(loss).__name__.lower()
     return getattr(loss, "__name__", "")
+
+
+def _place(y: np.ndarray, wrong: np.ndarray) -> str:
+    return f" as at index {wrong[0]}" if len(y) > 1 else ""

@@ -34,7 +34,7 @@ from vis.utils.errors import ArgumentError, sentence
 _PREDICTED_AT_ONCE = 256
 # The training ends where the held-out loss fell by less than this fraction in so many epochs, or in so many steps where
 # these take longer: small data sets have epochs of a few steps.
-_WORTHWHILE = 0.01
+_WORTHWHILE = 0.005
 _PATIENCE, _PATIENCE_IN_STEPS = 3, 200
 # And here at the latest, whichever is longer.
 _MOST_EPOCHS, _MOST_STEPS = 30, 2000
@@ -107,7 +107,7 @@ class CrossValidation:
             raise ArgumentError("model", "must have weights to train, not only frozen layers")
         given = self.examples.labels
         loss, each = example_loss(model, loss, given)
-        self._told = classifier(model, loss, self.examples)
+        self._told = classifier(model, loss, self.examples.specification().inputs)
         self.classes = self._told.classes
         self.labels = class_numbers(given, self._told)
         self.examples.labels = loss_labels(loss, self.labels, self._told, given)
@@ -243,13 +243,15 @@ def deal(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
         An int64 array of shape (examples,), the fold of each example.
 
     Raises:
-        ValueError: A class has fewer examples than there are folds.
+        ValueError: All labels are of one class, or a class has fewer examples than there are folds.
 
     Example:
         >>> np.bincount(deal(np.array([0, 0, 0, 1, 1, 1, 1, 1, 1]), 3, seed=0)).tolist()
         [3, 3, 3]
     """
     present, counts = np.unique(labels, return_counts=True)
+    if len(present) == 1:
+        raise ArgumentError("y", f"must name at least 2 classes, not only class {present[0]}", kind="one_class")
     if counts.min() < folds:
         fewest = int(counts.argmin())
         raise ArgumentError(
@@ -291,14 +293,14 @@ def label_scores(probabilities: np.ndarray, labels: np.ndarray, told: Classifier
 
 
 def has_stalled(losses: list[float], patience: int) -> bool:
-    """Return whether a loss has stopped falling: by less than one percent in the last epochs.
+    """Return whether a loss has stopped falling: by less than half a percent in the last epochs.
 
     Args:
         losses: The loss after each epoch.
         patience: How many epochs it has.
 
     Returns:
-        Whether the lowest loss of the last `patience` epochs is above 99 % of the lowest one before.
+        Whether the lowest loss of the last `patience` epochs is above 99.5 % of the lowest one before.
 
     Example:
         >>> has_stalled([1.0, 0.8, 0.795, 0.794], patience=2), has_stalled([1.0, 0.8, 0.7, 0.69], patience=2)

@@ -65,7 +65,7 @@ def label_errors(
             one sigmoid output. None for a data set.
         folds: The number of folds. Each training leaves one out; every class needs as many examples.
         epochs: The number of epochs of each training; None stops where the loss of the held-out examples falls by less
-            than 1 % in 3 epochs (or 200 steps), after 30 epochs (or 2,000 steps) at the latest. In both cases the
+            than 0.5 % in 3 epochs (or 200 steps), after 30 epochs (or 2,000 steps) at the latest. In both cases the
             scores are means over the epochs until that loss was lowest, so that overfitting afterwards does no harm.
         batch_size: The number of examples per step.
         {{loss}}

@@ -1,0 +1,157 @@
+"""Wrong labels among the rows of a table, by a model file as it was compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from vis.batch import influence_trials
+from vis.batch.influence_trials import Compiled
+from vis.files.journal import Journal
+from vis.influence import fold_files
+from vis.influence.classes import Classifier, class_numbers, classifier
+from vis.influence.examples import example_loss
+from vis.influence.folds import CrossValidation, FoldScores
+from vis.influence.label_errors import ranked
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def classifier_of(model: keras.Model, compiled: Compiled, shape: tuple[int, ...], width: int = 1) -> Classifier:
+    """Return how a model tells classes, refusing one that does not before any row is read.
+
+    Args:
+        model: The model, of one input and one output.
+        compiled: What it was compiled with, from `vis.batch.influence_trials.compiled_with`.
+        shape: The shape of one of its inputs.
+        width: How many numbers a label has.
+
+    Returns:
+        The `vis.influence.classes.Classifier`.
+
+    Raises:
+        ArgumentError: The model is a regressor, or was compiled with a loss that Keras does not have.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
+        >>> classifier_of(model, Compiled(), (4,)).classes
+        3
+    """
+    influence_trials.label_check(model, compiled, width)
+    loss, _ = example_loss(model, keras.losses.get(compiled.loss), np.zeros(2, np.int64))
+    spec = tf.TensorSpec((None, *shape), "float32")
+    inputs = keras.tree.pack_sequence_as(model.input, [spec]) if isinstance(model, keras.Function) else spec
+    return classifier(model, loss, inputs)
+
+
+def label_check(told: Classifier) -> Callable[[np.ndarray], None]:
+    """Return what refuses a label that a model has no output for, so that rows can be checked as they are read.
+
+    Args:
+        told: How the model tells classes.
+
+    Returns:
+        A function of a label, a number or a one-hot vector; it raises a ValueError.
+
+    Example:
+        >>> label_check(Classifier(3))(np.float32(2))
+    """
+
+    def check(label):
+        class_numbers(np.asarray(label)[None], told, "the label")
+
+    return check
+
+
+def find(
+    model: keras.Model,
+    compiled: Compiled,
+    told: Classifier,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    folds: int = 3,
+    epochs: int | None = None,
+    batch_size: int = 32,
+    optimizer: dict | str = "adam",
+    l2: float = 0.0,
+    seed: int = 0,
+    directory: Path | None = None,
+    journal: Journal | None = None,
+    on_fold: Callable[[int], None] | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Find the wrong labels, fold by fold.
+
+    Args:
+        model: A Keras classifier, whose architecture is trained; it is not changed.
+        compiled: What it was compiled with.
+        told: How it tells classes, from `classifier_of`.
+        x: (examples, ...), its inputs.
+        y: Their labels, (examples,), or one-hot rows, (examples, classes).
+        folds: The number of folds.
+        epochs: The number of epochs of each training, or None, as in `vis.influence.label_errors`.
+        batch_size: Examples per step.
+        optimizer: The configuration of an optimizer, or its name.
+        l2: λ of ½·λ·‖θ‖².
+        seed: The seed.
+        directory: A folder for the result of each fold, which a journal needs.
+        journal: Where each fold is noted as soon as its result is written; folds that it has are not done again.
+        on_fold: Called with the number of each fold, from 0, before it is trained.
+        progress: Whether to show progress bars.
+
+    Returns:
+        The table of `vis.influence.label_errors`.
+
+    Raises:
+        ValueError: What is wrong with an argument; or a training diverges.
+        OSError: The result of a fold cannot be written.
+
+    Warns:
+        VisWarning: The file of a fold is damaged.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.normal(size=(60, 2)) + np.repeat([[-2, 0], [2, 0]], 30, axis=0)
+        >>> y = np.repeat([0, 1], 30)
+        >>> y[7] = 1
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "softmax")])
+        >>> adam = {"class_name": "Adam", "config": {"learning_rate": 0.05}}
+        >>> table = find(model, Compiled(), Classifier(2), x, y, optimizer=adam, progress=False)
+        >>> len(table), table["datasource_index"][0].item()
+        (60, 7)
+    """
+    validation = CrossValidation(
+        model,
+        x,
+        class_numbers(y, told),
+        folds=folds,
+        epochs=epochs,
+        batch_size=batch_size,
+        loss=keras.losses.get(compiled.loss),
+        optimizer=optimizer,
+        seed=seed,
+        l2=l2,
+    )
+    done = 0 if journal is None else journal.done
+    found: list[FoldScores] = []
+    for fold in range(folds):
+        scores = fold_files.read(directory, fold) if fold < done else None
+        if scores is None:
+            if on_fold is not None:
+                on_fold(fold)
+            with tqdm(desc=f"Fold {fold + 1} of {folds}", unit=" steps", disable=not progress) as bar:
+                scores = validation.train(fold, bar.update)
+            if directory is not None:
+                fold_files.write(directory, fold, scores)
+            if journal is not None and fold >= done:
+                journal.append(fold)
+        found.append(scores)
+    return ranked(validation.labels, found)

@@ -1,0 +1,288 @@
+"""`vis label-errors`: which rows of a training set bear a wrong label, and which label would suit them better."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vis.cli import influence, methods
+from vis.cli.app import app
+from vis.cli.influence import InputVariableOption, LabelVariableOption, TrainOption
+from vis.cli.messages import UsageError, gathered_messages, option
+from vis.cli.options import AUTO, CustomObjectsOption, LabelsOption, ModelOption, PreprocessOption, UnsafeOption
+from vis.utils.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import keras
+    import numpy as np
+    import pandas as pd
+
+    from vis.batch.influence_trials import Compiled
+    from vis.batch.training_rows import TrainingRows
+    from vis.files.journal import Journal
+    from vis.files.tables import Table
+    from vis.influence.classes import Classifier
+
+_OPTIONS = {
+    "x": "--input-train",
+    "y": "--input-train",
+    "table": "--input-train",
+    **{
+        name: f"--{name.replace('_', '-')}"
+        for name in ("model", "optimizer", "epochs", "seed", "batch_size", "learning_rate", "folds")
+    },
+}
+_REMEDIES = {
+    ("model", "regressor"): "Compile it with a cross entropy of Keras and save it again, if it tells classes",
+    ("table", "images"): "For images give a model that takes some",
+    ("y", "rare_class"): "Give fewer --folds, or leave the rows of that class out",
+}
+
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The CSV file to write.")]
+FoldsOption = Annotated[
+    int, typer.Option(min=2, help="The number of trainings, each of which leaves out another part of the rows.")
+]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="How often each row is trained on; unless given, until the rows left out are predicted no better.",
+        show_default=False,
+    ),
+]
+BatchSizeOption = Annotated[int, typer.Option("--batch-size", "-bs", min=1, help="Examples per training step.")]
+OptimizerOption = Annotated[
+    str | None, typer.Option(help="SGD, Adam, AdamW or RMSprop; the model file's, else Adam.", show_default=False)
+]
+RateOption = Annotated[
+    float | None, typer.Option(help="The learning rate; the model file's or the optimizer's.", show_default=False)
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="Of the folds, the weights, the order and dropout.")]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with a run that was killed; the folds that it had done are kept.")
+]
+
+
+@app.command("label-errors", short_help="Which training rows bear a wrong label.")
+def label_errors(
+    *,
+    model: ModelOption = None,
+    input_train: TrainOption,
+    output: OutputOption = Path("label_errors.csv"),
+    folds: FoldsOption = 3,
+    epochs: EpochsOption = None,
+    batch_size: BatchSizeOption = 32,
+    optimizer: OptimizerOption = None,
+    learning_rate: RateOption = None,
+    seed: SeedOption = 0,
+    preprocess: PreprocessOption = AUTO,
+    input_variable: InputVariableOption = "x",
+    label_variable: LabelVariableOption = "y",
+    html: Annotated[bool, typer.Option("--html", help="Write a page of the rows with the surest errors, too.")] = False,
+    labels: LabelsOption = None,
+    resume: ResumeOption = False,
+    custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
+    unsafe: UnsafeOption = False,
+) -> None:
+    """Find the training rows with a wrong label, images or tables: the surest first, and how many there are.
+
+    Newly drawn copies of the model are trained, each without a part of the rows, which it then predicts.
+    """
+    from vis import datasets
+    from vis.batch import label_errors as folds_of
+    from vis.files import names as names_of_classes
+
+    with option("--labels"):
+        class_names = None if labels is None else names_of_classes.read(labels)
+    table = _open_table(input_train, output, input_variable, label_variable)
+    network = influence.trainable(model, custom_objects, unsafe)
+    shape = getattr(network, "input_shape", None)
+    is_image = not (isinstance(shape, tuple) and len(shape) == 2)
+    reader, shape, scale, told_of_scale = _reader(table, network, model, preprocess, input_variable, is_image)
+    with gathered_messages(_OPTIONS, _REMEDIES):
+        compiled, chosen, l2 = _training(model, optimizer, learning_rate)
+        told = folds_of.classifier_of(network, compiled, shape, len(table.positions(label_variable)))
+    with option("--labels"):
+        names_of_classes.check(class_names, told.classes)
+    training = _read(table, reader, told, input_variable, label_variable)
+    if told_of_scale:
+        typer.echo(f"{model.name}: {told_of_scale}")
+    asked = {
+        "--folds": folds,
+        "--epochs": epochs,
+        "--batch-size": batch_size,
+        "--optimizer": chosen,
+        "--seed": seed,
+        "--input-variable": input_variable,
+        "--label-variable": label_variable,
+        "--preprocess": scale,
+    }
+    settings = {"folds": folds, "epochs": epochs, "batch_size": batch_size, "seed": seed, "optimizer": chosen, "l2": l2}
+    with _journal(output, resume, (model, input_train), asked, folds) as (directory, journal):
+        found = _found(network, compiled, told, training, settings, directory, journal)
+        inputs = [table.header[position] for position in table.positions(input_variable)]
+        written = found.copy()
+        if is_image:
+            written[inputs[0]] = [datasets.moved_path(cell, table.folder, output.parent) for cell in found[inputs[0]]]
+        influence.write(output, written)
+    if html:
+        _write_page(output.with_suffix(".html"), found, table, inputs, is_image, class_names)
+    _finish(output, training, int(found["is_error"].sum()))
+
+
+def _open_table(input_train: Path, output: Path, input_variable: str, label_variable: str) -> Table:
+    """The table, after all checks that need no model."""
+    from vis.batch import training_rows
+    from vis.files import outputs
+
+    with option("--input-train"):
+        table = training_rows.open_table(input_train)
+    with option("--input-variable"):
+        table.positions(input_variable)
+    with option("--label-variable"):
+        table.positions(label_variable)
+    with option("--output"):
+        outputs.check_output(output, (".csv",))
+        if output.exists() and output.samefile(input_train):
+            raise ArgumentError("output", f"must not be {output}, which is the input itself", "Give another name")
+    return table
+
+
+def _reader(
+    table: Table, network: keras.Model, model: Path, preprocess: str, input_variable: str, is_image: bool
+) -> tuple[Callable[[list[str]], np.ndarray], tuple[int, ...], str | None, str]:
+    """What reads the input of a row, its shape, the scale of pixels, and what is to be said of that."""
+    from vis import datasets, images
+    from vis.batch import training_rows
+
+    if not is_image:
+        with option("--input-train", _REMEDIES):
+            training_rows.check_numbers(table, input_variable)
+            training_rows.check_columns(table, input_variable, network)
+        return datasets.vector, (len(table.positions(input_variable)),), None, ""
+    with option("--input-train"):
+        if (count := len(table.positions(input_variable))) > 1:
+            problem = f"must have one column {input_variable!r} of images, not a vector of {count} as {table.path} has"
+            raise ArgumentError("table", problem, "Give a model of rows of numbers, or name the column of the images")
+    with option("--model"):
+        layout = influence.layout_of(network)
+    scale = methods.scale(preprocess, model, network)
+    with option("--preprocess"):
+        images.check_preprocess(scale.name, layout)
+
+    def read(cells):
+        image = images.read_image(datasets.image_path(table.folder, cells[0]))
+        return images.to_model_input(image, layout, scale.name)
+
+    return read, network.input_shape[1:], scale.name, methods.told(preprocess, scale)
+
+
+def _training(model: Path, optimizer: str | None, learning_rate: float | None) -> tuple[Compiled, dict, float]:
+    """What the model file was compiled with, and the optimizer and weight decay to train by."""
+    from vis.batch import influence_trials
+
+    compiled = influence_trials.compiled_with(model)
+    if optimizer is None and compiled.optimizer is None:
+        optimizer = "adam"
+    training = influence_trials.training_of(compiled, optimizer=optimizer, learning_rate=learning_rate)
+    return compiled, training.optimizer, training.l2
+
+
+def _read(table: Table, reader, told: Classifier, input_variable: str, label_variable: str) -> TrainingRows:
+    """The rows that can be used; the others are named."""
+    from vis.batch import label_errors as folds_of
+
+    return influence.read_rows(
+        "--input-train", table, reader, folds_of.label_check(told), input_variable, label_variable
+    )
+
+
+def _found(
+    network: keras.Model,
+    compiled: Compiled,
+    told: Classifier,
+    training: TrainingRows,
+    settings: dict[str, Any],
+    directory: Path,
+    journal: Journal,
+) -> pd.DataFrame:
+    """The table of `vis.influence.label_errors` with the cells of the training table."""
+    import pandas as pd
+
+    from vis.batch import label_errors as folds_of
+
+    with gathered_messages(_OPTIONS, _REMEDIES):
+        found = folds_of.find(
+            network, compiled, told, training.x, training.y, **settings, directory=directory, journal=journal
+        )
+    cells = pd.concat(list(training.table.rows())).loc[training.rows]
+    cells.columns = training.table.header
+    order = found["datasource_index"].to_numpy()
+    found["datasource_index"] = [training.rows[place] for place in order]
+    return pd.concat([found, cells.iloc[order].reset_index(drop=True)], axis=1)
+
+
+@contextlib.contextmanager
+def _journal(output: Path, resume: bool, files: tuple[Path, ...], settings: dict[str, Any], folds: int):
+    """The folder of a run's folds and its journal: an interrupted run leaves them, a finished one does not."""
+    from vis.files.journal import Journal, fingerprint
+    from vis.influence import fold_files
+
+    directory = output.with_name(f"{output.name}.folds")
+    path = directory / "journal.jsonl"
+    if resume and not path.exists():
+        typer.echo(f"There is no run of {output} to resume: starting with the first fold.")
+    names = ("--model", "--input-train")
+    settings = {**{name: fingerprint(file) for name, file in zip(names, files, strict=True)}, **settings}
+    with option("--resume" if resume else "--output"):
+        journal = Journal(
+            path,
+            settings,
+            resume=resume,
+            still_there=lambda fold: fold_files.path_of(directory, fold).exists(),
+        )
+    with journal:
+        try:
+            yield directory, journal
+        except KeyboardInterrupt:
+            if journal.done:
+                typer.echo(f"Interrupted after {journal.done} of {folds} folds. Go on with --resume.", err=True)
+            raise
+        except OSError as error:
+            advice = " Go on with --resume when there is room." if journal.done else ""
+            raise UsageError(f"--output {output} cannot be written: {error.strerror or error}.{advice}") from error
+        for fold in range(folds):
+            fold_files.path_of(directory, fold).unlink(missing_ok=True)
+        journal.clear()
+
+
+def _write_page(
+    page: Path, found: pd.DataFrame, table: Table, inputs: list[str], is_image: bool, names: tuple[str, ...] | None
+) -> None:
+    from vis.pages import label_errors as errors_page
+
+    with option("--output"):
+        errors_page.write(
+            page,
+            found,
+            table.folder,
+            image=inputs[0] if is_image else None,
+            columns=() if is_image else inputs,
+            names=names,
+        )
+    typer.echo(f"Open {page}")
+
+
+def _finish(output: Path, training: TrainingRows, errors: int) -> None:
+    failed = len(training.errors)
+    typer.echo(
+        f"{output}: {len(training.rows):,} rows, about {errors:,} of them with a wrong label, the surest first"
+        + (f"; {failed:,} rows were left out" if failed else "")
+    )
+    if failed:
+        raise typer.Exit(1)

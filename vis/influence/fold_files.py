@@ -62,7 +62,7 @@ def read(directory: str | os.PathLike, fold: int) -> FoldScores | None:
     if not path.exists():
         return None
     try:
-        with np.load(path) as file:
+        with path.open("rb") as source, np.load(source) as file:
             return FoldScores(**{name: file[name] for name in FoldScores._fields})
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         warn("damaged_fold", f"{path} is damaged: fold {fold} is trained again")

@@ -17,15 +17,16 @@ DOCUMENTED = """
     vis.visualization vis.losses vis.regularizers vis.grad_modifiers vis.backprop_modifiers vis.input_modifiers
     vis.callbacks vis.optimizer vis.influence vis.plotting vis.datasets vis.images vis.models vis.utils.utils
     vis.optimizer.callbacks vis.utils.arrays vis.utils.checks vis.files.journal vis.files.outputs vis.pages.ranking
-    vis.pages.rendering vis.plotting.sheets
+    vis.pages.rendering vis.pages.label_errors vis.batch.label_errors vis.plotting.sheets
 """.split()
 
 # What those are made of.
 INTERNAL = """
     vis.optimizer.host_calls vis.optimizer.loop vis.optimizer.parameterizations vis.optimizer.starts
     vis.optimizer.updates vis.plotting.canvas vis.plotting.pictures vis.utils.errors
-    vis.influence.checks vis.influence.counterfactual vis.influence.examples vis.influence.order vis.influence.probe
-    vis.influence.adjoint vis.influence.first_order vis.influence.replayable vis.influence.runs
+    vis.influence.adjoint vis.influence.checks vis.influence.classes vis.influence.confident_learning
+    vis.influence.counterfactual vis.influence.examples vis.influence.first_order vis.influence.fold_files
+    vis.influence.folds vis.influence.order vis.influence.probe vis.influence.replayable vis.influence.runs
     vis.influence.self_influence vis.influence.sgd vis.influence.sources vis.influence.watching
     vis.influence.storage vis.influence.tracin vis.influence.training vis.influence.update_rules
     vis.influence.validation vis.files.savedmodels vis.files.tables vis.pages.gallery

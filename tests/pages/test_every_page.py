@@ -11,7 +11,7 @@ from PIL import Image
 
 from vis import demo
 from vis.influence import rank
-from vis.pages import gallery, ranking
+from vis.pages import gallery, label_errors, ranking
 
 #: The contrast of each visible text with what is behind it, by WCAG 2.1 (1.4.3).
 CONTRASTS = """
@@ -78,6 +78,19 @@ def pages(digits, tmp_path_factory):
         margins=np.full(40, 0.2),
     )
 
+    found = pd.DataFrame(
+        {
+            "datasource_index": np.arange(40),
+            "label": np.arange(40) % 4,
+            "suggested_label": (np.arange(40) + 1) % 4,
+            "is_error": np.arange(40) < 22,
+            "score": np.linspace(1, 0, 40),
+            "confidence": np.linspace(0, 1, 40),
+            "x": [f"{long}.png"] * 40,
+        }
+    )
+    label_errors.write(folder / "label_errors.html", found, folder, image="x", names=names)
+
     rows = [{"label": digit, "predicted": digit - digit % 3 % 2, "probability": 0.9} for digit in range(10)]
     (folder / "demo.html").write_text(demo._render(rows, 0.97, digits), encoding="utf-8")
     for digit in range(10):
@@ -86,7 +99,7 @@ def pages(digits, tmp_path_factory):
     return folder
 
 
-each_page = pytest.mark.parametrize("name", ["demo", "gallery", "influence"])
+each_page = pytest.mark.parametrize("name", ["demo", "gallery", "influence", "label_errors"])
 
 
 def show(browser, pages, name, width=1400, scheme="light"):

@@ -1,7 +1,6 @@
 """Label errors: the share of flipped labels that is found in Fashion-MNIST, and what that costs beside the training."""
 
 import gzip
-import multiprocessing
 import resource
 import sys
 import time
@@ -12,6 +11,7 @@ import numpy as np
 from keras import layers
 
 from benchmarks.harness import Row, benchmark
+from benchmarks.memory import _in_fresh_process, _megabytes
 from vis.influence import label_errors as find_label_errors
 
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -42,9 +42,10 @@ def fashion(count=60000):
     """The first images of Fashion-MNIST's training set, from 0 to 1, and their classes."""
     with gzip.open(FOLDER / "train-images-idx3-ubyte.gz") as file:
         x = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28, 1)[:count]
+    images = np.empty(x.shape, np.float32)
     with gzip.open(FOLDER / "train-labels-idx1-ubyte.gz") as file:
         y = np.frombuffer(file.read(), np.uint8, offset=8)[:count]
-    return x.astype(np.float32) / 255, y.astype(np.int64)
+    return np.divide(x, 255, out=images, dtype=np.float32), y.astype(np.int64)
 
 
 def flipped(seed, count=5000):
@@ -158,14 +159,9 @@ def _time(count, epochs):
 
 
 def _peak(function, count):
-    """How far the peak of the process's memory rises above what the images and TensorFlow take."""
+    """How far the peak of the process's memory is above what the images and TensorFlow take, in megabytes."""
     x, y = fashion(count)
     _ours(x[:300], y[:300], 1)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _megabytes()
     function(x, y, 1)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
-
-
-def _in_fresh_process(function, *arguments):
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 - before

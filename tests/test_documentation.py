@@ -46,7 +46,7 @@ def desk(tmp_path_factory, digit_model, digits):
     from skimage import data
 
     Image.fromarray(data.chelsea()).save(folder / "cat.png")
-    _write_images(folder, digits, {"output_result": range(12), "train": range(12, 52), "val": range(52, 72)})
+    _write_images(folder, digits, {"output_result": range(12), "train": range(12, 112), "val": range(112, 132)})
     _write_table(folder)
     return folder
 

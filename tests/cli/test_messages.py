@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 import vis
-from vis.cli import activation, app, influence
+from vis.cli import activation, app, influence, label_errors
 from vis.cli.messages import UsageError, gathered_messages, library_messages, option
 from vis.utils.errors import ArgumentError, ArgumentTypeError, warn
 
@@ -116,7 +116,7 @@ def _warn_and_fail():
     raise ArgumentError("model", "must run")
 
 
-@pytest.mark.parametrize("command", [activation, influence])
+@pytest.mark.parametrize("command", [activation, influence, label_errors])
 def test_words_of_the_shell_name_options_that_there_are(command):
     known = {name for each in get_command(app).commands.values() for option in each.params for name in option.opts}
     words = [word for text in [*command._REMEDIES.values(), *command._OPTIONS.values()] for word in text.split()]

@@ -97,7 +97,7 @@ def find(
         x: (examples, ...), its inputs.
         y: Their labels, (examples,), or one-hot rows, (examples, classes).
         folds: The number of folds.
-        epochs: The number of epochs of each training, or None, as in `vis.influence.label_errors`.
+        epochs: The number of epochs of each training; None stops where the held-out loss stops falling.
         batch_size: Examples per step.
         optimizer: The configuration of an optimizer, or its name.
         l2: λ of ½·λ·‖θ‖².
@@ -111,7 +111,8 @@ def find(
         The table of `vis.influence.label_errors`.
 
     Raises:
-        ValueError: What is wrong with an argument; or a training diverges.
+        ValueError: A label is no class of the model, a class has fewer examples than there are folds, a number is out
+            of range, the optimizer has no update rule, or the training loss becomes NaN.
         OSError: The result of a fold cannot be written.
 
     Warns:

@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers
 
 from benchmarks.harness import Row, benchmark
-from benchmarks.memory import _in_fresh_process, _megabytes
+from benchmarks.memory import in_fresh_process, megabytes
 from vis.influence import label_errors as find_label_errors
 
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -34,7 +34,7 @@ def label_errors(quick):
         yield from _found(name, seeds=range(100, 101 if quick else 103))
     count, epochs = (6000, 1) if quick else (60000, 2)
     yield _time(count, epochs)
-    ours, fit = (_in_fresh_process(_peak, function, count) for function in (_ours, _fit))
+    ours, fit = (in_fresh_process(_peak, function, count) for function in (_ours, _fit))
     yield Row(f"peak memory, {count:,} images", f"{ours:.0f} MB", f"fit {fit:.0f} MB", ours, LIMIT_MB, "MB")
 
 
@@ -162,6 +162,6 @@ def _peak(function, count):
     """How far the peak of the process's memory is above what the images and TensorFlow take, in megabytes."""
     x, y = fashion(count)
     _ours(x[:300], y[:300], 1)
-    before = _megabytes()
+    before = megabytes()
     function(x, y, 1)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 - before

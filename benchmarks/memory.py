@@ -21,8 +21,8 @@ def memory(quick):
     without, less the growth that the same models cause without a call.
     """
     calls = 60 if quick else 300
-    cleared = [_in_fresh_process(_growth, called, calls, True) for called in (True, False)]
-    kept = [_in_fresh_process(_growth, called, calls, False) for called in (True, False)]
+    cleared = [in_fresh_process(_growth, called, calls, True) for called in (True, False)]
+    kept = [in_fresh_process(_growth, called, calls, False) for called in (True, False)]
     yield _row(f"{calls} calls, session cleared", *cleared, cleared[0])
     yield _row(f"{calls} calls, less models alone", *kept, kept[0] - kept[1])
 
@@ -41,14 +41,14 @@ def _growth(called, calls, clear_session):
     warm_up = 60  # until then the pools of TensorFlow and of the allocator fill
     for index in range(warm_up + calls):
         if index == warm_up:
-            before = _megabytes()
+            before = megabytes()
         model = _small_model()
         if called:
             methods[index % 3](model, -1, 3, images)
         del model
         if clear_session and index % 10 == 0:
             keras.utils.clear_session()
-    return _megabytes() - before
+    return megabytes() - before
 
 
 def _small_model():
@@ -62,7 +62,8 @@ def _small_model():
     return keras.Model(inputs, outputs)
 
 
-def _megabytes():
+def megabytes():
+    """The memory of this process."""
     gc.collect()
     if sys.platform == "linux":
         with open("/proc/self/statm") as file:
@@ -71,6 +72,7 @@ def _megabytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def _in_fresh_process(function, *arguments):
+def in_fresh_process(function, *arguments):
+    """What a function returns in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)

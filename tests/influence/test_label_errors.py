@@ -161,6 +161,18 @@ def test_one_output_tells_two_classes_as_two_do(ending):
     assert set(two["datasource_index"][:2]) == {3, 40}
 
 
+def test_a_schedule_of_learning_rates_is_followed():
+    rates = keras.optimizers.schedules.PiecewiseConstantDecay([1, 3], [0.5, 0.1, 0.0])
+    options = {"batch_size": 60, "progress": False}  # a step an epoch
+    scheduled = label_errors(linear(), BLOBS, BLOB_LABELS, optimizer=keras.optimizers.SGD(rates), epochs=4, **options)
+    constant = label_errors(linear(), BLOBS, BLOB_LABELS, optimizer=keras.optimizers.SGD(0.5), epochs=4, **options)
+    assert scheduled["confidence"].max() < constant["confidence"].max()
+    folds = CrossValidation(
+        linear(), BLOBS, BLOB_LABELS, optimizer=keras.optimizers.SGD(rates), epochs=4, batch_size=60
+    )
+    assert [folds._rate(number) for number in range(6)] == pytest.approx([0.5, 0.5, 0.1, 0.1, 0.0, 0.0])
+
+
 def right_of(x, table):
     return (x[table["datasource_index"][:2], 0] > 0).astype(int).tolist()
 

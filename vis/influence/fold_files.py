@@ -63,8 +63,8 @@ def read(directory: str | os.PathLike, fold: int) -> FoldScores | None:
         return None
     try:
         with path.open("rb") as source, np.load(source) as file:
-            return FoldScores(**{name: file[name] for name in FoldScores._fields})
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+            return FoldScores(**dict(file))
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
         warn("damaged_fold", f"{path} is damaged: fold {fold} is trained again")
         return None
 

@@ -115,6 +115,8 @@ class CrossValidation:
         if optimizer is None:
             optimizer = getattr(model, "optimizer", None) or "adam"
         self._rule = update_rule(optimizer)
+        rate = self._rule.config["config"]["learning_rate"]
+        self._schedule = keras.optimizers.schedules.deserialize(rate) if isinstance(rate, dict) else float(rate)
         self._step = TrainingStep(model, each, self._rule, real_number("l2", l2), each.reduction)
         self._compiled = None
         self.settings = {
@@ -215,12 +217,8 @@ class CrossValidation:
         return state, said
 
     def _rate(self, number: int) -> float:
-        rate = self._rule.config["config"]["learning_rate"]
-        if isinstance(rate, dict):
-            if not hasattr(self, "_schedule"):
-                self._schedule = keras.optimizers.schedules.deserialize(rate)
-            return float(self._schedule(number))
-        return rate
+        """Return the learning rate of a step: how many there will be is not known, nor so the list of all rates."""
+        return float(self._schedule(number)) if callable(self._schedule) else self._schedule
 
     def _predicted(self, state: State, held: np.ndarray) -> np.ndarray:
         """Return the probabilities that the model predicts of the held-out examples, (examples, classes)."""

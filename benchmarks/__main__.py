@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
         if module.name != "__main__":
             importlib.import_module(f"benchmarks.{module.name}")
 
-    lines = "\n".join(f"  {name:<12} {function.__doc__.splitlines()[0]}" for name, function in BENCHMARKS.items())
+    lines = "\n".join(f"  {name:<18} {function.__doc__.splitlines()[0]}" for name, function in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"The benchmarks:\n{lines}",

@@ -141,4 +141,4 @@ def _seconds(times):
 
 
 def _line(*cells):
-    return "{:<12} {:<30} {:>11} {:>11} {:>10} {:>14} {:>10} {}".format(*cells).rstrip()
+    return "{:<18} {:<38} {:>12} {:>11} {:>10} {:>14} {:>10} {}".format(*cells).rstrip()

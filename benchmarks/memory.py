@@ -73,6 +73,6 @@ def megabytes():
 
 
 def in_fresh_process(function, *arguments):
-    """What a function returns in a process of its own."""
+    """Call a function in a process of its own, and return what it returns."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks import lower_bounds
 from benchmarks.harness import Row, benchmark, compare
-from benchmarks.memory import _in_fresh_process
+from benchmarks.memory import in_fresh_process
 from vis.batch.plan import Survey
 from vis.batch.run import explain, journal_of
 from vis.files.tables import Table
@@ -49,7 +49,7 @@ def batch(quick):
 def batch_memory(quick):
     """Peak memory of Grad-CAM for 2,000 rows less that for 200."""
     counts = (100, 400) if quick else (200, 2000)
-    few, many = (_in_fresh_process(_peak, count) for count in counts)
+    few, many = (in_fresh_process(_peak, count) for count in counts)
     yield Row(
         f"{counts[1]:,} rows less {counts[0]}",
         f"{many:.0f} MB",

@@ -301,7 +301,7 @@ def has_stalled(losses: list[float], patience: int) -> bool:
         Whether the lowest loss of the last `patience` epochs is above 99.5 % of the lowest one before.
 
     Example:
-        >>> has_stalled([1.0, 0.8, 0.795, 0.794], patience=2), has_stalled([1.0, 0.8, 0.7, 0.69], patience=2)
+        >>> has_stalled([1.0, 0.8, 0.798, 0.797], patience=2), has_stalled([1.0, 0.8, 0.7, 0.69], patience=2)
         (True, False)
     """
     return len(losses) > patience and min(losses[-patience:]) > (1 - _WORTHWHILE) * min(losses[:-patience])

@@ -6,6 +6,7 @@ import pkgutil
 import sys
 
 import benchmarks
+from benchmarks import results
 from benchmarks.harness import BENCHMARKS, table
 
 
@@ -22,15 +23,22 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="which to run; all of them without a name")
     parser.add_argument("--quick", action="store_true", help="the smallest case of each, and few repeats")
+    parser.add_argument("--json", metavar="FILE", help="append the rows to a file, a line of JSON each")
+    parser.add_argument("--compare", nargs=2, metavar="FILE", help="compare two such files, and run nothing")
     options = parser.parse_args(arguments)
+    if options.compare:
+        print(*results.comparison(*map(results.read, options.compare)), sep="\n")
+        return 0
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
 
-    rows = []
+    rows, measured_with = [], results.circumstances() if options.json else {}
     for name in options.names or BENCHMARKS:
         for row in BENCHMARKS[name](options.quick):
             rows.append((name, row))
+            if options.json:
+                results.append(options.json, name, row, measured_with)
             *_, line = table(rows)
             print(line, file=sys.stderr, flush=True)  # progress; the table comes at the end, on stdout
     print(*table(rows), sep="\n")

@@ -150,4 +150,4 @@ def _seconds(times):
 
 
 def _line(*cells):
-    return "{:<18} {:<38} {:>12} {:>11} {:>10} {:>14} {:>10} {}".format(*cells).rstrip()
+    return "{:<19} {:<46} {:>13} {:>11} {:>10} {:>14} {:>10} {}".format(*cells).rstrip()

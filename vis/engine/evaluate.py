@@ -139,6 +139,18 @@ class Question:
             kind: What tells it from other functions of the same question.
             make: Traces it, given what the arrays look like.
         """
+        function = self._remembered(kind, make)
+        for found in (*not_the_output(self.model, self.losses), *function.warnings):
+            warn(*found)
+        for (loss, _), notes in zip(self.losses, function.notes, strict=True):
+            loss.validate(notes.width)
+        return function
+
+    def batch(self, read: bool = False) -> Function:
+        """Return the function of a batch of rows, of kind `('batch', read)`, without a warning."""
+        return self._remembered(("batch", read), batch_trace(self, read))
+
+    def _remembered(self, kind: tuple, make: Callable[[list[tf.TensorSpec]], Function]) -> Function:
         key = (
             *kind,
             tuple(loss.key for loss, _ in self.losses),
@@ -158,12 +170,7 @@ class Question:
                 # something else, the same error comes again, from the simpler trace.
                 return make(self._specs([(1, *array.shape[1:]) for array in self.inputs.arrays]))
 
-        function = remember(self.model, key, traced)
-        for found in (*not_the_output(self.model, self.losses), *function.warnings):
-            warn(*found)
-        for (loss, _), notes in zip(self.losses, function.notes, strict=True):
-            loss.validate(notes.width)
-        return function
+        return remember(self.model, key, traced)
 
     def _specs(self, shapes) -> list[tf.TensorSpec]:
         specs = [tf.TensorSpec(shape, array.dtype) for shape, array in zip(shapes, self.inputs.arrays, strict=True)]
@@ -220,6 +227,7 @@ def evaluate(
     argument: str = "wrt_tensor",
     seed: int = 0,
     progress: Callable[[int], object] = lambda copies: None,
+    known: Sequence = (),
 ) -> Iterator[Evaluated]:
     """Run a model on samples, change it, and differentiate the losses, sample by sample.
 
@@ -237,6 +245,8 @@ def evaluate(
         argument: What the caller calls `wrt`, for error messages.
         seed: Of what a model draws by itself, such as the masks of a dropout that is always on.
         progress: A function that is told how many more copies are done.
+        known: Where the scores of copies alone are wanted, the `wrt` of a call for the same samples that was read and
+            not changed: what it traced is used again.
 
     Yields:
         The `Evaluated` of each internal batch, in the order of the samples; with a change that of each sample.
@@ -254,7 +264,8 @@ def evaluate(
         yield from _batches(question, read)
     else:
         numbers = [copies] * inputs.count if isinstance(copies, int) else list(copies)
-        yield from _copies(question, change, numbers, reduce, seed, progress)
+        of_scores = Question(objective, inputs, known, batch_size, argument) if reduce is None and not wrt else None
+        yield from _copies(question, change, numbers, reduce, seed, progress, of_scores)
 
 
 def _batches(question: Question, read: bool) -> Iterator[Evaluated]:
@@ -318,6 +329,7 @@ def _copies(
     reduce: Reduce | None,
     seed: int,
     progress: Callable[[int], object],
+    of_scores: Question | None,
 ) -> Iterator[Evaluated]:
     terms = () if reduce is None else reduce.terms
     rowwise = [[np.asarray(row)[None] for row in array] for array in change.rows]
@@ -325,6 +337,10 @@ def _copies(
 
     def make(specs):
         answers, factors = [], {}
+        # The model need not be traced once more for the scores of changed inputs, unless it draws numbers or takes
+        # batches of one size.
+        batch = of_scores.batch(read=bool(of_scores.wrt)) if of_scores is not None else None
+        batch = None if batch is None or batch.batch_size or specs[0].shape[0] else batch
 
         def run(weights, scale, seed, first, stop, step, shares, *rest):
             fixed_, rest = rest[: len(fixed)], rest[len(fixed) :]
@@ -350,6 +366,12 @@ def _copies(
                     tf.ensure_shape(tf.repeat(array, tf.size(numbers), axis=0), spec.shape)
                     for array, spec in zip(sample, specs, strict=True)
                 ]
+                if batch is not None:
+                    count = len(question.inputs.arrays)
+                    rows = [changed(tensor, index) for index, tensor in enumerate(rows[:count])] + rows[count:]
+                    scores = tf.cast(batch.call(weights, scale, *rows)[0], tf.float64)
+                    losses = tf.concat([losses, scores[:, : stop - start]], axis=1)
+                    return end, sums, losses, tf.zeros([0], tf.int32)
                 answer = question.trace(rows, weights, scale, changed, tf.stack([seed, start]))
                 answers.append(answer)
                 share = tf.gather(shares, tf.minimum(numbers, stop - 1)) * tf.cast(numbers < stop, tf.float64)
@@ -388,7 +410,7 @@ def _copies(
         call = compile_for(
             run, *_weights_and_scale(question), *numbers, tf.TensorSpec([None], tf.float64), *more, *one, *rows
         )
-        return _described(call, answers[-1], specs)
+        return batch._replace(call=call) if batch is not None else _described(call, answers[-1], specs)
 
     looks = tuple((each.shape.rank, each.dtype.name) for each in fixed)
     looks += tuple((array[0].ndim, array[0].dtype.name) for array in rowwise)

@@ -35,9 +35,8 @@ def fast(layer, call: Callable) -> Callable:
     def fused(inputs, training=None, **kwargs):
         if training or inputs.shape.rank != 4 or layer.axis not in (-1, 3):
             return call(inputs, training=training, **kwargs)
-        ones = tf.ones_like(layer.moving_mean.value)
-        scale = layer.gamma.value if layer.scale else ones
-        offset = layer.beta.value if layer.center else 0 * ones
+        scale = layer.gamma.value if layer.scale else tf.ones(layer.moving_mean.shape)
+        offset = layer.beta.value if layer.center else tf.zeros(layer.moving_mean.shape)
         mean, variance = layer.moving_mean.value, layer.moving_variance.value
         if _is_depthwise(inputs):
             scale = scale * tf.math.rsqrt(variance + layer.epsilon)
@@ -61,6 +60,6 @@ def _scaled(convolution: tf.Operation, scale: tf.Tensor) -> tf.Tensor:
     images, kernel = convolution.inputs
     return tf.raw_ops.DepthwiseConv2dNative(
         input=images,
-        filter=kernel * tf.reshape(scale, tf.shape(kernel)[2:]),
+        filter=kernel * tf.reshape(scale, kernel.shape[2:]),
         **{name: convolution.get_attr(name) for name in ("strides", "padding", "dilations", "explicit_paddings")},
     )

@@ -103,6 +103,17 @@ def ancestors(tensor, past=()) -> set:
     return found
 
 
+def descendants(tensor) -> set:
+    """Return the names of all operations of the graph that are computed from a tensor, its own included."""
+    found, stack = set(), [tensor.op]
+    while stack:
+        op = stack.pop()
+        if op.name not in found:
+            found.add(op.name)
+            stack.extend(user for output in op.outputs for user in output.consumers())
+    return found
+
+
 def reads_directly(tensor, inputs) -> bool:
     """Whether a tensor was computed from inputs of the model by the operations of one lookup, and nothing between."""
     names, stack = {each.op.name for each in inputs}, [(tensor.op, 0)]

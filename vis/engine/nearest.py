@@ -74,7 +74,8 @@ def _candidates(run, targets, own, fits) -> list:
 
 def _of_input(candidates, tensor, targets) -> list:
     """Return the candidates that show what the targets read of one input: one, if any way from it passes that one."""
-    found = [each for each in candidates if tensor.op.name in graphs.ancestors(each[1])]
+    computed = graphs.descendants(tensor)
+    found = [each for each in candidates if each[1].op.name in computed]
     for each in found:
         if not _is_passed([each], tensor, targets):
             return [each]

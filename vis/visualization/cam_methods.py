@@ -139,8 +139,7 @@ def eigencam(activations, gradients):
     flat = activations.reshape(len(activations), -1, activations.shape[-1]).astype(np.float64)
     maps = []
     for values in flat:
-        _, _, directions = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)
-        projected = values @ directions[0]
+        projected = values @ _first_direction(values - values.mean(axis=0))
         likeness = projected @ (values.mean(axis=1) - values.mean())
         maps.append(-projected if likeness < 0 else projected)
     return np.reshape(maps, activations.shape[:-1])
@@ -223,6 +222,16 @@ def uses_gradient(method) -> bool:
 def _places(array: np.ndarray) -> tuple[int, ...]:
     """Return the axes of the positions."""
     return tuple(range(1, array.ndim - 1))
+
+
+def _first_direction(values: np.ndarray) -> np.ndarray:
+    """Return the first right singular vector of a matrix, (positions, channels)."""
+    if len(values) >= values.shape[1] or not values.any():
+        return np.linalg.svd(values, full_matrices=False)[2][0]
+    # There are far more channels than positions: the first left one, of a small matrix, leads to it.
+    left = np.linalg.eigh(values @ values.T)[1][:, -1]
+    direction = left @ values
+    return direction / np.linalg.norm(direction)
 
 
 def _quotient(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from benchmarks.harness import Row, benchmark, compare
-from benchmarks.memory import _in_fresh_process
+from benchmarks.memory import in_fresh_process
 from vis.visualization import visualize_cam
 from vis.visualization.cam import ScoreCAM
 
@@ -42,17 +42,17 @@ def peers(quick):
         yield _compared(ours, theirs, quick).row(f"{name}, ResNet50", 1 / 3)
 
     keras.config.disable_interactive_logging()  # their Score-CAM calls `predict`, which shows a bar
-    model, layer = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=10), "block4_conv3"
-    image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
+    model, layer = keras.applications.MobileNetV2((96, 96, 3), weights=None), "Conv_1"
+    image = np.random.default_rng(0).random((1, 96, 96, 3), np.float32)
     theirs = functools.partial(Scorecam(model), CategoricalScore(CLASS), image, penultimate_layer=layer)
     ours = functools.partial(visualize_cam, model, -1, CLASS, image, layer, method="scorecam")
-    yield _compared(ours, theirs, quick).row("scorecam, VGG16 32, 512 filters", 1 / 1.5)
+    yield _compared(ours, theirs, quick).row("scorecam, MobileNetV2, 1,280", 1 / 1.5)
 
 
 @benchmark("cam-memory")
 def cam_memory(quick):
     """Peak memory of Score-CAM with 512 filters less that with 64."""
-    few, many = (min(_in_fresh_process(_peak, filters) for _ in range(1 if quick else 3)) for filters in (64, 512))
+    few, many = (min(in_fresh_process(_peak, filters) for _ in range(1 if quick else 3)) for filters in (64, 512))
     yield Row("512 filters less 64", f"{many:.0f} MB", f"{few:.0f} MB", many - few, MEMORY_LIMIT_MB, "MB")
 
 

@@ -318,3 +318,15 @@ def test_a_function_is_a_method(plain):
     largest = visualize_cam(plain, -1, 2, x, method=lambda *arrays: np.prod(arrays, axis=0).max(axis=-1), **RAW)
     features, gradients = of_plain(plain, x, [2, 2])
     zoo.assert_close(largest, (features * gradients).max(axis=-1))
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 40), (5, 4, 6)])
+def test_eigencam_of_more_and_of_fewer_channels_than_positions(shape):
+    features = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
+    found = get("eigencam")(features, None)
+    for map_, sample in zip(found, features, strict=True):
+        np.testing.assert_allclose(map_, expected("eigencam", sample, sample), atol=1e-10)
+
+
+def test_eigencam_of_a_flat_feature_map_is_flat():
+    assert np.ptp(get("eigencam")(np.ones((1, 2, 2, 9), np.float32), None)) == 0

@@ -9,7 +9,7 @@ import tensorflow as tf
 import zoo
 
 from vis.engine import cache
-from vis.visualization import rise
+from vis.visualization import rise, visualize_cam
 
 RAW = {"normalize": False}
 RNG = np.random.default_rng(0)
@@ -127,3 +127,20 @@ def test_no_new_trace_for_another_number_of_masks_or_probability():
 def test_refusals(options, message):
     with pytest.raises(ValueError, match=message):
         rise(zoo.functional(), -1, 0, zoo.images(1)[0], **options)
+
+
+def test_a_model_is_traced_once_for_its_scores_and_those_of_its_masked_copies():
+    calls = []
+
+    class Counted(keras.layers.Layer):
+        def call(self, x):
+            calls.append(x)
+            return x
+
+    layers = [keras.layers.Conv2D(3, 3), Counted(), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+    calls.clear()
+    rise(model, -1, 0, RNG.normal(size=(8, 8, 1)), num_masks=20)
+    assert len(calls) == 1
+    visualize_cam(model, -1, 0, RNG.normal(size=(8, 8, 1)), method="scorecam", relu=False)
+    assert len(calls) == 2  # once more, to be differentiated

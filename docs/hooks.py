@@ -47,9 +47,10 @@ def with_methods(markdown):
 def method_row(method):
     """The row of a method: what it shows, its function, its cost in forward passes, what it needs, when it misleads."""
     path = method.function.replace(":", ".")
-    cost = f"about {FORWARD_PASSES[method.cost.unit]:g}"
-    if method.cost.times != 1:
-        times = method.cost.times
-        cost += f" × {times}" if isinstance(times, int) else f" × `{times}`"
+    passes, times = FORWARD_PASSES[method.cost.unit], method.cost.times
+    if isinstance(times, int):
+        cost = f"about {passes * times:g}"
+    else:
+        cost = f"about `{times}`" if passes == 1 else f"about {passes:g} × `{times}`"
     use = f"[`{path.rpartition('.')[2]}`](api/visualization.md#{path})"
     return f"| {method.line[0].lower()}{method.line[1:]} | {use} | {cost} | {method.needs} | {method.beware} |"

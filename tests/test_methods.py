@@ -285,6 +285,15 @@ def test_the_page_gets_a_row_for_each_method():
     assert columns == {6}
 
 
+def test_the_table_by_what_one_has_says_the_costs_of_the_methods():
+    row_of = {method.function.rpartition(":")[2]: hooks()["method_row"](method) for method in METHODS.values()}
+    page = (ROOT / "docs" / "choose.md").read_text("utf-8").split("## By what you have")[1]
+    found = re.findall(r"^\|[^|]*\|[^|]+\| \[`(\w+)`\][^|]+\| (about [^|]+) \|", page, re.MULTILINE)
+    assert {name for name, _ in found} >= {"visualize_cam", "visualize_saliency", "integrated_gradients", "occlusion"}
+    for name, cost in found:
+        assert f" | {cost} | " in row_of[name]
+
+
 def test_the_api_gets_an_entry_for_each_method():
     page = hooks()["with_methods"]((ROOT / "docs" / "api" / "visualization.md").read_text("utf-8"))
     for method in METHODS.values():

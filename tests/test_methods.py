@@ -277,7 +277,7 @@ def test_the_page_gets_a_row_for_each_method():
     assert (
         "| which pixels change the score, averaged over noise "
         "| [`smoothgrad`](api/visualization.md#vis.visualization.smoothgrad) | about 2.6 × `num_samples` "
-        "| a gradient with respect to the input | a smooth picture is not yet a true one |"
+        "| a gradient with respect to the input | a smooth map is not necessarily a faithful one |"
     ) in rows
     functions = [method.function.rpartition(":")[2] for method in METHODS.values()]
     assert [re.match(r"\| [^|]+ \| \[`(\w+)`\]", row)[1] for row in rows if "#vis.visualization." in row] == functions
@@ -300,13 +300,15 @@ def test_the_api_gets_an_entry_for_each_method():
         assert f"::: {method.function.replace(':', '.')}" in page.splitlines()
 
 
-def test_the_readme_says_of_methods_what_the_table_says():
-    readme = (ROOT / "README.md").read_text("utf-8")
-    by_function = {method.function.rpartition(":")[2]: method for method in METHODS.values()}
-    rows = [
-        row for row in re.findall(r"^\| (.+) \| `(\w+)` \| (.+) \|$", readme, re.MULTILINE) if row[1] in by_function
-    ]
-    assert {function for _, function, _ in rows} >= {"visualize_saliency", "smoothgrad", "visualize_cam"}
-    for line, function, beware in rows:
-        method = by_function[function]
-        assert (line[0].upper() + line[1:], beware) == (method.line, method.beware)
+def test_the_readme_has_the_table_of_the_page():
+    readme, choose = ((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/choose.md"))
+    with_table = hooks()["with_table"]
+    assert with_table(readme, choose) == readme, "run `python docs/hooks.py` to rewrite the README's table"
+    rows = readme.split("<!-- made from vis.methods")[1].split("<!-- end of the table")[0].splitlines()
+    for method in METHODS.values():
+        line, function = method.line[0].lower() + method.line[1:], method.function.rpartition(":")[2]
+        assert f"| {line} | `{function}` | {method.beware} |" in rows
+    assert "| why this class and not that one | `Difference` | what both classes share does not show |" in rows
+    outdated = readme.replace(METHODS["saliency"].beware, "never misleads")
+    assert outdated != readme
+    assert with_table(outdated, choose) == readme

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-# The default of an option that has to be given.
+# The default of an option that is required.
 REQUIRED = inspect.Parameter.empty
 
 # What a pass costs, in forward passes of the model.
@@ -28,7 +28,7 @@ FORWARD_PASSES = {"forward pass": 1, "gradient": 2.6}
 
 
 def resolve(name: str) -> Callable:
-    """Import what a row names.
+    """Import the function that a row names.
 
     Args:
         name: `"module:name"`.
@@ -45,13 +45,13 @@ def resolve(name: str) -> Callable:
 
 
 def fill_value(text: str) -> float | str:
-    """Read what hides a part of an image: a number, or what `fill` calls by a name.
+    """Parse the value of `--fill`: a number, or a name such as `mean`.
 
     Args:
         text: For example `"0.5"` or `"mean"`.
 
     Returns:
-        The number; anything else as it is.
+        The number; any other text unchanged.
 
     Example:
         >>> fill_value("0.5"), fill_value("mean")
@@ -64,13 +64,13 @@ def fill_value(text: str) -> float | str:
 
 
 def layer_address(text: str) -> int | str:
-    """Read a layer's address: an index, a name, or a path through nested models.
+    """Parse a layer's address: an index, a name, or a path through nested models.
 
     Args:
         text: For example `"-1"` or `"backbone/conv5"`.
 
     Returns:
-        The index as a number; anything else as it is.
+        The index as a number; any other text unchanged.
 
     Example:
         >>> layer_address("-1"), layer_address("backbone/conv5")
@@ -85,17 +85,17 @@ class Option(NamedTuple):
     Attributes:
         name: Its name in the command, with underscores.
         help: What it is, as a sentence without its full stop.
-        default: Its default in the command; the function's own, unless the two differ on purpose; `REQUIRED` if it has
-            to be given.
+        default: Its default in the command: the function's default, unless the two differ on purpose; `REQUIRED` if
+            there is none.
         type: `int`, `float`, `bool` or `str`, or a function that makes a value of a text.
-        minimum: The least number it takes, or None.
+        minimum: The smallest number it takes, or None.
         maximum: The largest number it takes, or None.
-        choices: The values it takes, where they can be listed; None is spelled `none` in the command.
-        argument: The function's argument, where that has another name.
-        draws: Whether it is about the picture, and not about the map.
-        checked_by: A function that refuses a value, as `"module:name"`; it must not import TensorFlow.
-        short: Another name of it in the command, with its hyphen, or nothing.
-        read_by: Where the command takes a file, a function that reads the argument from it, as `"module:name"`, given
+        choices: The values it takes, if they can be listed; the command spells None `none`.
+        argument: The function's argument, if its name differs.
+        draws: Whether it changes the picture rather than the map.
+        checked_by: A function that refuses wrong values, as `"module:name"`; it must not import TensorFlow.
+        short: A short name in the command, with its hyphen, or nothing.
+        read_by: If the command takes a file, a function that reads the argument from it, as `"module:name"`; it gets
             the path, the `vis.images.InputLayout` of the model, the scale of pixel values, and the number of passes.
 
     Example:
@@ -130,24 +130,24 @@ class Option(NamedTuple):
 
     @property
     def range(self) -> str:
-        """The numbers it takes, in words; nothing if it takes any."""
+        """The range of its numbers, in words; empty if it takes any."""
         low, high = self.minimum, self.maximum
         if low is None or high is None:
             return f"at least {low:g}" if low is not None else f"at most {high:g}" if high is not None else ""
         return f"from {low:g} to {high:g}"
 
     def spelled(self, value: Any) -> Any:
-        """Return a value as the command has it: None among choices is `none`."""
+        """Return a value as the command spells it: None among the choices is `none`."""
         return "none" if value is None and None in self.choices else value
 
     def check(self, value: Any) -> None:
-        """Refuse a value that no model would make right.
+        """Refuse a value that is wrong for every model.
 
         Args:
             value: A value of this option's type.
 
         Raises:
-            ValueError: It is not among the choices or out of range, or `checked_by` refuses it.
+            ValueError: The value is not among the choices, is out of range, or is refused by `checked_by`.
         """
         if self.choices and value not in self.choices:
             known = ", ".join(map(self.spelled, self.choices))
@@ -160,11 +160,11 @@ class Option(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """How many passes through the model a map takes.
+    """The number of passes through the model that a map takes.
 
     Attributes:
         unit: The kind of pass, of `FORWARD_PASSES`.
-        times: Their number, or the name of the option that says how many.
+        times: The number of passes, or the name of the option that sets it.
 
     Example:
         >>> str(Cost("gradient")), str(Cost("gradient", "num_samples"))
@@ -185,15 +185,15 @@ class Method(NamedTuple):
         name: The command's name: `vis NAME`, and `vis NAME-batch` for a data set.
         function: `"module:name"` of a function `(model, layer_idx, filter_indices, seed_input, **options)`.
         line: What the map shows, in one line.
-        description: How, and what the picture looks like.
+        description: How the map is made, and what the picture looks like.
         kind: `"positive"` for maps from 0 to 1, `"signed"` for maps with both signs.
-        draw: How a map is drawn, of `vis.plotting.styles.STYLES`.
-        cost: What a map costs.
+        draw: How a map is drawn: a key of `vis.plotting.styles.STYLES`.
+        cost: The cost of a map.
         needs: What a model must have.
-        beware: Where the map misleads.
+        beware: When the map misleads.
         column: The header of the column that a data set gets.
         options: Its options, in the order of the command's help.
-        whole_batch: Whether a batch is computed in one piece, since hardly anything of it is kept for the gradient.
+        whole_batch: Whether to compute a batch in one piece, because its gradient needs little memory.
     """
 
     name: str
@@ -213,7 +213,7 @@ class Method(NamedTuple):
         """Return how many passes one map takes.
 
         Args:
-            options: Values by the options' names; an option that is left out has its default.
+            options: Values by option name; missing options have their defaults.
 
         Returns:
             The number.
@@ -226,7 +226,7 @@ class Method(NamedTuple):
 
     @property
     def is_enlarged(self) -> bool:
-        """Whether its maps have the size of a feature map first, and are brought to that of the input."""
+        """Whether its maps start at the size of a feature map and are resized to that of the input."""
         return "interpolation" in inspect.signature(resolve(self.function)).parameters
 
     def is_one_pass(self, options: Mapping[str, Any]) -> bool:
@@ -236,7 +236,7 @@ class Method(NamedTuple):
             options: As in `copies`.
 
         Returns:
-            False also for the class activation maps that take a forward pass per channel, and with smoothing.
+            False also for class activation maps that take a forward pass per channel, and with smoothing.
 
         Example:
             >>> METHODS["gradcam"].is_one_pass({}), METHODS["gradcam"].is_one_pass({"method": "scorecam"})
@@ -246,7 +246,7 @@ class Method(NamedTuple):
         return self.copies(options) == 1 and not is_repeated
 
     def arguments(self, options: Mapping[str, Any], x: np.ndarray, *, to_draw: bool = False) -> dict[str, Any]:
-        """Return the keyword arguments with which the function explains a batch.
+        """Return the keyword arguments for explaining a batch.
 
         Args:
             options: As in `copies`.
@@ -292,9 +292,9 @@ class Method(NamedTuple):
                 function of the output.
             x: The images, with their sample axis.
             options: As in `copies`.
-            to_draw: Whether the maps are wanted for `picture` only. A class activation map then keeps the size of its
-                feature map, from which the picture is interpolated smoothly; otherwise it has the input's size, by
-                linear interpolation.
+            to_draw: Whether the maps are for `picture` only. A class activation map then keeps the size of its feature
+                map, and the picture is interpolated smoothly from it; otherwise it is interpolated linearly to the
+                input's size.
 
         Returns:
             float32, one map per sample.
@@ -311,8 +311,8 @@ class Method(NamedTuple):
             image: The image that it explains.
             heatmap: The map, (height, width).
             options: As in `copies`.
-            size: The fewest pixels that the picture's longer side shall have: a smaller image is enlarged, each pixel
-                to a square.
+            size: The smallest number of pixels of the picture's longer side: a smaller image is enlarged, each pixel to
+                a square.
 
         Returns:
             uint8, of the image's size, or a multiple of it.
@@ -333,8 +333,8 @@ class Method(NamedTuple):
         return {option.name: option.default for option in self.options if option.default is not REQUIRED}
 
 
-# The modules of these names import TensorFlow, or NumPy.
-# The gradient as it is has one name, `none`; Python's `identity` is the same.
+# Listed here because the modules that define these names import TensorFlow or NumPy.
+# The unmodified gradient has a single name, `none`; Python's `identity` is the same.
 GRAD_MODIFIERS = ("absolute", "invert", "negate", "relu", "small_values", None)
 BACKPROP_MODIFIERS = ("guided", "rectified", "relu", "deconv", None)
 
@@ -345,9 +345,9 @@ _BACKPROP_MODIFIER = Option(
     None,
     choices=BACKPROP_MODIFIERS,
 )
-_LOGITS = Option("logits", "Explain the score before a final softmax or sigmoid, or after it", True, bool)
+_LOGITS = Option("logits", "Explain the score before a final softmax or sigmoid, rather than after it", True, bool)
 _SEED = Option("seed", "Seed of the random numbers: the same seed gives the same picture", 0, int, minimum=0)
-_FILL = Option("fill", "What hides a part: a number in the model's units, mean or blur", 0.0, fill_value)
+_FILL = Option("fill", "What replaces hidden pixels: a number in the model's units, mean or blur", 0.0, fill_value)
 _SEGMENTS = Option(
     "segments", "Switch superpixels (slic) on and off, rather than 8 x 8 squares", None, choices=("slic", None)
 )
@@ -365,7 +365,7 @@ CAM_METHODS = (
 CAM_METHODS_OF_COPIES = ("scorecam", "ablationcam")  # a forward pass per channel
 _CAM_METHOD = Option(
     "method",
-    "How the feature map's channels are weighed; scorecam and ablationcam cost a forward pass per channel",
+    "How the channels of the feature map are weighted; scorecam and ablationcam cost a forward pass per channel",
     "gradcam",
     choices=CAM_METHODS,
 )
@@ -378,7 +378,7 @@ _SMOOTHING = Option(
 _LAYER = Option(
     "layer",
     "The layer whose feature maps are weighted: its name ('backbone/conv5' in a nested model) or index. "
-    "The last one with feature maps, unless given",
+    "The last one with feature maps by default",
     None,
     layer_address,
     argument="penultimate_layer_idx",
@@ -390,7 +390,9 @@ _COLORMAP = Option(
     draws=True,
     checked_by="vis.plotting:colormap_named",
 )
-_OVERLAY = Option("overlay", "Lay the map over the image, which is seen where nothing matters", False, bool, draws=True)
+_OVERLAY = Option(
+    "overlay", "Lay the map over the image, which shows through where nothing matters", False, bool, draws=True
+)
 
 _ROWS = (
     Method(
@@ -415,7 +417,7 @@ _ROWS = (
         draw="grayscale",
         cost=Cost("gradient", "num_samples"),
         needs="a gradient with respect to the input",
-        beware="a smooth picture is not yet a true one",
+        beware="a smooth map is not necessarily a faithful one",
         column="SmoothGrad",
         options=(
             Option(
@@ -445,14 +447,14 @@ _ROWS = (
     Method(
         name="gradcam",
         function="vis.visualization:visualize_cam",
-        line="Which regions speak for the score",
+        line="Which regions raise the score",
         description="Grad-CAM or another class activation map, in colours over the image",
         kind="positive",
         draw="over_image",
         # Only what follows the feature map is differentiated.
         cost=Cost("forward pass"),
         needs="a feature map before the output",
-        beware="no finer than the feature map; blank where nothing speaks *for* the class",
+        beware="no finer than the feature map; blank where nothing counts *for* the class",
         column="gradcam",
         options=(
             _CAM_METHOD,
@@ -468,31 +470,31 @@ _ROWS = (
     Method(
         name="guided-gradcam",
         function="vis.visualization:visualize_guided_cam",
-        line="Which fine structure in those regions speaks for the score",
+        line="Which fine structure in those regions raises the score",
         description="guided backpropagation times Grad-CAM or another class activation map, red where the score rises "
-        "with a pixel and blue where it falls",
+        "with the pixel and blue where it falls",
         kind="signed",
         draw="signed",
         cost=Cost("gradient"),
         needs="a feature map before the output, and rectifiers such as ReLU",
-        beware="the fine structure is that of the image, whatever the class: only its place is explained",
+        beware="the fine structure is that of the image, whatever the class: only its location depends on the class",
         column="guided_gradcam",
         options=(_CAM_METHOD, _LAYER, _SMOOTHING, _LOGITS),
     ),
     Method(
         name="integrated-gradients",
         function="vis.visualization:integrated_gradients",
-        line="Which pixels add to the score, or take from it",
+        line="Which pixels add to the score or subtract from it",
         description="the gradient averaged along the line from a black image, red where it adds to the score and blue "
-        "where it takes away",
+        "where it subtracts",
         kind="signed",
         draw="signed",
         cost=Cost("gradient", "steps"),
         needs="a gradient with respect to the input",
-        beware="what is like the baseline, such as a black object, gets nothing",
+        beware="anything that resembles the baseline, such as a black object, gets nothing",
         column="integrated_gradients",
         options=(
-            Option("baseline", "The value of all pixels where the line begins, in the model's units", 0.0, float),
+            Option("baseline", "The value of every pixel at the start of the line, in the model's units", 0.0, float),
             Option("steps", "The number of points on the line", 50, int, minimum=1),
             Option("quadrature", "Where the points are", "gausslegendre", choices=("gausslegendre", "midpoint")),
             _BACKPROP_MODIFIER,
@@ -503,21 +505,21 @@ _ROWS = (
     Method(
         name="occlusion",
         function="vis.visualization:occlusion",
-        line="Where hiding a window lowers the score, or raises it",
-        description="the change of the score as a window moves over the image, red where hiding it takes from the "
-        "score and blue where it adds to it",
+        line="Where hiding a window lowers or raises the score",
+        description="the change in score as a window moves over the image, red where hiding it lowers the score and "
+        "blue where it raises it",
         kind="signed",
         draw="signed",
         # Windows of an eighth of each side, moved by half of that.
         cost=Cost("forward pass", 225),
         needs="nothing but its outputs",
-        beware="what is there twice is not missed; hides by a patch that the model may never have seen",
+        beware="an object that appears twice is not missed; the patch may be unlike anything the model has seen",
         column="occlusion",
         options=(
             Option(
-                "window", "The side of the window in pixels; an eighth of each side, unless given", None, int, minimum=1
+                "window", "The side of the window in pixels; an eighth of each side by default", None, int, minimum=1
             ),
-            Option("stride", "How far the window moves; half of the window, unless given", None, int, minimum=1),
+            Option("stride", "How far the window moves, in pixels; half the window by default", None, int, minimum=1),
             _FILL,
             _LOGITS,
         ),
@@ -525,19 +527,19 @@ _ROWS = (
     Method(
         name="rise",
         function="vis.visualization:rise",
-        line="Which regions must be seen for a high score",
-        description="the mean of random masks, each weighted by the score of the image behind it, in colours over the "
+        line="Which regions must be visible for a high score",
+        description="the mean of random masks, each weighted by the score of the masked image, in colours over the "
         "image",
         kind="positive",
         draw="over_image",
         cost=Cost("forward pass", "num_masks"),
         needs="nothing but its outputs",
-        beware="speckled with few masks; spreads over what is seen together; black is what it hides by",
+        beware="speckled with few masks; spreads over regions that are visible together; hides with black",
         column="rise",
         options=(
             Option("num_masks", "How many masks to average", 4000, int, minimum=1),
-            Option("grid", "How many cells of a mask lie along each side", 7, int, minimum=1),
-            Option("probability", "The probability that a cell is seen", 0.5, float, maximum=1),
+            Option("grid", "How many cells a mask has along each side", 7, int, minimum=1),
+            Option("probability", "The probability that a cell is visible", 0.5, float, maximum=1),
             _SEED,
             _LOGITS._replace(default=False),
             _COLORMAP,
@@ -546,20 +548,20 @@ _ROWS = (
     Method(
         name="lime",
         function="vis.visualization:lime",
-        line="Which segments count in a linear imitation",
+        line="Which segments count in a linear approximation",
         description="the weights of a linear model of the score, fitted to copies with segments switched off, red "
-        "where they add to the score and blue where they take from it",
+        "where they add to the score and blue where they subtract",
         kind="signed",
         draw="signed",
         cost=Cost("forward pass", "num_samples"),
         needs="nothing but its outputs",
-        beware="changes with segments, kernel and seed; segments that act together are not told apart",
+        beware="changes with the segments, the kernel and the seed; does not separate segments that act together",
         column="lime",
         options=(
             _SEGMENTS,
             Option("num_samples", "How many copies to fit", 1000, int, minimum=1),
             _FILL._replace(default="mean"),
-            Option("kernel_width", "How fast copies count less the more is off", 0.25, float),
+            Option("kernel_width", "How fast the weight of a copy falls as more segments are off", 0.25, float),
             Option("alpha", "Strength of the ridge penalty", 1.0, float, minimum=0),
             _SEED,
             _LOGITS,
@@ -568,20 +570,20 @@ _ROWS = (
     Method(
         name="kernel-shap",
         function="vis.visualization:kernel_shap",
-        line="How segments share the score, by Shapley values",
+        line="How segments share the score (Shapley values)",
         description="the share of each segment in the change of the score from the background, red where it adds to "
-        "the score and blue where it takes from it",
+        "the score and blue where it subtracts",
         kind="signed",
         draw="signed",
         # Of 64 squares.
         cost=Cost("forward pass", 2176),
         needs="nothing but its outputs",
-        beware="a sample of the coalitions of many segments; what is like the background gets nothing",
+        beware="samples the coalitions of many segments; anything that resembles the background gets nothing",
         column="kernel_shap",
         options=(
             _SEGMENTS,
-            Option("background", "What stands for a segment that is absent, in the model's units", 0.0, float),
-            Option("num_samples", "The most coalitions; 2 a segment and 2048, unless given", None, int, minimum=4),
+            Option("background", "What replaces an absent segment, in the model's units", 0.0, float),
+            Option("num_samples", "The most coalitions; 2 per segment plus 2048 by default", None, int, minimum=4),
             _SEED,
             _LOGITS,
         ),
@@ -590,7 +592,7 @@ _ROWS = (
         name="gradient-times-input",
         function="vis.visualization:gradient_times_input",
         line="Which pixels add to the score, to first order",
-        description="the gradient times the image, red where it adds to the score and blue where it takes away",
+        description="the gradient times the image, red where it adds to the score and blue where it subtracts",
         kind="signed",
         draw="signed",
         cost=Cost("gradient"),
@@ -603,18 +605,18 @@ _ROWS = (
         name="expected-gradients",
         function="vis.visualization:expected_gradients",
         line="Which pixels make the score differ from its mean over a data set",
-        description="integrated gradients averaged over baselines of a data set, red where a pixel adds to the score "
-        "and blue where it takes away",
+        description="integrated gradients averaged over baselines from a data set, red where a pixel adds to the score "
+        "and blue where it subtracts",
         kind="signed",
         draw="signed",
         cost=Cost("gradient", "num_samples"),
-        needs="a gradient with respect to the input, and some hundred usual inputs",
-        beware="says what differs from the background: another background, another map",
+        needs="a gradient with respect to the input, and a hundred or so typical inputs",
+        beware="shows what differs from the background: another background, another map",
         column="expected_gradients",
         options=(
             Option(
                 "background",
-                "What is usual: a folder of images, a CSV file with a column x of them, or an .npy file of inputs as "
+                "Typical inputs: a folder of images, a CSV file with a column x of them, or an .npy file of inputs as "
                 "the model takes them",
                 REQUIRED,
                 checked_by="vis.datasets:check_background",

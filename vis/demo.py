@@ -55,9 +55,9 @@ class _Map(NamedTuple):
 
 _MAPS = (
     _Map("saliency", "Saliency", "The gradient of the score: which pixels change it most."),
-    _Map("smoothgrad", "SmoothGrad", "The squared gradient, averaged over 50 noisy copies."),
-    _Map("guided", "Guided saliency", "Only what speaks for the class on the way back through each ReLU."),
-    _Map("gradcam", "Grad-CAM", "Which regions of the last feature maps speak for the class."),
+    _Map("smoothgrad", "SmoothGrad", "The squared gradients of 50 noisy copies, averaged."),
+    _Map("guided", "Guided saliency", "The gradient, with only positive parts passed back through each ReLU."),
+    _Map("gradcam", "Grad-CAM", "Which regions of the last feature maps raise the score."),
 )
 
 

@@ -53,9 +53,12 @@ def test_the_errors_stand_above_the_line_and_the_others_below(page):
     line = page.execute_script("return getComputedStyle(document.querySelector('.cutoff')).borderTopStyle")
     assert line == "dashed"
     words = page.find_element("tag name", "main").text
-    assert "About 2 of the 5 training images are estimated to bear a wrong label" in words
+    assert "About 2 of the 5 training images are estimated to have a wrong label" in words
     assert "2 of 2 are shown." in words
-    assert "The estimate ends at this line. 3 images stand below it; the 3 of the highest scores are shown." in words
+    assert (
+        "The estimated errors end at this line. 3 images are below it; the 3 with the highest scores are shown."
+        in words
+    )
 
 
 def test_a_card_shows_the_label_the_suggestion_and_the_probability(page):
@@ -99,5 +102,5 @@ def test_there_may_be_no_error(browser, folder):
     browser.get((folder / "none.html").as_uri())
     words = browser.find_element("tag name", "main").text
     assert "About 0 of the 5 training images are" in words
-    assert "There is none." in words
+    assert "None." in words
     assert texts(browser, "table") == []

@@ -56,13 +56,13 @@ def test_images_beyond_noise_stand_above_the_line_and_noise_below(page):
     assert texts(page, ".harmful.noise small") == ["row 1"]
     assert texts(page, ".helpful:not(.noise) small") == ["row 2", "row 4"]
     assert texts(page, ".helpful.noise small") == ["row 3"]
-    assert texts(page, "h3") == ["Below this line the scores are noise"] * 2
+    assert texts(page, "h3") == ["Scores below this line are noise"] * 2
     place = [element.rect["y"] for element in page.find_elements("css selector", "ol, h3")]
     assert place == sorted(place)
     words = page.find_element("tag name", "main").text
     assert "4 of the 6 scores are not noise by this rule" in words  # with that of no influence and no margin
-    assert "2 images do so, 1 of them beyond noise; 2 are shown" in words
-    assert "3 images do so, 2 of them beyond noise; 3 are shown" in words
+    assert "lowers the validation loss: 2 images, 1 of them beyond noise; 2 are shown" in words
+    assert "raises the validation loss: 3 images, 2 of them beyond noise; 3 are shown" in words
 
 
 def test_all_scores_are_written_in_one_unit(page):
@@ -102,7 +102,7 @@ def test_a_single_run_tells_nothing_of_noise(browser, ranked, folder):
     for name, margins in (("a.html", None), ("b.html", np.full(6, np.nan))):
         browser.get(written(folder / name, ranked, folder, margins=margins).as_uri())
         assert texts(browser, "h3") == []
-        assert "does not tell how much of them is noise" in browser.find_element("tag name", "main").text
+        assert "cannot show how much of them is noise" in browser.find_element("tag name", "main").text
         assert texts(browser, ".score") == ["−50.00", "−20.00", "+30.00", "+4.00", "+0.01"]
         assert texts(browser, ".predicted") == []
 
@@ -145,7 +145,7 @@ def test_the_largest_score_has_four_digits(ranked, folder, largest, told):
 def test_no_score_at_all(folder):
     nothing = rank([0.0], pd.DataFrame({"x:image": ["0.png"], "y": ["0"]}))
     page = written(folder / "none.html", nothing, folder, margins=np.zeros(1)).read_text(encoding="utf-8")
-    assert page.count("0 images do so") == 2
+    assert page.count("the validation loss: 0 images") == 2
 
 
 def test_the_command_s_page(browser, tmp_path):

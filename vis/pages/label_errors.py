@@ -1,4 +1,4 @@
-"""A page of training rows that may bear a wrong label, the surest first, with the line where the estimate ends."""
+"""A page of training rows with the most likely label errors first, and a line where the estimated errors end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_CONFUSIONS = 8
 
 
 class _Card(NamedTuple):
-    """A training row: its picture and the address of its file or its first cells, and what is told about its label."""
+    """A training row: its picture and the address of its file, or its first cells; its label and score as text."""
 
     picture: str | None
     address: str
@@ -36,7 +36,7 @@ class _Card(NamedTuple):
 
 
 class _Confusion(NamedTuple):
-    """How many errors there are of a label that should rather be another."""
+    """A label, the label suggested in its place, and the number of such errors."""
 
     label: str
     suggested: str
@@ -58,13 +58,13 @@ def write(
 
     Args:
         path: The HTML file.
-        found: The table of `vis.influence.label_errors`, with further columns of the rows' cells.
+        found: The table of `vis.influence.label_errors`, with additional columns for the cells of the rows.
         folder: The folder that paths of images are relative to.
         image: The name of the column of paths, for images.
         columns: The names of the columns to show, for tables; the first six of them are shown.
-        names: The classes' names by class index, shown after the numbers.
-        shown: How many errors to show at most.
-        below: How many rows to show at most of those that are taken to be right.
+        names: The class names by class index, shown after the numbers.
+        shown: The most errors to show.
+        below: The most presumably correct rows to show.
 
     Raises:
         OSError: The file cannot be written.
@@ -113,7 +113,7 @@ def write(
 
 
 def _confusions(errors: pd.DataFrame, names: Sequence[str] | None) -> list[_Confusion]:
-    """The pairs of a label and a suggested one that most errors are of."""
+    """Return the most frequent pairs of a label and a suggested label."""
     counts = errors.groupby(["label", "suggested_label"]).size().sort_values(ascending=False, kind="stable")
     return [
         _Confusion(named(int(label), names), named(int(suggested), names), int(count))
@@ -122,7 +122,7 @@ def _confusions(errors: pd.DataFrame, names: Sequence[str] | None) -> list[_Conf
 
 
 def _percent(probability: float) -> str:
-    """A probability in percent, with one decimal: never 0.0 or 100.0, which no network is that sure of."""
+    """Return a probability in percent with one decimal, but never 0.0 or 100.0: no network is that confident."""
     if probability < 0.0005:
         return "< 0.1 %"
     return "> 99.9 %" if probability >= 0.9995 else f"{100 * probability:.1f} %"

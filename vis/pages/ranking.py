@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Card(NamedTuple):
-    """A training image: its picture and the address of its file, its row, and what is told about it, as texts."""
+    """A training image: its picture, the address of its file, its row, and its label and score as text."""
 
     picture: str
     address: str
@@ -33,18 +33,18 @@ class _Card(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """The harmful or the helpful images: how many there are, how many of them beyond noise, and those shown."""
+    """The harmful or the helpful images: their number, the number beyond noise, and the cards to show."""
 
     name: str
     kind: str
-    explanation: str
+    effect: str  # on the validation loss
     total: int
     beyond_noise: int
     cards: list[_Card]
 
 
 class _Notation(NamedTuple):
-    """How all scores of a page are written: in one unit, a power of ten, and with as many decimals."""
+    """The number format of all scores of a page: a unit, which is a power of ten, and a number of decimals."""
 
     exponent: int
     decimals: int
@@ -125,10 +125,10 @@ def write(
             noise=bool(noise[place]),
         )
 
-    def group(name: str, kind: str, explanation: str, places: np.ndarray) -> _Group:
+    def group(name: str, kind: str, effect: str, places: np.ndarray) -> _Group:
         beyond_noise = places[~noise[places]]
         first = np.concatenate([beyond_noise, places[noise[places]]])[:shown]
-        return _Group(name, kind, explanation, len(places), len(beyond_noise), [card(place) for place in first])
+        return _Group(name, kind, effect, len(places), len(beyond_noise), [card(place) for place in first])
 
     parts = rendering.render(
         "influence.html",
@@ -140,8 +140,8 @@ def write(
         with_predicted=predicted is not None,
         told=told,
         groups=[
-            group("Most harmful", "harmful", "Left out, the validation loss falls.", harmful),
-            group("Most helpful", "helpful", "Left out, the validation loss rises.", helpful),
+            group("Most harmful", "harmful", "lowers", harmful),
+            group("Most helpful", "helpful", "raises", helpful),
         ],
     )
     with replacing(path) as file:
@@ -149,7 +149,7 @@ def write(
 
 
 def _notation(largest: float) -> _Notation:
-    """The unit, a power of 1,000, in which the largest score is between 1 and 1,000, with four digits."""
+    """Return the power of 1,000 in which the largest score is between 1 and 1,000, with four digits."""
     if not largest:
         return _Notation(0, 3)
     power = math.floor(math.log10(largest))
@@ -158,7 +158,7 @@ def _notation(largest: float) -> _Notation:
 
 
 def _label(cells: list[str], names: Sequence[str] | None) -> str:
-    """A class where the cells tell one, else what is in them: the numbers of a regressor's label."""
+    """Return the class that the cells name, or else their text, such as the numbers of a regressor's label."""
     try:
         return named(datasets.labels(cells), names)
     except ValueError:

@@ -165,7 +165,7 @@ def test_labels_may_be_left_out_of_account(model_path, folder):
     write(folder, "x:image", [f"images/{number}.png" for number in range(12)], "x.csv")
     assert run("gradcam-batch", "--model", model_path, "--input", "x.csv", "--output", "x_only.csv")[0] == 0
     arguments = ("--label-variable", "none", "--output", "none.csv")
-    assert "As asked: the predicted class is explained," in run("gradcam-batch", "--model", model_path, *arguments)[1]
+    assert "The predicted class is explained," in run("gradcam-batch", "--model", model_path, *arguments)[1]
     pictures, expected = contents(folder / "none"), contents(folder / "x_only")
     assert len(pictures) == 12 + 1
     assert pictures.pop("journal.jsonl") != expected.pop("journal.jsonl")
@@ -676,7 +676,7 @@ def test_what_is_explained_is_said_and_classes_are_called_by_their_names(model_p
     assert f"The class of each row, in column 'y', is explained, {score}" in out
     assert "7 seven" in Path("saliency.html").read_text()
     assert f"Class 3 three is explained in every row, {score}" in run(*given, "--class-index", 3)[1]
-    assert "As asked: the predicted class is explained, by its output.\n" in run(
+    assert "The predicted class is explained, by its output.\n" in run(
         *given, "--label-variable", "none", "--no-logits"
     )[1]  # fmt: skip
     Path("names.txt").write_text("zero\none\n")

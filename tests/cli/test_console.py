@@ -108,7 +108,7 @@ def test_pixels_go_in_as_the_file_says(folder, tmp_path):
         f"{tmp_path / 'map.png'}: class 5, probability {probability}; the map explains its logit\nTop "
     )
     assert err == (
-        "Warning: --preprocess unit is taken, where the model asks for raw, because the executor in raw.nnp sets "
+        "Warning: --preprocess unit is used, but the model asks for raw, because the executor in raw.nnp sets "
         "no_image_normalization.\n"
     )
     assert single("saliency", folder, tmp_path, "--preprocess", "raw", model="raw.nnp")[1] == ""

@@ -175,7 +175,7 @@ def test_a_learning_rate_is_found_where_none_is_given_and_told(table_folder, tmp
     made = json.loads((tmp_path / "a.json").read_text())
     rate = made["optimizer"]["config"]["learning_rate"]
     found = "the largest at which two shuffles rank the examples alike"
-    assert f"Trained by SGD at the learning rate {rate:g}, {found}\n" in out
+    assert f"Trained with SGD at the learning rate {rate:g}, {found}\n" in out
     assert f"Looking for a learning rate: {rate:g}" in err
     assert f"Stability {made['stability']:.2f}: rank agreement between trials" in out
     assert made["stability"] > 0.5
@@ -183,7 +183,7 @@ def test_a_learning_rate_is_found_where_none_is_given_and_told(table_folder, tmp
 
     options = ("--n-trials", 3, "--learning-rate", rate, "--resume")
     other = files(table_folder, tmp_path / "b.csv", "model.keras")
-    assert f"Trained by SGD at the learning rate {rate:g}\n" in run("influence-tabular", *other, *options)[1]
+    assert f"Trained with SGD at the learning rate {rate:g}\n" in run("influence-tabular", *other, *options)[1]
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 

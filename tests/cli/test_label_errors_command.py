@@ -100,7 +100,8 @@ def test_images_are_ranked_by_the_library_s_scores(folder, tmp_path):
         progress=False,
     )
     pd.testing.assert_frame_equal(written[expected.columns], expected, rtol=1e-4, atol=1e-6)
-    assert f"{output}: 90 rows, about {expected['is_error'].sum()} of them with a wrong label, the surest first" in out
+    errors = expected["is_error"].sum()
+    assert f"{output}: 90 rows, about {errors} of them with a wrong label, the most likely first" in out
     paths = [f"../{folder.name}/{row}.png" for row in expected["datasource_index"]]
     assert written["x:image"].tolist() == paths
     assert set(written["note"]) == {"kept"}
@@ -190,8 +191,8 @@ def test_a_regressor_is_refused_before_any_row_is_read(folder, tmp_path):
     (line,) = err.splitlines()
     assert line == (
         "Error: --model must be a classifier, which ends in a softmax or sigmoid or is trained by a cross entropy, not "
-        "a regressor trained by 'mean_squared_error'. Compile it with a cross entropy of Keras and save it again, if "
-        "it tells classes."
+        "a regressor trained by 'mean_squared_error'. If it is a classifier, compile it with a cross entropy of Keras "
+        "and save it again."
     )
 
 

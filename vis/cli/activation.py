@@ -1,4 +1,4 @@
-"""`vis activation`: a model in, a picture out of what its filters respond to most."""
+"""`vis activation`: a model in, a picture of what its filters respond to most out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MOST_FILTERS = 100
 _MOST_FRAMES = 64
 _SIZE = 224
 _OPTIONS = {
-    "seed_input": "an image to start from",  # which no option gives
+    "seed_input": "an image to start from",  # which no option sets
     "filter_indices": "--filters",
     "layer_idx": "--layer",
     "max_iter": "--steps",
@@ -49,47 +49,50 @@ _REMEDIES = {
 
 
 class Parameterization(str, Enum):
-    """What is moved: the spectrum of the images, or their pixels."""
+    """What to optimize: the spectrum of the images, or their pixels."""
 
     fourier = "fourier"
     pixels = "pixels"
 
 
-@app.command(short_help="What a filter or class responds to most.")
+@app.command(short_help="Show what a filter or class responds to most.")
 def activation(
     *,
     model: ModelOption = None,
     layer: Annotated[
         str | None,
         typer.Option(
-            help="The layer: its name ('backbone/conv5' in a nested model) or index. The model's output, unless given.",
+            help="The layer: its name ('backbone/conv5' in a nested model) or index; the model's output by default.",
             show_default=False,
         ),
     ] = None,
-    filters: Annotated[str, typer.Option(help="The filters or classes, from 0: such as 0,1,2 or 0-9.")] = "0",
+    filters: Annotated[str, typer.Option(help="The filters or classes, counted from 0, such as 0,1,2 or 0-9.")] = "0",
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The picture to write: .png, .jpg, .bmp, .tif or .webp.")
     ] = Path("activation.png"),
     gif: Annotated[
-        Path | None, typer.Option(help="An animation of how the images come about: .gif.", show_default=False)
+        Path | None, typer.Option(help="Write an animation of the optimization: .gif.", show_default=False)
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="How many steps to take.")] = 256,
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise to start from: the same seed, the same picture.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="The number of optimization steps.")] = 256,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the initial noise: the same seed gives the same picture.")
+    ] = 0,
     preprocess: PreprocessOption = AUTO,
     output_variable: OutputVariableOption = None,
     parameterization: Annotated[
-        Parameterization, typer.Option(help="What is moved: the images' spectrum, which is smoother, or their pixels.")
+        Parameterization,
+        typer.Option(help="What to optimize: the spectrum of the images, which is smoother, or their pixels."),
     ] = Parameterization.fourier,
     jitter: Annotated[
         float,
-        typer.Option(min=0, help="The most that images are shifted at each step: a share of their size, or pixels."),
+        typer.Option(min=0, help="Maximum random shift per step: pixels (>= 1) or a fraction of the image (< 1)."),
     ] = 0.02,
     size: Annotated[
         int | None,
         typer.Option(
             min=8,
             max=4096,
-            help=f"Height and width of the images, for a model that takes any size; {_SIZE} unless given.",
+            help=f"Height and width of the images, for a model that takes any size; {_SIZE} by default.",
             show_default=False,
         ),
     ] = None,
@@ -97,7 +100,7 @@ def activation(
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
-    """Make the images that filters or classes respond to most, from noise, side by side in one picture."""
+    """Synthesize the images that filters or classes respond to most, from noise, side by side in one picture."""
     from vis import images
     from vis.files import names, outputs
 
@@ -153,7 +156,7 @@ def activation(
             input_range=input_range,
             max_iter=steps,
             seed=seed,
-            # Without a channel axis rows would be taken for a signal's positions and columns for its channels.
+            # Without a channel axis, rows would be mistaken for the positions of a signal and columns for its channels.
             parameterization="pixels" if layout.channel_axis is None else parameterization.value,
             input_modifiers=[Jitter(jitter)] if jitter and layout.channel_axis is not None else None,
             callbacks=watchers,
@@ -176,7 +179,7 @@ def activation(
 
 
 def _animation(path: Path, layout: InputLayout, preprocess: str):
-    """A callback that writes an animation in the colours that are to be seen."""
+    """Return a callback that writes an animation in displayable colours."""
     import numpy as np
 
     from vis import images
@@ -192,7 +195,7 @@ def _animation(path: Path, layout: InputLayout, preprocess: str):
 
 
 def _labelled(picture: np.ndarray, text: str) -> np.ndarray:
-    """A picture with a line of text above it."""
+    """Return a picture with a line of text above it."""
     import numpy as np
 
     from vis.utils.utils import draw_text
@@ -202,7 +205,7 @@ def _labelled(picture: np.ndarray, text: str) -> np.ndarray:
 
 
 def _parse_filters(text: str) -> list[int]:
-    """The filters of a list such as 0,3,5-9."""
+    """Parse a list of filters such as 0,3,5-9."""
     chosen: list[int] = []
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
@@ -220,7 +223,7 @@ def _is_index(text: str) -> bool:
 
 
 def _parse_layer(text: str | None) -> int | str | None:
-    """A layer's index, or its name."""
+    """Parse a layer's index or name."""
     return int(text) if text and _is_index(text.removeprefix("-")) else text
 
 
@@ -242,7 +245,7 @@ def _check_jitter(jitter: float, layout: InputLayout) -> None:
 
 @contextlib.contextmanager
 def _writing(name: str, path: Path | None) -> Iterator[None]:
-    """Refuse the option of a file that cannot be written."""
+    """Report a file that cannot be written as an error of its option."""
     try:
         yield
     except OSError as error:

@@ -12,7 +12,7 @@ from vis.methods import METHODS
 
 
 class _Commands(OneLineErrors):
-    """The commands in the order in which one gets to know them."""
+    """Lists the commands in the order in which people meet them."""
 
     def list_commands(self, ctx):
         names = super().list_commands(ctx)
@@ -37,9 +37,9 @@ def _vis(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    """See where a Keras model looks, and which training examples made it so.
+    """See where a Keras model looks, and which training examples shaped it.
 
-    Every option may be spelled with underscores too.
+    Every option also accepts underscores in place of hyphens.
     """
     if version:
         typer.echo(f"vis {vis.__version__}")

@@ -49,15 +49,15 @@ def every_row(
         typer.Option("--input", "-i", help="A CSV file of images, such as Neural Network Console's output_result.csv."),
     ] = Path("output_result.csv"),
     input_variable: Annotated[
-        str, typer.Option("--input-variable", "-v1", help="The column of the images' paths: x or x:image, say.")
+        str, typer.Option("--input-variable", "-v1", help="The column of the image paths, such as x or x:image.")
     ] = "x",
     label_variable: Annotated[
         str | None,
         typer.Option(
             "--label-variable",
             "-v2",
-            help="The column of the class to explain, or 'none' for the predicted class. Unless given it is y, and the "
-            "predicted class where there is no y.",
+            help="The column of the class to explain, or 'none' for the predicted class. The default is y, or the "
+            "predicted class if there is no column y.",
             show_default=False,
         ),
     ] = None,
@@ -66,7 +66,8 @@ def every_row(
         typer.Option(
             "--class-index",
             "-c",
-            help="The class to explain in every row, from 0, instead of the row's label; 'auto' for the predicted one.",
+            help="The class to explain in every row, counted from 0, in place of the row's label; 'auto' for the "
+            "predicted class.",
             metavar="INTEGER|auto",
             show_default=False,
         ),
@@ -79,11 +80,14 @@ def every_row(
     output_variable: OutputVariableOption = None,
     labels: LabelsOption = None,
     save_map: Annotated[
-        bool, typer.Option("--save-map", help="Write the numbers behind each picture, too: .npy, in a column map.")
+        bool,
+        typer.Option(
+            "--save-map", help="Also write the array behind each picture, as .npy; its path is in a column map."
+        ),
     ] = False,
-    html: Annotated[bool, typer.Option("--html", help="Write a page to look through the pictures, too.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Also write a page for browsing the pictures.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that was killed; what it had done is kept.")
+        bool, typer.Option("--resume", help="Continue an interrupted run; finished rows are kept.")
     ] = False,
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
@@ -191,7 +195,7 @@ def _classes(network: keras.Model) -> int | None:
 
 
 def _explained(survey: Survey, table: Path, *, asked: bool) -> str:
-    """What the maps explain, in one line."""
+    """Return in one line what the maps explain."""
     from vis.files.names import named
 
     if survey.class_index is not None:
@@ -199,7 +203,9 @@ def _explained(survey: Survey, table: Path, *, asked: bool) -> str:
     elif survey.label_variable is not None:
         what = f"The class of each row, in column {survey.label_variable!r}, is explained"
     else:
-        what = ("As asked" if asked else f"{table} has no labels to explain") + ": the predicted class is explained"
+        what = "The predicted class is explained"
+        if not asked:
+            what = f"{table} has no labels to explain: the predicted class is explained"
     score = "its score before a final softmax or sigmoid" if survey.options.get("logits", True) else "its output"
     return f"{what}, by {score}."
 

@@ -1,4 +1,4 @@
-"""`vis convert`: a model file of Neural Network Console in, one of Keras out."""
+"""`vis convert`: a Neural Network Console model in, a Keras model out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vis.cli.options import OutputVariableOption
 from vis.utils.errors import ArgumentError
 
 
-@app.command(short_help="Neural Network Console's model as a Keras model.")
+@app.command(short_help="Convert a Neural Network Console model to Keras.")
 def convert(
     model: Annotated[Path, typer.Argument(help="The .nnp file.", show_default=False)],
     output: Annotated[Path, typer.Argument(help="The .keras file to write.", show_default=False)],
@@ -42,5 +42,5 @@ def convert(
     typer.echo(f"{output}: {len(network.layers)} layers, {network.count_params():,} parameters")
     scale = models.scale_of(model, network)
     if scale.name != images.scale_of(network).name:
-        # Which only the .nnp file says.
+        # Only the .nnp file says so, not the Keras model.
         typer.echo(f"Give --preprocess {scale.name} with it, because {scale.reason}.")

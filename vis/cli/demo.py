@@ -11,13 +11,13 @@ from vis.cli.app import app
 from vis.cli.messages import UsageError, import_tensorflow
 
 
-@app.command(short_help="See it at work on digits.")
+@app.command(short_help="Try it on handwritten digits.")
 def demo(
-    output: Annotated[Path, typer.Option(help="The folder to write to; it is made where there is none.")] = Path(
+    output: Annotated[Path, typer.Option(help="The folder to write to; it is created if necessary.")] = Path(
         "vis-demo"
     ),
 ) -> None:
-    """Train a small CNN on handwritten digits and show in a page where it looks."""
+    """Train a small CNN on handwritten digits and write a page that shows where it looks."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -28,7 +28,7 @@ def demo(
     try:
         result = library_demo.run(output)
     except ModuleNotFoundError as error:
-        # The extra's message is the whole message; anything else missing is a broken installation and shown as it is.
+        # The message names the missing extra; any other missing module is a broken installation and shown as it is.
         if error.name != "mlxtend":
             raise
         raise UsageError(str(error)) from error

@@ -1,4 +1,4 @@
-"""`vis influence` and `vis influence-tabular`: which rows of a training set helped, and which did harm."""
+"""`vis influence` and `vis influence-tabular`: score which training rows help and which harm."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ _REMEDIES = {
 }
 _ERRORS_SHOWN = 20
 _SHOWN = 100  # examples of each kind on the page
-_OWN = ("loss", "self_influence")  # columns that are about an example itself
+_OWN = ("loss", "self_influence")  # columns about the example itself
 
 
 class Init(str, Enum):
-    """Where training starts."""
+    """The weights that training starts from."""
 
     weights = "weights"
     fresh = "fresh"
 
 
 class Weights(str, Enum):
-    """At whose weights the steps are differentiated."""
+    """The weights at which the steps are differentiated."""
 
     exact = "exact"
     epoch = "epoch"
@@ -66,7 +66,7 @@ class Weights(str, Enum):
 
 
 class Scoring(str, Enum):
-    """How examples are scored."""
+    """The method that scores the examples."""
 
     sgd = "sgd"
     tracin = "tracin"
@@ -77,40 +77,46 @@ TrainOption = Annotated[
     Path, typer.Option("--input-train", "-t", help="A CSV file of the training data.", show_default=False)
 ]
 ValOption = Annotated[
-    Path, typer.Option("--input-val", "-v", help="A CSV file of validation data, as --input-train.", show_default=False)
+    Path,
+    typer.Option(
+        "--input-val",
+        "-v",
+        help="A CSV file of validation data, with the columns of --input-train.",
+        show_default=False,
+    ),
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The CSV file to write.")]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", "-bs", min=1, help="Examples per training step.")]
-EpochsOption = Annotated[int, typer.Option(min=1, help="How often each example is trained on.")]
+EpochsOption = Annotated[int, typer.Option(min=1, help="Epochs per trial.")]
 TrialsOption = Annotated[
-    int, typer.Option("--n-trials", "-nt", min=1, help="Over how many shuffles of the data the scores are averaged.")
+    int, typer.Option("--n-trials", "-nt", min=1, help="Trainings with different shuffles; their scores are averaged.")
 ]
-SeedOption = Annotated[int, typer.Option(min=0, help="Of the first shuffle; the next ones have the next seeds.")]
-InitOption = Annotated[Init, typer.Option(help="Train on from the model's weights, or from newly drawn ones.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the first shuffle; the others use the seeds after it.")]
+InitOption = Annotated[Init, typer.Option(help="Start from the model's weights, or from freshly initialized ones.")]
 OptimizerOption = Annotated[
-    str | None, typer.Option(help="SGD, Adam, AdamW or RMSprop; the model file's, else SGD.", show_default=False)
+    str | None,
+    typer.Option(help="SGD, Adam, AdamW or RMSprop; by default that of the model file, or SGD.", show_default=False),
 ]
 RateOption = Annotated[
     str | None,
     typer.Option(
-        help="The learning rate; the model file's, else auto: the largest at which two shuffles rank the data alike.",
+        help="The learning rate; by default that of the model file, or auto: the largest at which two shuffles rank "
+        "the data alike.",
         show_default=False,
     ),
 ]
 WeightsOption = Annotated[
-    Weights, typer.Option(help="Differentiate at each step's weights, at each epoch's, or at the final ones.")
+    Weights, typer.Option(help="Differentiate at the weights of each step, of each epoch, or at the final ones.")
 ]
 MethodOption = Annotated[
-    Scoring, typer.Option(help="SGD influence, TracIn, or influence functions (hessian: without any training).")
+    Scoring, typer.Option(help="SGD influence, TracIn, or influence functions (hessian; needs no training).")
 ]
 InputVariableOption = Annotated[str, typer.Option(help="The column, or columns x__0, x__1, ..., of the inputs.")]
 LabelVariableOption = Annotated[str, typer.Option(help="The column, or columns, of the labels.")]
-ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Go on with a run that was killed; the trials that it had done are kept.")
-]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run; finished trials are kept.")]
 
 
-@app.command(short_help="Which training images helped, which harm.")
+@app.command(short_help="Score which training images help and which harm.")
 def influence(
     *,
     model: ModelOption = None,
@@ -130,14 +136,14 @@ def influence(
     input_variable: InputVariableOption = "x",
     label_variable: LabelVariableOption = "y",
     html: Annotated[
-        bool, typer.Option("--html", help="Write a page of the most harmful and the most helpful images, too.")
+        bool, typer.Option("--html", help="Also write a page of the most harmful and the most helpful images.")
     ] = False,
     labels: LabelsOption = None,
     resume: ResumeOption = False,
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
-    """Score every training image: the change of the validation loss if it had been left out; harmful ones first."""
+    """Score each training image by the change in validation loss if it had been left out, most harmful first."""
     from vis import datasets, images
     from vis.batch import influence_trials
     from vis.files import names as names_of_classes
@@ -199,7 +205,7 @@ def influence(
     _finish(output, training, validation)
 
 
-@app.command("influence-tabular", short_help="Which training rows helped, which harm.")
+@app.command("influence-tabular", short_help="Score which training rows help and which harm.")
 def influence_tabular(
     *,
     model: ModelOption = None,
@@ -221,7 +227,7 @@ def influence_tabular(
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
-    """Score every training row: the change of the validation loss if it had been left out; harmful ones first."""
+    """Score each training row by the change in validation loss if it had been left out, the most harmful first."""
     from vis import datasets
     from vis.batch import training_rows
 
@@ -253,7 +259,7 @@ def influence_tabular(
 def _open_tables(
     input_train: Path, input_val: Path, output: Path, input_variable: str, label_variable: str
 ) -> list[Table]:
-    """The two tables, after all checks that need no model."""
+    """Open the two tables and run all checks that need no model."""
     from vis.batch import training_rows
     from vis.files import outputs
 
@@ -281,7 +287,7 @@ def _check_one_column(table: Table, input_variable: str) -> None:
 
 
 def trainable(path: Path, custom_objects: list[str], unsafe: bool) -> keras.Model:
-    """The model of a file, if it can be trained by one loss."""
+    """Load a model that can be trained with a single loss."""
     from vis import models
 
     with option("--model"):
@@ -298,7 +304,7 @@ def trainable(path: Path, custom_objects: list[str], unsafe: bool) -> keras.Mode
 
 
 def layout_of(network: keras.Model) -> InputLayout:
-    """What image a model takes; a model of something else is referred to what does for it."""
+    """Return the image layout of a model; for other models, raise an error that names the right command."""
     from vis import images
 
     shape = getattr(network, "input_shape", None)
@@ -316,7 +322,7 @@ def layout_of(network: keras.Model) -> InputLayout:
 def _training(
     path: Path, optimizer: str | None, learning_rate: str | None, default_l2: float, **settings
 ) -> tuple[Compiled, Training]:
-    """What the model file was compiled with, and how it is to be trained."""
+    """Return what the model file was compiled with, and how to train the model."""
     from vis.batch import influence_trials
 
     with option("--learning-rate"):
@@ -333,7 +339,7 @@ def _training(
 
 
 def _rate(typed: str | None) -> float | str | None:
-    """The learning rate that was typed: a number, or auto."""
+    """Parse a learning rate: a number, or auto."""
     if typed in (None, AUTO):
         return typed
     try:
@@ -345,7 +351,7 @@ def _rate(typed: str | None) -> float | str | None:
 def _read(
     tables: list[Table], reader, network: keras.Model, compiled: Compiled, input_variable: str, label_variable: str
 ) -> list[TrainingRows]:
-    """The rows of both tables that can be used; the others are named."""
+    """Read the usable rows of both tables and report the others."""
     from vis.batch import influence_trials
 
     with option("--model", _REMEDIES):
@@ -357,7 +363,7 @@ def _read(
 
 
 def read_rows(name: str, table: Table, reader, check_label, input_variable: str, label_variable: str) -> TrainingRows:
-    """Return the rows of a table that can be used; the others are named.
+    """Read the usable rows of a table and report the others.
 
     Args:
         name: The option that names the table.
@@ -405,8 +411,8 @@ def _ranked(
     seed: int,
     journal: Journal,
 ) -> tuple[pd.DataFrame, np.ndarray, Scores]:
-    """The table of `vis.influence.rank` with the cells of the training table and the examples' own scores, the place of
-    each of its rows among the training examples, and the scores.
+    """Return the table of `vis.influence.rank` with the cells of the training table and the columns about the examples
+    themselves, the index of each of its rows among the training examples, and the scores.
     """
     import numpy as np
     import pandas as pd
@@ -442,19 +448,19 @@ def _ranked(
 
 
 def _own_columns(ranked: pd.DataFrame) -> list[str]:
-    """What of an example's own is told: influence functions have no self-influence."""
+    """Return the columns about the examples themselves: influence functions have no self-influence."""
     return [name for name in _OWN if name in ranked]
 
 
 def _told(scores: Scores) -> list[str]:
-    """What there is to say of all scores together, a line each."""
+    """Describe the scores as a whole, in lines."""
     import math
 
     training = scores.training
     if scores.self_influence is None:  # influence functions train nothing
         return []
     rate, found = training.learning_rate, training.found_rate
-    lines = [f"Trained by {training.optimizer['class_name']}"]
+    lines = [f"Trained with {training.optimizer['class_name']}"]
     if isinstance(rate, float):
         lines[0] += f" at the learning rate {rate:g}"
     if found:
@@ -466,7 +472,7 @@ def _told(scores: Scores) -> list[str]:
 
 
 def _asked(settings: Training, method: Scoring, weights: Weights, seed: int, x: str, y: str) -> dict[str, Any]:
-    """What scores depend on beside the files; not the number of trials, of which more may be asked for later."""
+    """Return the settings that scores depend on, but not the files or the number of trials, which may grow later."""
     return {
         "--optimizer": settings.optimizer,
         "--learning-rate": AUTO if settings.finds_rate else settings.learning_rate,
@@ -483,7 +489,7 @@ def _asked(settings: Training, method: Scoring, weights: Weights, seed: int, x: 
 
 @contextlib.contextmanager
 def _journal(output: Path, resume: bool, files: tuple[Path, ...], settings: dict[str, Any], n_trials: int):
-    """The journal of a run's trials: an interrupted run leaves it, a finished one does not."""
+    """Keep a journal of the trials: an interrupted run leaves it, a finished one removes it."""
     from vis.files.journal import Journal, fingerprint
 
     path = output.with_name(f"{output.name}.trials.jsonl")
@@ -515,7 +521,7 @@ def write(output: Path, ranked: pd.DataFrame) -> None:
 
 
 def _write(output: Path, ranked: pd.DataFrame, scores: Scores, asked: dict[str, Any]) -> None:
-    """Write the table, and beside it how the scores came about; tell the latter."""
+    """Write the table and, beside it, how the scores were computed, and print the latter."""
     import json
     import math
 

@@ -1,4 +1,4 @@
-"""`vis label-errors`: which rows of a training set bear a wrong label, and which label would suit them better."""
+"""`vis label-errors`: find the training rows with a wrong label, and suggest a better one."""
 
 from __future__ import annotations
 
@@ -38,37 +38,35 @@ _OPTIONS = {
     },
 }
 _REMEDIES = {
-    ("model", "regressor"): "Compile it with a cross entropy of Keras and save it again, if it tells classes",
-    ("table", "images"): "For images give a model that takes some",
-    ("y", "rare_class"): "Give fewer --folds, or leave the rows of that class out",
+    ("model", "regressor"): "If it is a classifier, compile it with a cross entropy of Keras and save it again",
+    ("table", "images"): "For images, give a model that takes images",
+    ("y", "rare_class"): "Use fewer --folds, or remove the rows of that class",
 }
 
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The CSV file to write.")]
-FoldsOption = Annotated[
-    int, typer.Option(min=2, help="The number of trainings, each of which leaves out another part of the rows.")
-]
+FoldsOption = Annotated[int, typer.Option(min=2, help="The number of folds: each training leaves one of them out.")]
 EpochsOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="How often each row is trained on; unless given, until the rows left out are predicted no better.",
+        help="Epochs per fold; by default, until the predictions of the left-out rows stop improving.",
         show_default=False,
     ),
 ]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", "-bs", min=1, help="Examples per training step.")]
 OptimizerOption = Annotated[
-    str | None, typer.Option(help="SGD, Adam, AdamW or RMSprop; the model file's, else Adam.", show_default=False)
+    str | None,
+    typer.Option(help="SGD, Adam, AdamW or RMSprop; by default that of the model file, or Adam.", show_default=False),
 ]
 RateOption = Annotated[
-    float | None, typer.Option(help="The learning rate; the model file's or the optimizer's.", show_default=False)
+    float | None,
+    typer.Option(help="The learning rate; by default that of the model file or of the optimizer.", show_default=False),
 ]
-SeedOption = Annotated[int, typer.Option(min=0, help="Of the folds, the weights, the order and dropout.")]
-ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Go on with a run that was killed; the folds that it had done are kept.")
-]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the folds, the weights, the order and dropout.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run; finished folds are kept.")]
 
 
-@app.command("label-errors", short_help="Which training rows bear a wrong label.")
+@app.command("label-errors", short_help="Find the training rows with a wrong label.")
 def label_errors(
     *,
     model: ModelOption = None,
@@ -83,15 +81,15 @@ def label_errors(
     preprocess: PreprocessOption = AUTO,
     input_variable: InputVariableOption = "x",
     label_variable: LabelVariableOption = "y",
-    html: Annotated[bool, typer.Option("--html", help="Write a page of the rows with the surest errors, too.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Also write a page of the most likely errors.")] = False,
     labels: LabelsOption = None,
     resume: ResumeOption = False,
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
-    """Find the training rows with a wrong label, images or tables: the surest first, and how many there are.
+    """Find the training images or rows with a wrong label, the most likely first, and estimate how many there are.
 
-    Newly drawn copies of the model are trained, each without a part of the rows, which it then predicts.
+    Trains freshly initialized copies of the model, each without one fold of the rows, which it then predicts.
     """
     from vis import datasets
     from vis.batch import label_errors as folds_of
@@ -136,7 +134,7 @@ def label_errors(
 
 
 def _open_table(input_train: Path, output: Path, input_variable: str, label_variable: str) -> Table:
-    """The table, after all checks that need no model."""
+    """Open the table and run all checks that need no model."""
     from vis.batch import training_rows
     from vis.files import outputs
 
@@ -156,7 +154,7 @@ def _open_table(input_train: Path, output: Path, input_variable: str, label_vari
 def _reader(
     table: Table, network: keras.Model, model: Path, preprocess: str, input_variable: str, is_image: bool
 ) -> tuple[Callable[[list[str]], np.ndarray], tuple[int, ...], str | None, str]:
-    """What reads the input of a row, its shape, the scale of pixels, and what is to be said of that."""
+    """Return a function that reads the input of a row, its shape, the scale of pixels, and a line about the scale."""
     from vis import datasets, images
     from vis.batch import training_rows
 
@@ -183,7 +181,7 @@ def _reader(
 
 
 def _training(model: Path, optimizer: str | None, learning_rate: float | None) -> tuple[Compiled, dict, float]:
-    """What the model file was compiled with, and the optimizer and weight decay to train by."""
+    """Return what the model file was compiled with, and the optimizer and weight decay to train with."""
     from vis.batch import influence_trials
 
     compiled = influence_trials.compiled_with(model)
@@ -194,7 +192,7 @@ def _training(model: Path, optimizer: str | None, learning_rate: float | None) -
 
 
 def _read(table: Table, reader, told: Classifier, input_variable: str, label_variable: str) -> TrainingRows:
-    """The rows that can be used; the others are named."""
+    """Read the usable rows and report the others."""
     from vis.batch import label_errors as folds_of
 
     return influence.read_rows(
@@ -211,7 +209,7 @@ def _found(
     directory: Path,
     journal: Journal,
 ) -> pd.DataFrame:
-    """The table of `vis.influence.label_errors` with the cells of the training table."""
+    """Return the table of `vis.influence.label_errors` with the cells of the training table."""
     import pandas as pd
 
     from vis.batch import label_errors as folds_of
@@ -229,7 +227,7 @@ def _found(
 
 @contextlib.contextmanager
 def _journal(output: Path, resume: bool, files: tuple[Path, ...], settings: dict[str, Any], folds: int):
-    """The folder of a run's folds and its journal: an interrupted run leaves them, a finished one does not."""
+    """Keep the folds and a journal of them: an interrupted run leaves both, a finished one removes them."""
     from vis.files.journal import Journal, fingerprint
     from vis.influence import fold_files
 
@@ -281,7 +279,7 @@ def _write_page(
 def _finish(output: Path, training: TrainingRows, errors: int) -> None:
     failed = len(training.errors)
     typer.echo(
-        f"{output}: {len(training.rows):,} rows, about {errors:,} of them with a wrong label, the surest first"
+        f"{output}: {len(training.rows):,} rows, about {errors:,} of them with a wrong label, the most likely first"
         + (f"; {failed:,} rows were left out" if failed else "")
     )
     if failed:

@@ -8,7 +8,7 @@ from vis.cli.app import app
 from vis.methods import FORWARD_PASSES, METHODS, Method
 
 
-@app.command("methods", short_help="What each method shows, costs and needs.")
+@app.command("methods", short_help="List what each method shows, costs and needs.")
 def list_methods() -> None:
     """List the methods: what each one shows, how many passes through the model a map costs, and what it needs."""
     rows = [("METHOD", "SHOWS", "PASSES", "NEEDS")]
@@ -22,7 +22,7 @@ def list_methods() -> None:
 
 
 def _passes(method: Method) -> str:
-    """Return what a map costs, with the option's default where an option says how many passes."""
+    """Return the cost of a map, with the default of the option that sets the number of passes."""
     if not isinstance(method.cost.times, str):
         return str(method.cost)
     (each,) = [option for option in method.options if option.name == method.cost.times]

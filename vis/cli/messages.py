@@ -1,4 +1,4 @@
-"""How the `vis` command speaks: mistakes in one line that names an option, and no chatter from below."""
+"""The messages of the `vis` command: one line per mistake, naming the option, and no output of other libraries."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from typer.core import TyperGroup
 
 from vis.utils.errors import ArgumentError, VisWarning, sentence
 
-# Typer exports this class's child only, and has its own copy of click or not, by version.
+# Typer exports only a subclass of this class, and by version bundles click or not.
 UsageError = typer.BadParameter.__base__
 
-# The option that stands for an argument of the library, in those commands that explain images. An argument that no
-# option stands for is shown as it is.
+# The option for an argument of the library, in commands that explain images. Other arguments are shown by name.
 IMAGE_OPTIONS = {
     "seed_input": "--image",
     "filter_indices": "--class-index",
@@ -34,8 +33,8 @@ IMAGE_OPTIONS = {
     "num_samples": "--num-samples",
     **{name: f"--{name}" for name in ("model", "aggregate", "seed", "preprocess", "colormap")},
 }
-# What to do about it in the shell, where the library's remedy is one for Python: of an error by its argument and kind,
-# of a warning by its code.
+# Remedies for the shell, where the library's remedy is for Python: keyed by an error's argument and kind, or by a
+# warning's code.
 Remedies = Mapping[tuple[str, str] | str, str]
 IMAGE_REMEDIES: Remedies = {
     "class_token_only": "Choose a layer before the last attention by --layer",
@@ -48,10 +47,10 @@ _KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false"}
 
 
 class OneLineErrors(TyperGroup):
-    """Says what is wrong in one line, which a log or another program can quote, and exits with 2."""
+    """Prints errors as one line, which a log or another program can quote, and exits with 2."""
 
     def main(self, *args, standalone_mode: bool = True, **kwargs):
-        """Run the command line; with `standalone_mode=False` errors are raised, as click has it."""
+        """Run the command line; with `standalone_mode=False` errors are raised, as in click."""
         if not standalone_mode:
             return super().main(*args, standalone_mode=False, **kwargs)
         try:
@@ -64,21 +63,21 @@ class OneLineErrors(TyperGroup):
 
 
 def refuse(option: str, message: str) -> NoReturn:
-    """Give up on the command because of what an option was given."""
+    """Exit with an error about the value of an option."""
     raise typer.BadParameter(message, param_hint=option)
 
 
 @contextlib.contextmanager
 def option(name: str, remedies: Remedies = IMAGE_REMEDIES) -> Iterator[None]:
-    """Refuse the value of an option where the library refuses the argument that it was passed as.
+    """Report errors raised inside as errors of an option.
 
     Args:
-        name: The option; it stands for whichever argument an error inside is about.
-        remedies: What to do in the shell, as `library_messages` has it.
+        name: The option, whichever argument the error is about.
+        remedies: Remedies for the shell, as in `library_messages`.
     """
     try:
         yield
-    except OSError as error:  # a name that is too long, for example
+    except OSError as error:  # for example, a name that is too long
         reason = f"{error.filename} {error.strerror}" if error.filename else error
         raise typer.BadParameter(f"{reason}.", param_hint=name) from error
     except ArgumentError as error:
@@ -89,12 +88,12 @@ def option(name: str, remedies: Remedies = IMAGE_REMEDIES) -> Iterator[None]:
 
 @contextlib.contextmanager
 def library_messages(names: Mapping[str, str] = IMAGE_OPTIONS, remedies: Remedies = IMAGE_REMEDIES) -> Iterator[None]:
-    """Give the library's errors and warnings as lines of the command.
+    """Print the library's errors and warnings as lines of the command.
 
     Args:
-        names: The option that stands for an argument.
-        remedies: What to do in the shell, in place of the library's remedy: of an error by its argument and kind, of a
-            warning by its code, unless it came without a remedy, as it does where that would not help.
+        names: The option for each argument.
+        remedies: Remedies for the shell, in place of the library's, by an error's argument and kind or by a warning's
+            code. A warning without a remedy keeps none, because none would help.
     """
     with shown_warnings(remedies), _errors(names, remedies):
         yield
@@ -102,7 +101,7 @@ def library_messages(names: Mapping[str, str] = IMAGE_OPTIONS, remedies: Remedie
 
 @contextlib.contextmanager
 def shown_warnings(remedies: Remedies = IMAGE_REMEDIES) -> Iterator[None]:
-    """Give the library's warnings, and not its errors, as lines of the command; it needs no TensorFlow."""
+    """Print the library's warnings, but not its errors, as lines of the command; needs no TensorFlow."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", VisWarning)
         yield
@@ -113,7 +112,7 @@ def shown_warnings(remedies: Remedies = IMAGE_REMEDIES) -> Iterator[None]:
 
 @contextlib.contextmanager
 def gathered_messages(names: Mapping[str, str] = IMAGE_OPTIONS, remedies: Remedies = IMAGE_REMEDIES) -> Iterator[None]:
-    """As `library_messages`, for many calls: of the warnings of one code the first is shown, and all are counted."""
+    """Do as `library_messages` for many calls: print the first warning of each code, and count the others."""
     first: dict[str, VisWarning] = {}
     times: Counter[str] = Counter()
 
@@ -135,7 +134,7 @@ def gathered_messages(names: Mapping[str, str] = IMAGE_OPTIONS, remedies: Remedi
 
 @contextlib.contextmanager
 def _errors(names: Mapping[str, str], remedies: Remedies) -> Iterator[None]:
-    """Refuse an option for an argument that the library refuses; any other error of a library is shown as it is."""
+    """Report the library's argument errors as errors of options, and any other error unchanged."""
     import tensorflow as tf
 
     try:
@@ -157,8 +156,8 @@ def _show(warning: VisWarning, remedies: Remedies, more: int = 0) -> None:
 
 
 def _usage(error) -> str:
-    """What is wrong with the command line, in one line."""
-    # Newer releases of Typer have values checked by pydantic, which says as data what is wrong.
+    """Return in one line what is wrong with the command line."""
+    # Newer releases of Typer check values with pydantic, which reports errors as data.
     if getattr(error, "param", None) is None or not hasattr(error.__cause__, "errors"):
         return error.format_message()
     detail, name = error.__cause__.errors()[0], error.param.opts[0]
@@ -168,7 +167,7 @@ def _usage(error) -> str:
 
 
 def _problem(kind: str, came, limits: Mapping) -> str | None:
-    """What is wrong with a value by pydantic's type of error, or None for a type that is not known here."""
+    """Describe what is wrong with a value, by pydantic's type of error; None for unknown types."""
     if kind == "greater_than_equal":
         return f"must be at least {limits['ge']:g}, not {came}"
     if kind == "less_than_equal":
@@ -182,10 +181,10 @@ def _one_line(message: str) -> str:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow without the lines on CPUs and CUDA it writes before its log level can be set.
+    """Import TensorFlow without the lines about CPUs and CUDA that it prints before its log level can be set.
 
-    They are written by C++ code to the process's standard error, so that is where they have to be caught. They are
-    shown if the import fails, and to anyone who asks for them with TF_CPP_MIN_LOG_LEVEL=0.
+    C++ code writes them to the standard error of the process, so they have to be caught there. They are shown if the
+    import fails, or with TF_CPP_MIN_LOG_LEVEL=0.
     """
     if "tensorflow" in sys.modules:
         return
@@ -194,7 +193,7 @@ def import_tensorflow() -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.stderr.flush()
     stderr = os.dup(2)
-    # A sixth of the time of an import is looking for garbage among millions of objects that all stay.
+    # Garbage collection takes a sixth of the import, among millions of objects that all stay alive.
     gc.disable()
     with tempfile.TemporaryFile() as lines:
         os.dup2(lines.fileno(), 2)

@@ -1,4 +1,4 @@
-"""Makes commands of the table of methods: what `vis NAME` and `vis NAME-batch` have in common."""
+"""Make commands from the table of methods: what `vis NAME` and `vis NAME-batch` share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vis.images import InputLayout, Scale
 
 
-# What the arguments of `vis.models.load_model` are called here, and what to do in the shell.
+# The options for the arguments of `vis.models.load_model`, and remedies for the shell.
 _LOADING = {
     "model": "--model",
     "path": "--model",
@@ -50,17 +50,17 @@ def command(
     annotations: Mapping[str, Any] | None = None,
     unused: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add a command to `vis`: a use of a method, with the options of both.
+    """Add a command to `vis` that uses a method in one way, with the options of both.
 
     Args:
         name: The command's name.
         short_help: Its line in the list of commands.
         method: A row of the table.
-        use: A function `(method, options, **others)`: `options` are values by the names of the method's options, the
-            others are its own keyword-only parameters.
-        default_output: The file to write unless `--output` is given.
-        annotations: Those of parameters of this command that differ from those of `use`.
-        unused: Annotations of options that the command takes, so that scripts run, and does nothing with.
+        use: A function `(method, options, **others)`: `options` maps the names of the method's options to values, and
+            the others are the function's keyword-only parameters.
+        default_output: The default of `--output`.
+        annotations: Annotations of parameters that differ from those of `use`.
+        unused: Annotations of options that the command accepts, so that scripts run, but ignores.
     """
     annotations, unused = annotations or {}, unused or {}
     parameters = [
@@ -92,12 +92,12 @@ def command(
 
 
 def flags(method: Method) -> dict[str, str]:
-    """Return the options that stand for arguments of a method's function, for messages of the library."""
+    """Return the option for each argument of a method's function, for messages of the library."""
     return {each.keyword: each.flag for each in method.options}
 
 
 def _parameter(each: Option) -> inspect.Parameter:
-    """Return an option of the table as a parameter that Typer understands."""
+    """Return an option of the table as a parameter for Typer."""
     names = [each.flag, each.short] if each.short else [each.flag]
     kind, default = each.type if isinstance(each.type, type) else str, each.spelled(each.default)
     details = {"help": f"{each.help}{f' ({each.range})' if each.range else ''}."}
@@ -114,7 +114,7 @@ def _parameter(each: Option) -> inspect.Parameter:
 
 
 def _value(each: Option, typed: Any) -> Any:
-    """Return the value of what was typed for an option, or refuse it."""
+    """Return the value of an option from the typed text, or refuse it."""
     if typed is None or (None in each.choices and typed.lower() == "none"):
         return None
     value = each.type(typed)
@@ -125,7 +125,7 @@ def _value(each: Option, typed: Any) -> Any:
 
 
 def read_files(method: Method, options: Mapping[str, Any], layout: InputLayout, preprocess: str) -> dict[str, Any]:
-    """Return the options of a method with what is in the files that they name."""
+    """Return the options of a method, with files replaced by their contents."""
     values = dict(options)
     for each in method.options:
         if each.read_by:
@@ -135,13 +135,13 @@ def read_files(method: Method, options: Mapping[str, Any], layout: InputLayout, 
 
 
 def load(model: Path, custom_objects: list[str], unsafe: bool, **of_project: Any) -> keras.Model:
-    """Load the model of `--model`, with what `--custom-objects` names.
+    """Load the model of `--model`, with the objects of `--custom-objects`.
 
     Args:
         model: The file.
-        custom_objects: What `--custom-objects` was given.
+        custom_objects: The values of `--custom-objects`.
         unsafe: Whether code in the file may run.
-        **of_project: Which output or network of an `.nnp` file, as `vis.models.load_model` has it.
+        **of_project: The output or network of an `.nnp` file, as in `vis.models.load_model`.
     """
     from vis import models
 
@@ -154,10 +154,10 @@ def load(model: Path, custom_objects: list[str], unsafe: bool, **of_project: Any
 
 
 def scale(asked: str, model: Path, network: keras.Model) -> Scale:
-    """Return the scale of pixel values to take: the one asked for, or what the model says.
+    """Return the scale of pixel values to use: the requested one, or that of the model file.
 
     Args:
-        asked: The value of `--preprocess`; where the model says something else a line warns of it.
+        asked: The value of `--preprocess`; if the model file says otherwise, a warning is printed.
         model: The file of the model.
         network: The model.
     """
@@ -168,20 +168,20 @@ def scale(asked: str, model: Path, network: keras.Model) -> Scale:
     if asked == AUTO:
         return said
     if said.reason and said.name != asked:
-        problem = f"--preprocess {asked} is taken, where the model asks for {said.name}, because {said.reason}"
+        problem = f"--preprocess {asked} is used, but the model asks for {said.name}, because {said.reason}"
         typer.echo(f"Warning: {problem}.", err=True)
     return Scale(asked)
 
 
 def told(asked: str, taken: Scale) -> str:
-    """Return what to say of a scale of pixel values that was not asked for."""
+    """Describe a scale of pixel values that was chosen automatically."""
     if asked != AUTO:
         return ""
     return f"pixels as {taken.name}" + (f", because {taken.reason}" if taken.reason else "")
 
 
 def _custom_object(text: str) -> tuple[str, Any]:
-    """The name and the object of `module:Name`, of a module that can be imported from here."""
+    """Return the name and the object for `module:Name`, importing the module."""
     module, _, name = text.partition(":")
     if not (module and name):
         refuse("--custom-objects", f"{text!r} is not of the form module:Name, such as my_layers:Attention.")

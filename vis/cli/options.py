@@ -9,7 +9,7 @@ import typer
 
 from vis.cli.messages import UsageError, option
 
-# The value of --preprocess that asks the model.
+# The value of --preprocess that follows the model file.
 AUTO = "auto"
 
 
@@ -22,7 +22,7 @@ def _scale_of_pixels(text: str) -> str:
     return text
 
 
-# Neural Network Console's name for a trained model.
+# Neural Network Console's file name for a trained model.
 _CONSOLE_S_MODEL = Path("results.nnp")
 
 
@@ -34,13 +34,13 @@ def _given_or_console_s(path: Path | None) -> Path:
     raise UsageError(f"Missing option '--model'. It may be left out where there is a file {_CONSOLE_S_MODEL}.")
 
 
-# Of more than one letter, short options are those of Neural Network Console's plugins.
+# Short options of more than one letter are those of Neural Network Console's plugins.
 ModelOption = Annotated[
     Path | None,
     typer.Option(
         "--model",
         "-m",
-        help="A trained model: .keras, .h5, .nnp or a SavedModel folder; results.nnp, if there is one, unless given.",
+        help="A trained model: .keras, .h5, .nnp or a SavedModel folder; by default results.nnp, if it exists.",
         show_default=False,
         callback=_given_or_console_s,
     ),
@@ -49,7 +49,7 @@ ImageOption = Annotated[
     Path,
     typer.Option("--image", "-i", "-image", help="An image; it is resized to the model's input.", show_default=False),
 ]
-# The plugin for Grad-CAM takes a table as its input, to find the output by, and the image beside it.
+# The Grad-CAM plugin takes a table as its input, to find the output folder, and the image separately.
 ImageBesideTableOption = Annotated[
     Path, typer.Option("--image", "-image", help="An image; it is resized to the model's input.", show_default=False)
 ]
@@ -59,7 +59,7 @@ ClassIndexOption = Annotated[
     typer.Option(
         "--class-index",
         "-c",
-        help="The class to explain, from 0; 'auto' for the predicted one; 0 unless given.",
+        help="The class to explain, from 0, or 'auto' for the predicted class; 0 by default.",
         metavar="INTEGER|auto",
         show_default=False,
     ),
@@ -69,9 +69,9 @@ PreprocessOption = Annotated[
     typer.Option(
         callback=_scale_of_pixels,
         metavar="auto|unit|raw|tf|caffe|torch|unit:MEAN:DEVIATION",
-        help="Pixel values as the model was trained: 'auto' is what the model says, else 'unit'; 'unit' is 0 to 1, "
-        "'raw' 0 to 255; 'tf', 'caffe' and 'torch' as keras.applications has them. A mean and a deviation of your own "
-        "follow the unit that they are in, each one number or one per colour: unit:0.5:0.25 or "
+        help="The pixel values the model was trained on: 'unit' is 0 to 1, 'raw' 0 to 255; 'tf', 'caffe' and 'torch' "
+        "are those of keras.applications; 'auto' follows the model file, or else takes 'unit'. For your own mean and "
+        "standard deviation, append them to their unit, as one number or one per colour: unit:0.5:0.25 or "
         "raw:124,116,104:58,57,57.",
     ),
 ]
@@ -81,7 +81,7 @@ SizeOption = Annotated[
         min=1,
         max=4096,
         help="The fewest pixels of the picture's longer side: a smaller image is enlarged, each pixel to a square. "
-        "With 1 every picture has its image's own size.",
+        "With 1, every picture has the size of its image.",
     ),
 ]
 OutputVariableOption = Annotated[
@@ -89,19 +89,19 @@ OutputVariableOption = Annotated[
     typer.Option(
         "--output-variable",
         "-ov",
-        help="Which output of an .nnp file; the first of classes unless given.",
+        help="The output of an .nnp file to explain; by default the first that predicts classes.",
         show_default=False,
     ),
 ]
 LabelsOption = Annotated[
     Path | None,
-    typer.Option(help="A text file of the classes' names: a line for each, the first for class 0.", show_default=False),
+    typer.Option(help="A text file of class names: one per line, the first for class 0.", show_default=False),
 ]
 CustomObjectsOption = Annotated[
     list[str],
     typer.Option(
         metavar="MODULE:NAME",
-        help="A class or function of your own that the model file names, such as my_layers:Attention. May be repeated.",
+        help="Your own class or function that the model file needs, such as my_layers:Attention. May be repeated.",
         show_default=False,
     ),
 ]

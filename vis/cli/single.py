@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-# How many of the likeliest classes are listed.
+# How many of the most probable classes to list.
 _TOP = 5
 
 
@@ -48,12 +48,12 @@ def one_image(
     output_variable: OutputVariableOption = None,
     labels: LabelsOption = None,
     save_map: Annotated[
-        Path | None, typer.Option(help="A file for the numbers behind the picture: .npy.", show_default=False)
+        Path | None, typer.Option(help="Also write the array behind the picture: .npy.", show_default=False)
     ] = None,
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
-    """One image in, one picture of its size out; a small one is enlarged."""
+    """One image in, one picture of the same size out; small images are enlarged."""
     from vis import images
     from vis.files import names, outputs
 
@@ -84,7 +84,7 @@ def one_image(
     with option("--model"):
         scores, probabilities = scores_of(network, sample[None])
     predicted = decide(scores, probabilities)
-    # A sigmoid has two classes: 1 is what increases it, 0 what decreases it. The only class of a regressor is 0.
+    # A sigmoid has two classes: class 1 increases it, class 0 decreases it. The only class of a regressor is 0.
     is_regressor = predicted.width == 1 and not probabilities
     count = 1 if is_regressor else max(predicted.width, 2)
     with option("--labels"):
@@ -131,7 +131,7 @@ def one_image(
         typer.echo(f"Top {len(first)}: {', '.join(top)}")
 
 
-# Neural Network Console's plugin for Grad-CAM is given a table, too, from which it only takes a folder.
+# Neural Network Console's Grad-CAM plugin also takes a table, but reads only its folder.
 _BESIDE_TABLE = {"annotations": {"image": ImageBesideTableOption}, "unused": {"input": UnusedTableOption}}
 
 for _method in METHODS.values():
@@ -146,21 +146,21 @@ for _method in METHODS.values():
 
 
 def _range(width: int, count: int) -> str:
-    """The indices that there are, in words."""
+    """Return the valid indices, in words."""
     if width > 1:
         return f"{width} outputs: give 0 to {width - 1}"
     return "one output: give 0" if count == 1 else "two classes: give 0 or 1"
 
 
 def _number(value: float, kind: str) -> str:
-    """A probability or a score as it is shown; a probability that rounds to 0 or 1 keeps a digit that tells."""
+    """Format a probability or a score; a probability near 0 keeps one significant digit."""
     if kind != "probability":
         return f"{value:.4g}"
     return f"{value:.3f}" if value == 0 or value >= 5e-4 else f"{value:.1g}"
 
 
 def _score(scores: np.ndarray, probabilities: bool, index: int) -> float:
-    """The score of a class of one sample; a single output speaks for class 1 and against class 0."""
+    """Return the score of a class of one sample; a single output is evidence for class 1 and against class 0."""
     if scores.shape[1] > 1:
         return float(scores[0, index])
     return float(scores[0, 0] if index else (1 if probabilities else 0) - scores[0, 0])

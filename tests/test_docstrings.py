@@ -29,7 +29,8 @@ INTERNAL = """
     vis.influence.folds vis.influence.order vis.influence.probe vis.influence.replayable vis.influence.runs
     vis.influence.self_influence vis.influence.sgd vis.influence.sources vis.influence.watching
     vis.influence.storage vis.influence.tracin vis.influence.training vis.influence.update_rules
-    vis.influence.validation vis.files.savedmodels vis.files.tables vis.pages.gallery
+    vis.influence.validation vis.files.columns vis.files.image_folders vis.files.inputs vis.files.parquet
+    vis.files.savedmodels vis.files.tables vis.pages.gallery
 """.split()
 
 # Docstrings that are still to be completed. The set shrinks to nothing: a name whose docstring is complete must go.

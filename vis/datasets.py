@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vis import images
+from vis.files.columns import Columns
+from vis.files.image_folders import EXTENSIONS
 from vis.files.tables import Table
 from vis.utils.checks import whole_number
 from vis.utils.errors import ArgumentError
-
-_IMAGES = frozenset(".png .jpg .jpeg .bmp .gif .tif .tiff .webp".split())
 
 
 class Row(NamedTuple):
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 
 def read(
-    table: Table, function: Callable[[list[str]], Any], size: int, *, start: int = 0, threads: int | None = None
+    table: Columns, function: Callable[[list[str]], Any], size: int, *, start: int = 0, threads: int | None = None
 ) -> Iterator[list[Row]]:
     """Call a function on every row, in threads and ahead of the consumer of the results.
 
@@ -354,7 +354,7 @@ def background(
         )
     images.check_preprocess(preprocess, layout)
     if path.is_dir():
-        paths = sorted(each for each in path.iterdir() if each.suffix.lower() in _IMAGES)
+        paths = sorted(each for each in path.iterdir() if each.suffix.lower() in EXTENSIONS)
     else:
         table = Table(path)
         (column, *_) = _positions(table, input_variable, "background")

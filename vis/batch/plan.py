@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from vis.files.tables import Table
+from vis.files.columns import Columns
 from vis.methods import Method
 
 
@@ -14,7 +14,7 @@ class Survey(NamedTuple):
 
     Attributes:
         table: the data set.
-        output: the CSV file to write, `<name>.csv`; the pictures go into the folder `<name>`.
+        output: the table to write, `<name>.csv` or, of a Parquet file, `<name>.parquet`; pictures go into `<name>`.
         column: the header cell of the column to be added.
         input_variable: the name of the column of images.
         label_variable: the name of the column of labels, or None to explain the predicted class.
@@ -29,7 +29,7 @@ class Survey(NamedTuple):
         size: the fewest pixels that a picture's longer side shall have.
     """
 
-    table: Table
+    table: Columns
     output: Path
     column: str
     input_variable: str

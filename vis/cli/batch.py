@@ -212,7 +212,7 @@ def _explained(survey: Survey, table: Path, *, asked: bool) -> str:
 
 def _label_variable(table, given: str | None) -> str | None:
     """The variable of the labels, or None; only the default may be missing."""
-    from vis.files.tables import NoSuchColumnError
+    from vis.files.columns import NoSuchColumnError
 
     if given is not None and given.strip().lower() in ("", "none"):
         return None

@@ -17,19 +17,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from vis.files.columns import ROWS_AT_ONCE, Columns
 from vis.files.outputs import replacing
 from vis.utils.errors import ArgumentError
 
-_VECTOR = re.compile(r"(.*)__(\d+)")
 _BYTES_LOOKED_AT = 2**16
-_ROWS_AT_ONCE = 4096
 
 
-class NoSuchColumnError(ArgumentError):
-    """A table has no column of a name."""
-
-
-class Table:
+class Table(Columns):
     """A CSV file with a header, of which only the header is kept in memory.
 
     Args:
@@ -67,57 +62,7 @@ class Table:
         self._encoding = "utf-8-sig" if start.startswith(codecs.BOM_UTF8) else "utf-8"
         self._line_end = "\r\n" if start.endswith(b"\r\n") else "\n"
 
-    @property
-    def folder(self) -> Path:
-        """Return the folder that paths in the cells are relative to."""
-        return self.path.parent
-
-    def positions(self, variable: str) -> list[int]:
-        """Return the columns of a variable: one for `x` or `x:image`, several for a vector `x__0, x__1, ...`.
-
-        Args:
-            variable: The variable's name, such as `x` or `x:image`.
-
-        Returns:
-            The columns' positions, from 0, in the vector's order.
-
-        Raises:
-            NoSuchColumnError: No column has that name.
-            ValueError: Several columns have one name, a vector has gaps, or the cells are not separated by commas.
-        """
-        variable = variable.partition(":")[0].strip()
-        names = [cell.partition(":")[0].strip() for cell in self.header]
-        found = [position for position, name in enumerate(names) if name == variable]
-        if len(found) > 1:
-            raise ArgumentError(
-                "variable",
-                f"must be one column of {self.path}, not {len(found)} named {variable!r}",
-                "Rename all but one",
-            )
-        if found:
-            return found
-        parts = [(position, _VECTOR.fullmatch(name)) for position, name in enumerate(names)]
-        vector = sorted((int(part[2]), position) for position, part in parts if part and part[1] == variable)
-        if not vector and len(self.header) == 1 and re.search("[;\t]", self.header[0]):
-            raise ArgumentError(
-                "variable",
-                f"must be a column of {self.path}, not {variable!r}",
-                f"It has one column, {self.header[0]!r}; save it with commas between the cells",
-            )
-        if not vector:
-            raise NoSuchColumnError(
-                "variable", f"must be a column of {self.path}, not {variable!r}", f"It has {', '.join(self.header)}"
-            )
-        missing = next((i for i, (number, _) in enumerate(vector) if number != i), None)
-        if missing is not None:
-            raise ArgumentError(
-                "variable",
-                f"must be a vector without gaps, not {variable!r} of {self.path}, which has no {variable}__{missing}",
-                f"Number its columns {variable}__0 to {variable}__{len(vector) - 1}",
-            )
-        return [position for _, position in vector]
-
-    def rows(self, size: int = _ROWS_AT_ONCE, start: int = 0) -> Iterator[pd.DataFrame]:
+    def rows(self, size: int = ROWS_AT_ONCE, start: int = 0) -> Iterator[pd.DataFrame]:
         """Read the rows.
 
         Args:
@@ -137,10 +82,6 @@ class Table:
             if first > start:
                 yield frame.loc[start:]
 
-    def count(self) -> int:
-        """Return the number of rows, without the header."""
-        return sum(len(frame) for frame in self.rows())
-
     def write(self, path: str | os.PathLike, columns: Mapping[str, Iterable[str]]) -> None:
         """Write this table with more columns, under a temporary name that is then renamed.
 
@@ -157,12 +98,12 @@ class Table:
             for frame in self.rows():
                 more = list(itertools.islice(rows, len(frame)))
                 if len(more) < len(frame):
-                    raise ValueError(f"{self.path} has changed meanwhile: it has more rows than before. Start again.")
+                    raise self.changed("more")
                 for number, cells in enumerate(zip(*more, strict=True)):
                     frame[len(self.header) + number] = cells
                 _write_rows(file, frame, self._line_end)
             if next(rows, None) is not None:
-                raise ValueError(f"{self.path} has changed meanwhile: it has fewer rows than before. Start again.")
+                raise self.changed("fewer")
 
     def _frames(self, size: int, header: bool = True) -> Iterator[pd.DataFrame]:
         try:
@@ -190,6 +131,15 @@ class Table:
     def _open(self) -> Iterator[_WithoutComments]:
         with self.path.open(encoding="utf-8-sig", newline="") as file:
             yield _WithoutComments(file)
+
+    def _missing(self, variable: str) -> ArgumentError:
+        if len(self.header) == 1 and re.search("[;\t]", self.header[0]):
+            return ArgumentError(
+                "variable",
+                f"must be a column of {self.path}, not {variable!r}",
+                f"It has one column, {self.header[0]!r}; save it with commas between the cells",
+            )
+        return super()._missing(variable)
 
     def _long_row(self) -> ArgumentError | None:
         """Return the error of the first row that has more cells than the header, if there is one."""

@@ -299,3 +299,52 @@ def test_the_command_s_gallery(browser, digits, digit_model, tmp_path):
         != (tmp_path / "cam" / "0000" / "6.png").read_bytes()
     )
     assert not (tmp_path / "cam" / "0000" / "1.predicted.png").exists()
+
+
+@pytest.fixture
+def parts(page, tmp_path, monkeypatch):
+    """The same cards in files of 200: three of them, the first of which is the page."""
+    monkeypatch.setattr(gallery, "CARDS_PER_FILE", 200)
+    path = tmp_path / "cam.html"
+    assert sum(gallery.write(path, iter(page[1]), title="Parts", explained="e")) == COUNT
+    return path, page[1]
+
+
+def test_many_cards_are_several_linked_files_in_one_order(browser, parts):
+    path, cards = parts
+    rows, visited = [], []
+    browser.get(path.as_uri())
+    for part in range(1, 4):
+        visited.append(browser.current_url)
+        assert browser.find_element("css selector", "#parts b").text == str(part)
+        assert "450 images, 88.9 % of them predicted correctly" in browser.find_element("tag name", "main").text
+        rows += map(int, shown(browser, "row"))
+        links = browser.find_elements("css selector", "#parts a")
+        assert [link.text for link in links] == [number for number in "123" if number != str(part)]
+        picture = browser.find_element("css selector", ".pictures a")
+        picture = browser.execute_async_script(
+            "const done = arguments[1]; arguments[0].querySelector('img').decode().then(() => done(arguments[0].href))",
+            picture,
+        )
+        assert picture.startswith(cards[0].original.parent.as_uri())
+        if part < 3:
+            next(link for link in links if link.text == str(part + 1)).click()
+    assert rows == [card.row for card in wrongest(cards)]
+    assert visited == [each.as_uri() for each in (path, *(path.parent / "cam" / f"page-{n}.html" for n in (2, 3)))]
+    assert browser.get_log("browser") == []
+
+
+def test_files_of_an_earlier_page_of_more_cards_go(parts):
+    path, cards = parts
+    (path.parent / "cam" / "page-notes.html").touch()
+    sum(gallery.write(path, cards[:250], title="Parts", explained="e"))
+    assert sorted(file.name for file in (path.parent / "cam").iterdir()) == ["page-2.html", "page-notes.html"]
+    sum(gallery.write(path, cards[:10], title="Parts", explained="e"))
+    assert [file.name for file in (path.parent / "cam").iterdir()] == ["page-notes.html"]
+    assert "Part 1 of" not in path.read_text()
+
+
+def test_a_file_of_a_thousand_links_to_a_few():
+    files = [f"{number}.html" for number in range(1000)]
+    assert [number for number, _ in gallery._linked(files, 499)] == [1, 497, 498, 499, 500, 501, 502, 503, 1000]
+    assert [number for number, _ in gallery._linked(files, 0)] == [1, 2, 3, 4, 1000]

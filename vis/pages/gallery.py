@@ -1,24 +1,35 @@
 """A page to look through an explained data set: each image, its map, its label and the prediction with its score.
 
 The page is one file that opens from disk: the pictures, as thumbnails, are in it, and the scripts and styles too. It
-links to the files of the images and of the maps by relative paths.
+links to the files of the images and of the maps by relative paths. What a browser does not take in one file, more than
+2,000 cards, goes into several that are linked with each other.
 """
 
 from __future__ import annotations
 
+import array
+import json
 import os
+import re
+import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from vis.files.names import named
 from vis.files.outputs import replacing
 from vis.pages import rendering
 
-#: How many cards a page shows.
+#: How many cards are shown at once, and how many a file has.
 PAGE = 200
+CARDS_PER_FILE = 2000
+
+_LINKED = 3  # files on either side that a file links to, beside the first and the last
+_NONE = -1  # a label or a predicted class that there is not
 
 
 class Card(NamedTuple):
@@ -54,6 +65,10 @@ def write(
 ) -> Iterator[int]:
     """Write the page, under a temporary name that is then renamed.
 
+    More than 2,000 cards are written as several files, in one order over all of them: the first is the page, the others
+    are `page-2.html`, `page-3.html`, ... in the folder of the page's name. In memory are a few numbers of each card and
+    the pictures of some hundreds.
+
     Args:
         path: The HTML file.
         cards: The images to show. Those that are predicted wrongly come first, the most confident of them before all,
@@ -84,24 +99,54 @@ def write(
         1
         True
     """
-    cards = list(cards)
+    path = Path(path)
+    with _Spool(cards) as spool:
+        order = spool.order()
+        parts = max(1, -(-len(order) // CARDS_PER_FILE))
+        files = [path, *(path.with_suffix("") / f"page-{part}.html" for part in range(2, parts + 1))]
+        if parts > 1:
+            path.with_suffix("").mkdir(exist_ok=True)
+        shared = {
+            "title": title,
+            "explained": explained,
+            "probabilities": probabilities,
+            "total": len(order),
+            "total_labelled": int(spool.labelled.sum()),
+            "total_wrong": int(spool.wrong.sum()),
+            "page": PAGE,
+            "parts": parts,
+            "second_maps": spool.second_maps,
+        }
+        # The page itself comes last: once it is there all that it links to is.
+        for part in reversed(range(parts)):
+            of_part = order[part * CARDS_PER_FILE : (part + 1) * CARDS_PER_FILE]
+            links = {number: rendering.link(file, files[part].parent) for number, file in _linked(files, part)}
+            yield from _write_file(files[part], spool, of_part, names, part=part + 1, links=links, **shared)
+    for file in path.with_suffix("").glob("page-*.html"):  # of an earlier page of more cards
+        if (number := re.fullmatch(r"page-(\d+)", file.stem)) and int(number[1]) > parts:
+            file.unlink()
+
+
+def _linked(files: list[Path], part: int) -> list[tuple[int, Path]]:
+    """The files that a file links to: the first, the last and those next to it, with their numbers from 1."""
+    near = range(max(part - _LINKED, 0), min(part + _LINKED + 1, len(files)))
+    return [(number + 1, files[number]) for number in sorted({0, *near, len(files) - 1})]
+
+
+def _write_file(path: Path, spool: _Spool, order: np.ndarray, names: Sequence[str] | None, **values) -> Iterator[int]:
+    """Write the file of some cards, by their places in the spool."""
+    cards = [spool[place] for place in order]
     labelled = [card for card in cards if _is_labelled(card)]
-    wrong = sum(_is_wrong(card) for card in labelled)
-    cards.sort(key=_wrongest if labelled else _surest)
     finished: list[int] = []
     parts = rendering.render(
         "gallery.html",
-        title=title,
-        explained=explained,
-        probabilities=probabilities,
         count=len(cards),
         labelled=len(labelled),
-        wrong=wrong,
-        page=PAGE,
+        wrong=sum(card.label != card.predicted for card in labelled),
         cards=[(card.row, card.label, card.predicted, card.score) for card in cards],
         names=_class_names(cards, names),
-        second_maps=any(card.predicted_picture for card in cards),
-        pages=_pages(cards, Path(path).parent, finished),
+        pages=_pages(cards, path.parent, finished),
+        **values,
     )
     with replacing(path) as file:
         for part in parts:
@@ -110,22 +155,57 @@ def write(
                 yield finished.pop()
 
 
+class _Spool:
+    """Cards in the order in which they come: their numbers in memory, their files' paths on disk.
+
+    Attributes:
+        labelled: bool, (cards,): whether a label and a prediction can be compared.
+        wrong: bool, (cards,): whether another class than the label is predicted.
+        second_maps: Whether a card has the map of a predicted class.
+    """
+
+    def __init__(self, cards: Iterable[Card]):
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the spool is left
+        self._at, rows, labels, predicted = (array.array("q") for _ in range(4))
+        scores = array.array("d")
+        self.second_maps = False
+        for card in cards:
+            self._at.append(self._file.tell())
+            files = [path and os.fspath(path) for path in (card.original, card.picture, card.predicted_picture)]
+            self._file.write(json.dumps(files).encode() + b"\n")
+            rows.append(card.row)
+            labels.append(_NONE if card.label is None else card.label)
+            predicted.append(_NONE if card.predicted is None else card.predicted)
+            scores.append(card.score)
+            self.second_maps |= card.predicted_picture is not None
+        self._rows, self._labels, self._predicted = (np.array(each) for each in (rows, labels, predicted))
+        self._scores = np.array(scores)
+        self.labelled = (self._labels != _NONE) & (self._predicted != _NONE)
+        self.wrong = self.labelled & (self._labels != self._predicted)
+
+    def __enter__(self) -> _Spool:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._file.close()
+
+    def order(self) -> np.ndarray:
+        """Return the places from confidently wrong over unsure to confidently right; without labels by the score."""
+        if not self.labelled.any():
+            return np.lexsort((self._rows, -self._scores))
+        return np.lexsort((self._rows, np.where(self.wrong, -self._scores, self._scores), ~self.wrong))
+
+    def __getitem__(self, place: int) -> Card:
+        self._file.seek(self._at[place])
+        original, picture, second = (path and Path(path) for path in json.loads(self._file.readline()))
+        label, predicted = (
+            None if (index := int(each[place])) == _NONE else index for each in (self._labels, self._predicted)
+        )
+        return Card(int(self._rows[place]), original, picture, label, predicted, float(self._scores[place]), second)
+
+
 def _is_labelled(card: Card) -> bool:
     return None not in (card.label, card.predicted)
-
-
-def _is_wrong(card: Card) -> bool:
-    return _is_labelled(card) and card.label != card.predicted
-
-
-def _wrongest(card: Card) -> tuple:
-    """The key of the order from confidently wrong over unsure to confidently right."""
-    wrong = _is_wrong(card)
-    return not wrong, -card.score if wrong else card.score, card.row
-
-
-def _surest(card: Card) -> tuple:
-    return -card.score, card.row
 
 
 def _class_names(cards: list[Card], names: Sequence[str] | None) -> dict[int, str]:

@@ -1,1 +1,5 @@
-"""One resumable job over a data set."""
+"""One resumable job over a data set: `explain`, and what it is made of."""
+
+from vis.batch.data_sets import explain
+
+__all__ = ["explain"]

@@ -41,14 +41,19 @@ class Sample(NamedTuple):
     label: int | None
 
 
+def columns(survey: Survey) -> list[int]:
+    """The columns of the cells that a survey reads: that of the image, and those of the label."""
+    labels = survey.table.positions(survey.label_variable) if survey.label_variable is not None else []
+    return [*survey.table.positions(survey.input_variable), *labels]
+
+
 def reader(survey: Survey, layout: images.InputLayout, size: int) -> Callable[[list[str]], Sample]:
-    """Reads what is needed of a row's cells, for batches of `size` rows."""
-    (column,) = survey.table.positions(survey.input_variable)
-    label_columns = survey.table.positions(survey.label_variable) if survey.label_variable is not None else []
+    """Reads what is needed of a row's cells in `columns`, for batches of `size` rows."""
 
     def read(cells):
-        label = datasets.labels([cells[position] for position in label_columns]) if label_columns else None
-        path = datasets.image_path(survey.table.folder, cells[column])
+        cell, *labels = cells
+        label = datasets.labels(labels) if labels else None
+        path = datasets.image_path(survey.table.folder, cell)
         image = images.read_image(path)
         x = images.to_model_input(image, layout, survey.preprocess)
         return Sample(image if image.width * image.height * size <= _PIXELS_KEPT else None, path, x, label)

@@ -1,28 +1,29 @@
-"""Explains every image of a data set: pictures beside the CSV file, and a column more with their paths.
+"""Explains every image of a data set: pictures beside the table, and a column more with their paths.
 
-Three things go on at once: threads read and decode the images of the next rows, the model is asked about these, and
-threads draw and write the pictures of those before. What is in memory are a few batches, however many rows there are.
+Who computes, this process or those of a cluster, is the executor's business; the journal and the table are kept here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import io
 import itertools
 import os
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vis import datasets, images
+from vis.batch import model_files, shards
+from vis.batch.executors import LOCAL, Executor
 from vis.batch.plan import Outcome, Survey
-from vis.batch.rows import Explained, question, reader
-from vis.files import outputs, tables
+from vis.batch.rows import question
+from vis.batch.shards import numbers_of
+from vis.files import tables
 from vis.files.journal import Journal
+from vis.files.names import named
 from vis.pages import gallery
 from vis.utils.errors import ArgumentError
 
@@ -38,9 +39,6 @@ _NUMBERS_AT_ONCE = 1_800_000
 _ROWS_AT_ONCE = 32
 _ROWS_OF_COPIES_AT_ONCE = 8
 _ROWS_LOOKED_AT = 256
-
-# Batches at once: what one leaves of the processor between its operations the others take.
-_BATCHES_AT_ONCE = 3
 
 
 def journal_of(survey: Survey, model: keras.Model, *, resume: bool = False) -> Journal:
@@ -73,13 +71,21 @@ def journal_of(survey: Survey, model: keras.Model, *, resume: bool = False) -> J
     return Journal(survey.journal, settings, resume=resume, still_there=pictures_are_there)
 
 
-def explain(survey: Survey, model: keras.Model, journal: Journal) -> Iterator[list[Outcome]]:
-    """Explain every row that the journal does not have, and write the CSV file when the last one is done.
+def explain(
+    survey: Survey,
+    model: keras.Model,
+    journal: Journal,
+    executor: Executor = LOCAL,
+    file: model_files.ModelFile | None = None,
+) -> Iterator[list[Outcome]]:
+    """Explain every row that the journal does not have, and write the table when the last one is done.
 
     Args:
         survey: what is asked.
         model: of whom.
         journal: from `journal_of`.
+        executor: who computes; the result is the same.
+        file: the content of the model's file, for other processes; the model is saved for them unless given.
 
     Yields:
         The outcomes, batch by batch, as soon as their pictures are written; first those of the journal.
@@ -96,7 +102,7 @@ def explain(survey: Survey, model: keras.Model, journal: Journal) -> Iterator[li
         yield [Outcome(*fields) for fields in entry]
     layout = images.input_layout(model)
     size = rows_at_once(survey, layout)
-    for outcomes in _explained(survey, model, layout, size, journal.done * size):
+    for outcomes in _explained(survey, model, layout, size, journal.done * size, executor, file):
         journal.append(outcomes)
         yield outcomes
     _finish(survey, journal)
@@ -138,6 +144,38 @@ def cards(survey: Survey, journal: Journal) -> Iterator[gallery.Card]:
             )
 
 
+def write_page(survey: Survey, journal: Journal, failed: int) -> Iterator[int]:
+    """Write the gallery of a survey.
+
+    Args:
+        survey: what was asked.
+        journal: of all rows.
+        failed: how many rows could not be explained.
+
+    Yields:
+        The number of cards finished since the last time, for a progress bar.
+
+    Raises:
+        OSError: it cannot be written.
+
+    Example:
+        >>> # Not run: it takes a data set and a model.
+        >>> sum(write_page(survey, journal, 0))  # doctest: +SKIP
+    """
+    explained = "true label" if survey.label_variable is not None else "predicted class"
+    explained = explained if survey.class_index is None else f"class {named(survey.class_index, survey.names)}"
+    rows = "1 row" if failed == 1 else f"{failed:,} rows"
+    yield from gallery.write(
+        survey.page,
+        cards(survey, journal),
+        title=survey.output.name,
+        explained=f"Each map ({survey.column}) explains the score of the {explained}."
+        + (f" {rows} could not be explained: see {survey.errors.name}." if failed else ""),
+        probabilities=any(outcome.probability for outcome in outcomes(journal)),
+        names=survey.names,
+    )
+
+
 def rows_at_once(survey: Survey, layout: images.InputLayout) -> int:
     """How many images make a batch.
 
@@ -168,6 +206,12 @@ def check_output(survey: Survey) -> None:
         if path.exists() and path.samefile(survey.table.path):
             raise ArgumentError("output", f"must not write {path}, which is the input itself", "Give another name")
     pictures = Path(os.path.realpath(survey.pictures))
+    if survey.table.path.is_dir() and Path(os.path.realpath(survey.table.path)) in pictures.parents:
+        raise ArgumentError(
+            "output",
+            f"must not put its pictures into {survey.table.path}, the folder of images to be explained",
+            "Give another name",
+        )
 
     @functools.lru_cache(1024)
     def holds_images(folder: Path) -> bool:
@@ -205,70 +249,19 @@ def _pixels(survey: Survey, layout: images.InputLayout) -> int:
     return largest
 
 
-def _explained(survey: Survey, model, layout, size: int, start: int) -> Iterator[list[Outcome]]:
+def _explained(survey: Survey, model, layout, size: int, start: int, executor, file) -> Iterator[list[Outcome]]:
     """The outcomes of the rows from `start` on, batch by batch."""
-    ask = question(survey, model)
-    threads = os.cpu_count() or 1
-    together = max(1, size // (2 * threads))
-    waiting: deque[Future] = deque()
-    with ThreadPoolExecutor(_BATCHES_AT_ONCE, "vis-ask") as askers, ThreadPoolExecutor(threads, "vis-draw") as pool:
-
-        def explained(rows):
-            found, failed = ask(rows)
-            parts = [found[at : at + together] for at in range(0, len(found), together)]
-            return failed, [pool.submit(_draw, survey, part) for part in parts]
-
-        try:
-            for rows in datasets.read(survey.table, reader(survey, layout, size), size, start=start):
-                waiting.append(askers.submit(explained, rows))
-                if len(waiting) > _BATCHES_AT_ONCE:
-                    yield _settled(*waiting.popleft().result())
-            while waiting:
-                yield _settled(*waiting.popleft().result())
-        finally:
-            askers.shutdown(cancel_futures=True)
-            pool.shutdown(cancel_futures=True)
-
-
-def _settled(failed: list[Outcome], parts: list[Future]) -> list[Outcome]:
-    return sorted([*failed, *(outcome for part in parts for outcome in part.result())])
-
-
-def _draw(survey: Survey, explained: list[Explained]) -> list[Outcome]:
-    """Write the pictures of some rows, each as `<thousands>/<row>.png`."""
-    drawn = []
-    for outcome, sample, heatmap, predicted_heatmap, numbers in explained:
-        image = sample.image or images.read_image(sample.path)
-        outcome = outcome._replace(picture=f"{survey.pictures.name}/{outcome.row // 1000:04d}/{outcome.row}.png")
-        for picture, drawn_map in ((outcome.picture, heatmap), (outcome.predicted_picture, predicted_heatmap)):
-            if picture:
-                content = outputs.encode_png(survey.method.picture(image, drawn_map, survey.options, survey.size))
-                _write(survey.output.parent / picture, content)
-        if numbers is not None:
-            content = io.BytesIO()
-            np.save(content, numbers)
-            _write(survey.output.parent / numbers_of(outcome.picture), content.getvalue())
-        drawn.append(outcome)
-    return drawn
-
-
-def numbers_of(picture: str) -> str:
-    """Return where the numbers behind a picture are.
-
-    Example:
-        >>> numbers_of("gradcam/0000/3.png")
-        'gradcam/0000/3.npy'
-    """
-    return f"{picture.removesuffix('.png')}.npy"
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file under its own name: until the journal says that it is whole, it counts as not written."""
-    try:
-        path.write_bytes(content)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    rows = shards.Cells(survey)
+    if not executor.is_remote:
+        yield from shards.explain_rows(survey, question(survey, model), layout, size, rows, start)
+        return
+    file = file or model_files.packed(model)
+    pieces = rows.shards(size * executor.pieces_at_once(survey.table.count() // size + 1), start)
+    job = shards.Job(survey, file, layout, size)
+    done = executor.map(shards.explain_shard, job, pieces, named=lambda shard: shard.name, modules=file.modules())
+    with contextlib.closing(done):
+        for batches in done:
+            yield from batches
 
 
 def _finish(survey: Survey, journal: Journal) -> None:

@@ -1,8 +1,7 @@
-"""`vis NAME-batch` for each method of the table: a CSV file of images in, one of pictures out."""
+"""`vis NAME-batch` for each method of the table: a data set of images in, one of pictures out."""
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vis.cli import methods
-from vis.cli.messages import IMAGE_OPTIONS, gathered_messages, option, refuse
+from vis.cli.messages import IMAGE_OPTIONS, IMAGE_REMEDIES, argument_errors, gathered_messages, option, refuse
 from vis.cli.options import (
     AUTO,
     CustomObjectsOption,
@@ -18,6 +17,7 @@ from vis.cli.options import (
     ModelOption,
     OutputVariableOption,
     PreprocessOption,
+    RayOption,
     SizeOption,
     UnsafeOption,
 )
@@ -27,6 +27,8 @@ from vis.methods import METHODS, Method
 if TYPE_CHECKING:
     import keras
 
+    from vis.batch.executors import Executor
+    from vis.batch.model_files import ModelFile
     from vis.batch.plan import Outcome, Survey
     from vis.files.journal import Journal
 
@@ -34,7 +36,16 @@ _OPTIONS = {
     **IMAGE_OPTIONS,
     "seed_input": "--input",
     "filter_indices": "--label-variable",
-    "class_index": "--class-index",
+    **{
+        name: f"--{name.replace('_', '-')}"
+        for name in ("input", "input_variable", "label_variable", "class_index", "labels", "output", "resume")
+    },
+    "executor": "--ray",
+    "address": "--ray",
+}
+_REMEDIES = {
+    **IMAGE_REMEDIES,
+    ("input", "classes"): "Add empty ones for those that have no images, or give --label-variable none",
 }
 _ERRORS_SHOWN = 20
 
@@ -46,7 +57,12 @@ def every_row(
     model: ModelOption = None,
     input: Annotated[  # noqa: A002 - the option's name
         Path,
-        typer.Option("--input", "-i", help="A CSV file of images, such as Neural Network Console's output_result.csv."),
+        typer.Option(
+            "--input",
+            "-i",
+            help="A CSV file of images, such as Neural Network Console's output_result.csv; a Parquet file; or a "
+            "folder of images, whose sub-folders are the classes.",
+        ),
     ] = Path("output_result.csv"),
     input_variable: Annotated[
         str, typer.Option("--input-variable", "-v1", help="The column of the image paths, such as x or x:image.")
@@ -73,7 +89,7 @@ def every_row(
         ),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The CSV file to write; pictures go to a folder of its name.")
+        Path, typer.Option("--output", "-o", help="The table to write; pictures go to a folder of its name.")
     ],
     size: SizeOption = 1,
     preprocess: PreprocessOption = AUTO,
@@ -89,109 +105,60 @@ def every_row(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted run; finished rows are kept.")
     ] = False,
+    ray: RayOption = None,
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
-    """For every row of a CSV file: the CSV file again, with the paths of the pictures in a column more."""
-    from vis import images, models
-    from vis.batch import run
-    from vis.batch.plan import Survey
-    from vis.files import names, outputs
-    from vis.files.journal import fingerprint
-    from vis.files.tables import Table
+    """For every row of a data set: the table again, with the paths of the pictures in a column more."""
+    from vis.batch import data_sets, executors, model_files
 
+    if output == Path(f"{method.name}.csv") and input.suffix.lower() in (".parquet", ".pq"):
+        output = output.with_suffix(".parquet")
     with option("--class-index"):
         index = None if class_index is None else parse_class_index(class_index)
         if class_index is not None and label_variable is not None:
             raise ValueError("Give either --class-index or --label-variable: both say which class to explain.")
-    with option("--labels"):
-        class_names = None if labels is None else names.read(labels)
-    with option("--input"):
-        table = Table(input)
-        count = table.count()
-        if not count:
-            raise ValueError(f"{input} has a header but no rows.")
-        taken = {cell.partition(":")[0].strip() for cell in table.header}
-        for column in [method.column, *(["map"] if save_map else [])]:
-            if column in taken:
-                raise ValueError(f"{input} has a column {column!r} already. Rename it, or take it out.")
-    with option("--input-variable"):
-        columns = table.positions(input_variable)
-        if len(columns) > 1:
-            raise ValueError(f"{input_variable!r} is a vector of {len(columns)} columns in {input}, not images.")
-    with option("--label-variable"):
-        variable = None if class_index is not None else _label_variable(table, label_variable)
-    with option("--model"):
-        models.check_file(model)
-    survey = Survey(
-        table=table,
-        output=output,
-        column=method.column,
-        input_variable=input_variable,
-        label_variable=variable,
-        class_index=index,
-        preprocess=preprocess,
-        method=method,
-        options=options,
-        predict=html,
-        names=class_names,
-        save_maps=save_map,
-        size=size,
-        settings={
-            "method": method.name,
-            "--model": fingerprint(model),
-            "--input": fingerprint(input),
-            "--input-variable": input_variable,
-            "--label-variable": variable,
-            "--class-index": index,
-            "--preprocess": preprocess,
-            "--output-variable": output_variable,
-            "--html": html,
-            "--save-map": save_map,
-            "--size": size,
-            "--custom-objects": sorted(custom_objects),
-            **{each.flag: each.spelled(options[each.name]) for each in method.options},
-            **{each.flag: fingerprint(Path(options[each.name])) for each in method.options if each.read_by},
-        },
-    )
-    with option("--output"):
-        outputs.check_output(output, (".csv",))
-        run.check_output(survey)
-    network = methods.load(model, custom_objects, unsafe, output_variable=output_variable)
-    with option("--model"):
-        layout = images.input_layout(network)
+    names = _OPTIONS | methods.flags(method)
+    with argument_errors(names, _REMEDIES):
+        executor = executors.executor_named("local" if ray is None else "ray", ray or None)
+        survey = data_sets.plan(
+            model,
+            input,
+            output,
+            method=method,
+            options=options,
+            input_variable=input_variable,
+            label_variable=label_variable,
+            class_index=AUTO if class_index is not None and index is None else index,
+            preprocess=preprocess,
+            html=html,
+            labels=labels,
+            save_map=save_map,
+            size=size,
+            settings={"--output-variable": output_variable, "--custom-objects": sorted(custom_objects)},
+        )
+    loading = {"unsafe": unsafe, "output_variable": output_variable}
+    network = methods.load(model, custom_objects, **loading)
     scale = methods.scale(preprocess, model, network)
-    with option("--preprocess"):
-        images.check_preprocess(scale.name, layout)
-    survey = survey._replace(
-        preprocess=scale.name,
-        options=methods.read_files(method, options, layout, scale.name),
-        settings={**survey.settings, "--preprocess": scale.name},
-    )
+    with argument_errors(names, _REMEDIES):
+        survey, _ = data_sets.for_model(survey, network, scale)
+    file = None
+    if executor.is_remote:
+        file = model_files.packed(model, custom_objects=methods.objects_named(custom_objects), **loading)
     taken = methods.told(preprocess, scale)
-    with option("--labels"):
-        if class_names is not None:
-            names.check(class_names, _classes(network) or len(class_names))
     told = [_explained(survey, input, asked=class_index is not None or label_variable is not None)]
-    told += [f"{output}: {taken}"] if taken else []
-    _run(survey, network, count, resume, html, told, _OPTIONS | methods.flags(method))
+    told += [f"{survey.output}: {taken}"] if taken else []
+    _run(survey, network, executor, file, resume, html, told, names)
 
 
 for _method in METHODS.values():
     methods.command(
         f"{_method.name}-batch",
-        f"{_method.name} for every row of a CSV file.",
+        f"{_method.name} for every row of a data set.",
         _method,
         every_row,
         f"{_method.name}.csv",
     )
-
-
-def _classes(network: keras.Model) -> int | None:
-    """How many classes a model tells apart, or None where it does not say: a single output tells two."""
-    outputs = getattr(network, "outputs", None) or []
-    width = outputs[0].shape[-1] if len(outputs) == 1 else None
-    return width and max(width, 2)
 
 
 def _explained(survey: Survey, table: Path, *, asked: bool) -> str:
@@ -210,43 +177,38 @@ def _explained(survey: Survey, table: Path, *, asked: bool) -> str:
     return f"{what}, by {score}."
 
 
-def _label_variable(table, given: str | None) -> str | None:
-    """The variable of the labels, or None; only the default may be missing."""
-    from vis.files.columns import NoSuchColumnError
-
-    if given is not None and given.strip().lower() in ("", "none"):
-        return None
-    try:
-        table.positions(given or "y")
-    except NoSuchColumnError:
-        if given is not None:
-            raise
-        return None
-    return given or "y"
-
-
 def _run(
-    survey: Survey, network: keras.Model, count: int, resume: bool, html: bool, told: list[str], names: dict[str, str]
+    survey: Survey,
+    network: keras.Model,
+    executor: Executor,
+    file: ModelFile | None,
+    resume: bool,
+    html: bool,
+    told: list[str],
+    names: dict[str, str],
 ) -> None:
     from vis.batch import run
+    from vis.batch.data_sets import progress_bar
 
-    begin = time.monotonic()
+    begin, count = time.monotonic(), survey.table.count()
     if resume and not survey.journal.exists():
         typer.echo(f"There is no run of {survey.output} to resume: starting from the first row.")
-    failed: list[Outcome] = []
-    done = 0
+    failed: list[Outcome] = []  # the first of them
+    done = wrong = 0
     try:
         with option("--resume" if resume else "--output"):
             journal = run.journal_of(survey, network, resume=resume)
         with journal:
             resumed = journal.done
-            with gathered_messages(names), _progress(survey.column, count) as bar:
-                for number, some in enumerate(run.explain(survey, network, journal)):
+            with gathered_messages(names, _REMEDIES), executor, progress_bar(survey.column, count) as bar:
+                for number, some in enumerate(run.explain(survey, network, journal, executor, file)):
                     if number < resumed:
                         bar.initial += len(some)
                     bar.update(len(some))
-                    failed += [outcome for outcome in some if outcome.error]
-                    done += sum(outcome.picture is not None for outcome in some)
+                    errors = [outcome for outcome in some if outcome.error]
+                    failed += errors[: _ERRORS_SHOWN - len(failed)]
+                    wrong += len(errors)
+                    done += len(some) - len(errors)
                     if told and done:  # while there is time to stop
                         bar.write("\n".join(told))
                         told = []
@@ -260,24 +222,24 @@ def _run(
                     f"{first.error.rstrip('.')}.{advice} See {survey.errors}",
                 )
             if html:
-                _write_gallery(survey, journal, done, len(failed))
+                _write_gallery(survey, journal, done, wrong)
     except OSError as error:
-        advice = " Go on with --resume when there is room." if done or failed else ""
+        advice = " Go on with --resume when there is room." if done or wrong else ""
         refuse("--output", f"{survey.output} cannot be written: {error.strerror or error}.{advice}")
     except KeyboardInterrupt:
-        if done or failed:
-            typer.echo(f"Interrupted after {done + len(failed):,} of {count:,} rows. Go on with --resume.", err=True)
+        if done or wrong:
+            typer.echo(f"Interrupted after {done + wrong:,} of {count:,} rows. Go on with --resume.", err=True)
         raise
 
     if failed:
         typer.echo("Rows are counted from 0, below the header.", err=True)
-    for outcome in failed[:_ERRORS_SHOWN]:
+    for outcome in failed:
         typer.echo(f"Row {outcome.row}: {outcome.error}", err=True)
-    if len(failed) > _ERRORS_SHOWN:
-        typer.echo(f"... and {len(failed) - _ERRORS_SHOWN} rows more: see {survey.errors}", err=True)
+    if wrong > len(failed):
+        typer.echo(f"... and {wrong - len(failed)} rows more: see {survey.errors}", err=True)
     typer.echo(
         f"{survey.output}: {done:,} of {count:,} rows explained in {time.monotonic() - begin:.0f} s"
-        + (f"; {len(failed):,} could not be, see {survey.errors}" if failed else "")
+        + (f"; {wrong:,} could not be, see {survey.errors}" if wrong else "")
     )
     if failed:
         raise typer.Exit(1)
@@ -285,32 +247,12 @@ def _run(
 
 def _write_gallery(survey: Survey, journal: Journal, done: int, failed: int) -> None:
     from vis.batch import run
-    from vis.files.names import named
-    from vis.pages import gallery
+    from vis.batch.data_sets import progress_bar
 
-    explained = "true label" if survey.label_variable is not None else "predicted class"
-    explained = explained if survey.class_index is None else f"class {named(survey.class_index, survey.names)}"
-    rows = "1 row" if failed == 1 else f"{failed:,} rows"
-    finished = gallery.write(
-        survey.page,
-        run.cards(survey, journal),
-        title=survey.output.name,
-        explained=f"Each map ({survey.column}) explains the score of the {explained}."
-        + (f" {rows} could not be explained: see {survey.errors.name}." if failed else ""),
-        probabilities=any(outcome.probability for outcome in run.outcomes(journal)),
-        names=survey.names,
-    )
     try:
-        with _progress("gallery", done) as bar:
-            for some in finished:
+        with progress_bar("gallery", done) as bar:
+            for some in run.write_page(survey, journal, failed):
                 bar.update(some)
     except OSError as error:
         refuse("--html", f"{survey.page} cannot be written: {error.strerror or error}. Go on with --resume.")
     typer.echo(f"Open {survey.page}")
-
-
-def _progress(name: str, count: int):
-    from tqdm import tqdm
-
-    # In a log file, where each state is kept, few of them will do.
-    return tqdm(total=count, unit=" rows", desc=name, mininterval=0.1 if sys.stderr.isatty() else 10)

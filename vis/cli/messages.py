@@ -133,14 +133,22 @@ def gathered_messages(names: Mapping[str, str] = IMAGE_OPTIONS, remedies: Remedi
 
 
 @contextlib.contextmanager
+def argument_errors(names: Mapping[str, str] = IMAGE_OPTIONS, remedies: Remedies = IMAGE_REMEDIES) -> Iterator[None]:
+    """Refuse an option for an argument that the library refuses, as `library_messages`; it needs no TensorFlow."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise UsageError(_refusal(error, names.get(error.argument, error.argument), remedies)) from error
+
+
+@contextlib.contextmanager
 def _errors(names: Mapping[str, str], remedies: Remedies) -> Iterator[None]:
     """Report the library's argument errors as errors of options, and any other error unchanged."""
     import tensorflow as tf
 
     try:
-        yield
-    except ArgumentError as error:
-        raise UsageError(_refusal(error, names.get(error.argument, error.argument), remedies)) from error
+        with argument_errors(names, remedies):
+            yield
     except (ValueError, TypeError, tf.errors.OpError) as error:
         raise UsageError(str(error)) from error
 

@@ -13,7 +13,7 @@ import typer
 
 from vis.cli.app import app
 from vis.cli.messages import import_tensorflow, library_messages, option, refuse
-from vis.cli.options import AUTO
+from vis.cli.options import AUTO, CommandWithRay
 from vis.methods import Method, Option, resolve
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def command(
         f"{method.line}: {method.description}. It needs {method.needs}, and costs about {method.cost} per image.\n\n"
         f"{use.__doc__}"
     )
-    app.command(name, short_help=short_help)(run)
+    app.command(name, short_help=short_help, cls=CommandWithRay)(run)
 
 
 def flags(method: Method) -> dict[str, str]:
@@ -147,10 +147,19 @@ def load(model: Path, custom_objects: list[str], unsafe: bool, **of_project: Any
 
     with option("--model"):
         models.check_file(model)
-    objects = dict(map(_custom_object, custom_objects))
+    objects = objects_named(custom_objects)
     import_tensorflow()
     with library_messages(_LOADING, _LOADING_REMEDIES):
         return models.load_model(model, custom_objects=objects, unsafe=unsafe, **of_project)
+
+
+def objects_named(custom_objects: list[str]) -> dict[str, Any]:
+    """Return what `--custom-objects` names, by name.
+
+    Args:
+        custom_objects: What it was given, `module:Name` each.
+    """
+    return dict(map(_custom_object, custom_objects))
 
 
 def scale(asked: str, model: Path, network: keras.Model) -> Scale:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from vis.cli.messages import UsageError, option
 
@@ -108,3 +109,25 @@ CustomObjectsOption = Annotated[
 UnsafeOption = Annotated[
     bool, typer.Option("--unsafe", help="Run code inside the model file (Lambda layers). Only for files you trust.")
 ]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="[ADDRESS]",
+        help="Compute on a Ray cluster: that of an address, such as 10.0.0.1:6379 or auto, or else one that is started "
+        "on this machine.",
+        show_default=False,
+    ),
+]
+
+
+class CommandWithRay(TyperCommand):
+    """A command whose option `--ray` may have no value: what follows it is another option, or nothing."""
+
+    def parse_args(self, ctx, args: list[str]) -> list[str]:
+        """Read the arguments, `--ray` alone as `--ray=`."""
+        following = [*args[1:], "-"]
+        alone = (arg == "--ray" and after.startswith("-") for arg, after in zip(args, following, strict=True))
+        return super().parse_args(
+            ctx, [f"{arg}=" if is_alone else arg for arg, is_alone in zip(args, alone, strict=True)]
+        )

@@ -1,0 +1,184 @@
+"""A model as the content of its file, which other processes and other machines load it from."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from vis.utils.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import keras
+
+# What every machine of a cluster has.
+_INSTALLED = ("keras", "tensorflow", "vis", "builtins")
+
+_last: list = [None, None]
+
+
+class ModelFile(NamedTuple):
+    """A model, and how to load it.
+
+    Attributes:
+        name: The name of its file or folder.
+        content: Its bytes, uint8; of a SavedModel folder those of a zip archive of it.
+        is_folder: Whether it is a folder.
+        options: The other arguments of `vis.models.load_model`.
+        registered: Classes and functions of the user's own that Keras knows by name.
+    """
+
+    name: str
+    content: np.ndarray
+    is_folder: bool
+    options: Mapping[str, Any]
+    registered: Mapping[str, Any]
+
+    def modules(self) -> set[ModuleType]:
+        """Return the modules of the user's own that the model needs, which other machines do not have."""
+        objects = [*(self.options.get("custom_objects") or {}).values(), *self.registered.values()]
+        names = {getattr(each, "__module__", None) or "builtins" for each in objects}
+        return {sys.modules[name] for name in names if _is_own(name) and name in sys.modules and name != "__main__"}
+
+
+def packed(model: keras.Model | Path, **options: Any) -> ModelFile:
+    """Return a model as the content of its file.
+
+    Args:
+        model: A Keras model, which is saved for this, or the file or folder of one.
+        **options: The arguments with which `vis.models.load_model` is to load the file.
+
+    Returns:
+        The `ModelFile`.
+
+    Raises:
+        ArgumentError: The model cannot be saved.
+    """
+    import keras
+
+    registered = {name: thing for name, thing in keras.saving.get_custom_objects().items() if _is_own(thing.__module__)}
+    if isinstance(model, Path):
+        content = _zipped(model) if model.is_dir() else model.read_bytes()
+        return ModelFile(model.name, np.frombuffer(content, np.uint8), model.is_dir(), options, registered)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.keras")
+        try:
+            model.save(path)
+        except Exception as error:  # whatever the model's own get_config raises
+            raise ArgumentError(
+                "model",
+                f"must be one that can be saved, for other processes to load it, not one that raises "
+                f"{type(error).__name__}: {error}",
+                "Give the classes of its layers a get_config",
+            ) from error
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+    return ModelFile("model.keras", content, False, {"unsafe": True}, registered)
+
+
+def loaded(file: ModelFile) -> keras.Model:
+    """Load a model from the content of its file.
+
+    Args:
+        file: From `packed`.
+
+    Returns:
+        The model.
+
+    Raises:
+        ArgumentError: It cannot be loaded; its argument is `model`.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> loaded(packed(model)).output_shape
+        (None, 2)
+    """
+    import keras
+
+    from vis import models
+
+    keras.saving.get_custom_objects().update(file.registered)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, file.name)
+        if file.is_folder:
+            with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
+                archive.extractall(path)
+        else:
+            path.write_bytes(file.content)
+        try:
+            return models.load_model(path, **file.options)
+        except ArgumentError as error:
+            raise error.about("model" if error.argument == "path" else error.argument) from error
+
+
+def prepared(owner: Any, make: Callable[[], Any]) -> Any:
+    """Return what was made for an owner, which is made anew for another one: one thing is kept per process.
+
+    Args:
+        owner: Any object; another one is one that is not the same object.
+        make: Called without arguments.
+
+    Returns:
+        What `make` returned for this owner.
+
+    Example:
+        >>> owner = object()
+        >>> prepared(owner, list) is prepared(owner, list)
+        True
+    """
+    if _last[0] is not owner:
+        _last[:] = None, None  # the model before is freed first
+        _last[:] = owner, make()
+    return _last[1]
+
+
+def fingerprint(model: keras.Model) -> list:
+    """Return what tells whether a model in memory is still the same, for a journal's settings.
+
+    Args:
+        model: A Keras model.
+
+    Returns:
+        A list that JSON can hold: the model's name, and a digest of its weights and configuration.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> before = fingerprint(model)
+        >>> _ = model.layers[0].bias.assign([1, 2])
+        >>> fingerprint(model) == before
+        False
+    """
+    digest = hashlib.sha256()
+    try:
+        digest.update(model.to_json().encode())
+    except Exception:  # a model of the user's own class may have no configuration: then its class and weights must do
+        digest.update(f"{type(model).__module__}.{type(model).__qualname__}".encode())
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return [model.name, digest.hexdigest()]
+
+
+def _is_own(module: str) -> bool:
+    """Whether a module is the user's own, and not one of an installed package."""
+    top = module.partition(".")[0]
+    if top in _INSTALLED:
+        return False
+    path = getattr(sys.modules.get(top), "__file__", None) or ""
+    return "site-packages" not in path
+
+
+def _zipped(folder: Path) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+    return content.getvalue()

@@ -1,0 +1,320 @@
+"""The processes of a Ray cluster as an executor: a piece whose process or machine is lost is worked on again.
+
+What all pieces share goes once into the object store, from which each machine fetches it once. Pieces and results are
+small, and travel with Ray's own messages; of results the order is kept here, and few pieces wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import pickle
+import platform
+import socket
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from vis import __version__
+from vis.utils.errors import ArgumentError, VisWarning
+
+# Batches in one piece of work, at most: the loss of a worker costs no more, and handing out a piece takes milliseconds.
+_MOST_BATCHES = 8
+# Pieces that there are at least for each processor, so that all have something to do until the end.
+_PIECES_PER_CPU = 4
+# How often a piece is begun before it is given up: it may be the piece that ends its process.
+_ATTEMPTS = 4
+# Pieces per processor that are handed out: the next one is there when one is done, and a slow one holds up few others.
+_WAITING_PER_CPU = 4
+# Bytes of the object store of a cluster on this machine beside what is shared: results are in Ray's messages.
+_STORE = 100 * 2**20
+# Set where it says something else of this machine than of others, so that all compute alike.
+_PASSED_ON = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS")
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+class Ray:
+    """The processes of a Ray cluster.
+
+    Args:
+        address: That of the cluster, or None to start Ray on this machine. In a process that is connected to a cluster
+            already that one is taken, and stays connected.
+
+    Attributes:
+        is_remote: True.
+        lost: How many pieces were begun anew because their process or machine was lost.
+
+    Raises:
+        ArgumentError: Ray is not installed.
+
+    Example:
+        >>> with Ray() as executor:  # doctest: +SKIP
+        ...     list(executor.map(operator.mul, 2, [1, 2, 3]))
+        [2, 4, 6]
+    """
+
+    is_remote = True
+
+    def __init__(self, address: str | None = None):
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        try:
+            import ray
+        except ImportError as error:
+            raise ArgumentError(
+                "executor",
+                "needs Ray, which is not installed",
+                "Install it with pip install 'keras3-vis[ray]'",
+                kind="extra",
+            ) from error
+        self._ray, self._address, self._began = ray, address, False
+        self.lost = 0
+
+    def __enter__(self) -> Ray:
+        if not self._ray.is_initialized():
+            options = {"address": self._address or "local", "log_to_driver": False, "logging_level": logging.ERROR}
+            if self._address is None:
+                options |= {"include_dashboard": False, "object_store_memory": _STORE}
+            passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+            # Ray lets its workers' linear algebra use one processor, where here it uses all.
+            passed["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(_processors()))
+            try:
+                if self._address is not None:
+                    _check_listening(self._address)
+                self._ray.init(**options, runtime_env={"env_vars": passed})
+            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+                if self._address is None:
+                    raise
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise ArgumentError(
+                    "address", f"must be that of a Ray cluster that runs, not {self._address} ({reason})"
+                ) from error
+            self._began = True
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self._began:
+            self._ray.shutdown()
+            self._began = False
+
+    def pieces_at_once(self, count: int) -> int:
+        return batches_per_piece(count, self._cpus())
+
+    def map(
+        self,
+        function: Callable[[Any, Any], Any],
+        shared: Any,
+        pieces: Iterable[Any],
+        *,
+        named: Callable[[Any], str] = str,
+        modules: Iterable[ModuleType] = (),
+    ) -> Iterator[Any]:
+        for module in modules:
+            self._ray.cloudpickle.register_pickle_by_value(module)
+        try:
+            store = self._ray.put((_Place.here(), function, shared))
+        finally:
+            for module in modules:
+                self._ray.cloudpickle.unregister_pickle_by_value(module)
+        # Ray's own repeats have no end where a machine is short of memory, and do not say which piece it is.
+        task = self._ray.remote(_attempt).options(num_cpus=1, max_retries=0)
+        begin = functools.partial(task.remote, [store])
+        pieces, waiting = iter(pieces), deque()
+        try:
+            while True:
+                window = _WAITING_PER_CPU * self._cpus()  # machines come and go
+                while len(waiting) < window and (piece := next(pieces, _Piece)) is not _Piece:
+                    waiting.append(_Piece(piece, begin(piece)))
+                if not waiting:
+                    return
+                self._wait(waiting, begin, named)
+                while waiting and waiting[0].result is not None:
+                    yield self._told(waiting.popleft().result)
+        finally:
+            for each in waiting:
+                if each.result is None:
+                    self._ray.cancel(each.reference, force=True)
+
+    def _wait(self, waiting: deque, begin: Callable, named: Callable[[Any], str]) -> None:
+        """Wait until a piece is done or lost, and begin anew those that are lost."""
+        by_reference = {each.reference: each for each in waiting if each.result is None}
+        references = list(by_reference)
+        self._ray.wait(references, num_returns=1)
+        ready, _ = self._ray.wait(references, num_returns=len(references), timeout=0)
+        for reference in ready:
+            piece = by_reference[reference]
+            try:
+                piece.result = self._ray.get(reference)
+            except self._ray.exceptions.RayTaskError as error:
+                reason = str(error).strip().splitlines()[-1]
+                raise ArgumentError(
+                    "address", f"must be a cluster whose nodes have vis {__version__}, not one where it fails: {reason}"
+                ) from error
+            except self._ray.exceptions.RayError as error:
+                self.lost += 1
+                piece.attempts += 1
+                if piece.attempts == _ATTEMPTS:
+                    raise ArgumentError(
+                        "executor",
+                        f"must finish {named(piece.piece)}, which ended its process {_ATTEMPTS} times "
+                        f"({type(error).__name__})",
+                        "Look at what is in there, and at the memory of the machines",
+                        kind="lost",
+                    ) from error
+                piece.reference = begin(piece.piece)
+
+    def _told(self, result: _Result) -> Any:
+        for warning, times in result.warnings:
+            for _ in range(times):
+                warnings.warn(warning, stacklevel=3)
+        if result.error is not None:
+            raise result.error
+        return result.value
+
+    def _cpus(self) -> int:
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
+
+def batches_per_piece(batches: int, cpus: int) -> int:
+    """Return how many batches make a piece of work.
+
+    Args:
+        batches: How many there are.
+        cpus: How many processors share them.
+
+    Returns:
+        From 1 to 8.
+
+    Example:
+        >>> batches_per_piece(10, 2), batches_per_piece(10_000, 2)
+        (1, 8)
+    """
+    return min(max(batches // (_PIECES_PER_CPU * cpus), 1), _MOST_BATCHES)
+
+
+class _Piece:
+    """A piece of work that is handed out: its task, and how often it was lost."""
+
+    def __init__(self, piece: Any, reference: Any):
+        self.piece, self.reference, self.attempts, self.result = piece, reference, 0, None
+
+
+class _Result(NamedTuple):
+    """What a process makes of a piece: a value or an error, and the warnings with how often each was given."""
+
+    value: Any
+    error: Exception | None
+    warnings: list[tuple[VisWarning, int]]
+
+
+class _Place(NamedTuple):
+    """Where a job was begun, and by what: paths start from there, and numbers depend on the versions."""
+
+    folder: str
+    threads: int
+    versions: dict[str, str]
+
+    @classmethod
+    def here(cls) -> _Place:
+        return cls(os.getcwd(), _processors(), _versions())
+
+    def enter(self) -> None:
+        """Make this process work as one does that was begun there."""
+        if (versions := _versions()) != self.versions:
+            wrong = next(name for name in versions if versions[name] != self.versions[name])
+            raise ArgumentError(
+                "address",
+                f"must be a cluster whose nodes have {wrong} {self.versions[wrong]}, not {versions[wrong]} as "
+                f"{platform.node()} has",
+            )
+        try:
+            os.chdir(self.folder)
+        except OSError as error:
+            raise ArgumentError(
+                "address",
+                f"must be a cluster whose nodes share {self.folder}, which {platform.node()} does not have",
+                "Keep data, output and the folder where the run begins on a file system that all nodes have",
+            ) from error
+        import tensorflow as tf
+
+        with contextlib.suppress(RuntimeError):  # it runs already, for a job before
+            tf.config.threading.set_intra_op_parallelism_threads(self.threads)
+
+
+_entered: dict = {}  # the function of the last job and what its pieces share, by their reference
+
+
+def _attempt(stored: list, piece: Any) -> _Result:
+    """Work on a piece in a process of the cluster."""
+    import ray
+
+    with _noted() as told:
+        try:
+            (reference,) = stored
+            if reference not in _entered:
+                place, *job = ray.get(reference)
+                place.enter()
+                _entered.clear()
+                _entered[reference] = job
+            function, shared = _entered[reference]
+            value, error = function(shared, piece), None
+        except ray.exceptions.RayError:
+            raise  # the machine that has it is lost, for example
+        except Exception as raised:  # whatever it is, it is raised again where the job was begun
+            value, error = None, _portable(raised)
+    return _Result(value, error, list(told.values()))
+
+
+@contextlib.contextmanager
+def _noted() -> Iterator[dict[str, tuple[VisWarning, int]]]:
+    """Note the warnings of `vis` from all threads: the first of each code, and how often."""
+    first: dict[str, VisWarning] = {}
+    times: Counter[str] = Counter()
+    told: dict = {}
+
+    def note(message, category, *place, **more):
+        if isinstance(message, VisWarning):
+            first.setdefault(message.code, message)
+            times[message.code] += 1
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", VisWarning)
+        warnings.showwarning = note
+        yield told
+    told.update({code: (warning, times[code]) for code, warning in first.items()})
+
+
+def _portable(error: Exception) -> Exception:
+    """An error that another process can read: itself, or its words."""
+    error.__traceback__ = None
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # errors of TensorFlow, and of others that cannot be made from their arguments
+        return ValueError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _check_listening(address: str) -> None:
+    """Raise an OSError where nobody listens: Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {"vis": __version__, **{name: version(name) for name in ("keras", "tensorflow", "numpy")}}

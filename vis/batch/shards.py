@@ -1,0 +1,190 @@
+"""Explains some rows of a data set: what runs in this process over all rows, and in others over some of them each.
+
+Three things go on at once: threads read and decode the images of the next rows, the model is asked about these, and
+threads draw and write the pictures of those before. What is in memory are a few batches, however many rows there are.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from vis import datasets, images
+from vis.batch import model_files
+from vis.batch.plan import Outcome, Survey
+from vis.batch.rows import Explained, columns, question, reader
+from vis.files import outputs
+
+# Batches at once: what one leaves of the processor between its operations the others take.
+_BATCHES_AT_ONCE = 3
+
+
+class Shard(NamedTuple):
+    """Some rows of a table, of which only the cells that a survey reads.
+
+    Attributes:
+        start: The first one's number.
+        cells: Their cells, a list for each row.
+    """
+
+    start: int
+    cells: list[list[str]]
+
+    def rows(self, size: int, start: int = 0) -> Iterator[pd.DataFrame]:
+        """Yield the rows in frames, as a table does; `start` is counted in the table."""
+        for first in range(max(start - self.start, 0), len(self.cells), size):
+            some = self.cells[first : first + size]
+            numbers = pd.RangeIndex(self.start + first, self.start + first + len(some))
+            yield pd.DataFrame(some, numbers, dtype=object)
+
+    @property
+    def name(self) -> str:
+        """What the rows are called in a message."""
+        return f"rows {self.start} to {self.start + len(self.cells) - 1}"
+
+
+class Job(NamedTuple):
+    """What a process must know to explain shards of a survey.
+
+    Attributes:
+        survey: What is asked.
+        model: Of whom, as the content of its file.
+        layout: The images that the model takes.
+        size: How many rows make a batch.
+    """
+
+    survey: Survey
+    model: model_files.ModelFile
+    layout: images.InputLayout
+    size: int
+
+
+class Cells:
+    """The cells of a table that a survey reads, for all rows."""
+
+    def __init__(self, survey: Survey):
+        self._table, self._columns = survey.table, columns(survey)
+
+    def rows(self, size: int, start: int = 0) -> Iterator[pd.DataFrame]:
+        """Yield the rows in frames, as the table does, with fewer columns."""
+        return (frame[self._columns] for frame in self._table.rows(size, start))
+
+    def shards(self, size: int, start: int = 0) -> Iterator[Shard]:
+        """Yield the rows from `start` on in shards of `size` rows; the last one may be smaller."""
+        for frame in self.rows(size, start):
+            yield Shard(int(frame.index[0]), frame.to_numpy(dtype=object).tolist())
+
+
+def explain_shard(job: Job, shard: Shard) -> list[list[Outcome]]:
+    """Explain the rows of a shard in a process that has no model yet, or has it from the shard before.
+
+    Args:
+        job: What is asked; the model is loaded again only where this is another object than before.
+        shard: A whole number of batches, but for the last one of a table.
+
+    Returns:
+        The outcomes, batch by batch; their pictures are written.
+
+    Raises:
+        ValueError: The model does not run on these images, or a method refuses its options.
+        OSError: The disk is full, for example.
+    """
+    ask = model_files.prepared(job, lambda: question(job.survey, model_files.loaded(job.model)))
+    return list(explain_rows(job.survey, ask, job.layout, job.size, shard))
+
+
+def explain_rows(
+    survey: Survey, ask, layout: images.InputLayout, size: int, rows: Cells | Shard, start: int = 0
+) -> Iterator[list[Outcome]]:
+    """Explain rows from `start` on.
+
+    Args:
+        survey: What is asked.
+        ask: From `vis.batch.rows.question`.
+        layout: The images that the model takes.
+        size: How many rows make a batch.
+        rows: Where to read them.
+        start: The first row.
+
+    Yields:
+        The outcomes, batch by batch, as soon as their pictures are written.
+    """
+    threads = os.cpu_count() or 1
+    together = max(1, size // (2 * threads))
+    waiting: deque[Future] = deque()
+    with ThreadPoolExecutor(_BATCHES_AT_ONCE, "vis-ask") as askers, ThreadPoolExecutor(threads, "vis-draw") as pool:
+
+        def explained(rows):
+            found, failed = ask(rows)
+            parts = [found[at : at + together] for at in range(0, len(found), together)]
+            return failed, [pool.submit(_draw, survey, part) for part in parts]
+
+        try:
+            for some in datasets.read(rows, reader(survey, layout, size), size, start=start):
+                waiting.append(askers.submit(explained, some))
+                if len(waiting) > _BATCHES_AT_ONCE:
+                    yield _settled(*waiting.popleft().result())
+            while waiting:
+                yield _settled(*waiting.popleft().result())
+        finally:
+            askers.shutdown(cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
+
+
+def _settled(failed: list[Outcome], parts: list[Future]) -> list[Outcome]:
+    return sorted([*failed, *(outcome for part in parts for outcome in part.result())])
+
+
+def _draw(survey: Survey, explained: list[Explained]) -> list[Outcome]:
+    """Write the pictures of some rows, each as `<thousands>/<row>.png`."""
+    drawn = []
+    for outcome, sample, heatmap, predicted_heatmap, numbers in explained:
+        image = sample.image or images.read_image(sample.path)
+        outcome = outcome._replace(picture=f"{survey.pictures.name}/{outcome.row // 1000:04d}/{outcome.row}.png")
+        for picture, drawn_map in ((outcome.picture, heatmap), (outcome.predicted_picture, predicted_heatmap)):
+            if picture:
+                content = outputs.encode_png(survey.method.picture(image, drawn_map, survey.options, survey.size))
+                _write(survey.output.parent / picture, content)
+        if numbers is not None:
+            content = io.BytesIO()
+            np.save(content, numbers)
+            _write(survey.output.parent / numbers_of(outcome.picture), content.getvalue())
+        drawn.append(outcome)
+    return drawn
+
+
+def numbers_of(picture: str) -> str:
+    """Return where the numbers behind a picture are.
+
+    Example:
+        >>> numbers_of("gradcam/0000/3.png")
+        'gradcam/0000/3.npy'
+    """
+    return f"{picture.removesuffix('.png')}.npy"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file under its own name: until the journal says that it is whole, it counts as not written.
+
+    What is there is written over before the file is cut to its length: of two processes that write the same picture,
+    one of which is thought to be dead, neither takes anything away from what the other has finished.
+    """
+    try:
+        _write_over(path, content)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_over(path, content)
+
+
+def _write_over(path: Path, content: bytes) -> None:
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags & ~os.O_TRUNC, 0o666)) as file:
+        file.write(content)
+        file.truncate()

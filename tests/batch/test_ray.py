@@ -21,6 +21,7 @@ import vis.batch
 from vis import ArgumentError, VisWarning
 from vis.batch import data_sets, model_files, run
 from vis.batch.executors import LOCAL, executor_named
+from vis.batch.influence_trials import Compiled, score, training_of
 from vis.methods import METHODS
 
 pytestmark = pytest.mark.ray
@@ -288,6 +289,20 @@ def test_the_function_and_the_command_on_a_cluster(cluster, joined, model, image
         assert f"{output}.csv: 12 of 12 rows explained" in result.stdout
     assert contents("c") == contents("d")
     assert Path("c.csv").read_text().replace("c/", "a/") == Path("a.csv").read_text()
+
+
+def test_influence_trials_on_a_cluster_give_the_same_scores(joined):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 3)).astype(np.float32), rng.integers(0, 2, 12)
+    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "softmax")])
+    compiled = Compiled("sparse_categorical_crossentropy")
+    training = training_of(compiled, learning_rate="auto", batch_size=4)
+    asked = (network, compiled, x, y, x[:5], y[:5])
+    found = score(*asked, training=training, n_trials=3, progress=False, executor=joined)
+    expected = score(*asked, training=training, n_trials=3, progress=False)
+    assert found.training == expected.training
+    for name in ("influence", "loss", "self_influence"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
 def test_an_address_where_nothing_runs():

@@ -16,6 +16,8 @@ import pandas as pd
 import tensorflow as tf
 
 from vis import models
+from vis.batch import model_files
+from vis.batch.executors import LOCAL, Executor
 from vis.batch.predictions import predictor
 from vis.files import nnp
 from vis.files.journal import Journal
@@ -261,6 +263,7 @@ def score(
     tell: Callable[[str], None] | None = None,
     journal: Journal | None = None,
     progress: bool = True,
+    executor: Executor = LOCAL,
 ) -> Scores:
     """Score training examples in several trainings, each with a shuffle of its own.
 
@@ -283,7 +286,8 @@ def score(
         seed: The first seed.
         tell: Called with a line on each trial before it begins.
         journal: Where each trial's scores are noted as soon as they are there; trials that it has are not done again.
-        progress: Whether to show progress bars.
+        progress: Whether to show progress bars; other processes show none.
+        executor: Who trains, from `vis.batch.executors.executor_named`, entered; the scores are the same.
 
     Returns:
         The `Scores`; `vis.influence.rank` takes the mean of `influence` over trials.
@@ -315,28 +319,58 @@ def score(
 
     done = {} if journal is None else {(entry["rate"], entry["trial"]): entry for entry in journal}
 
-    def trial(rate: float | None, number: int, line: str) -> dict:
-        """Return the entry of a trial: one that is noted, or a new one."""
-        if (rate, number) not in done:
-            if tell is not None:
-                tell(line)
-            at = training if rate is None else training.at(rate)
-            entry = one_trial(
-                model, x, y, x_val, y_val, loss=loss, training=at, method=method, weights=weights, seed=seed + number,
-                first=number == 0, progress=progress,
-            )  # fmt: skip
+    same = {"loss": loss, "method": method, "weights": weights, "progress": progress and not executor.is_remote}
+    file = model_files.packed(model) if executor.is_remote else None
+    shared = _Asked(model if file is None else None, file, (x, y, x_val, y_val), same)
+
+    def trials(rate: float | None, numbers: range, line: str) -> list[dict]:
+        """Return the entries of trials: those that are noted, and new ones."""
+        missing = [number for number in numbers if (rate, number) not in done]
+
+        def asked():
+            for number in missing:
+                if tell is not None:
+                    tell(line.format(number + 1))
+                at = training if rate is None else training.at(rate)
+                yield {"training": at, "seed": seed + number, "first": number == 0}
+
+        entries = executor.map(
+            _asked_trial,
+            shared,
+            asked(),
+            named=lambda piece: f"the trial of seed {piece['seed']}",
+            modules=() if file is None else file.modules(),
+        )
+        for number, entry in zip(missing, entries, strict=True):
             done[rate, number] = {"rate": rate, "trial": number, **entry}
             if journal is not None:
                 journal.append(done[rate, number])
-        return done[rate, number]
+        return [done[rate, number] for number in numbers]
 
     rate = None
     if training.finds_rate:
-        rate = _largest_rate(lambda rate, number: trial(rate, number, f"Looking for a learning rate: {rate:g}"))
+        rate = _largest_rate(lambda rate: trials(rate, range(2), f"Looking for a learning rate: {rate:g}"))
         training = training.at(rate)._replace(found_rate=True)
-    entries = [trial(rate, number, f"Trial {number + 1} of {n_trials}") for number in range(n_trials)]
+    entries = trials(rate, range(n_trials), f"Trial {{}} of {n_trials}")
     own = (np.array(entries[0][name]) for name in ("loss", "self_influence"))
     return Scores(np.array([entry["influence"] for entry in entries]), *own, training)
+
+
+class _Asked(NamedTuple):
+    """What all trials share: the model, or its file for other processes, the data, and what is asked about them."""
+
+    model: keras.Model | None
+    file: model_files.ModelFile | None
+    data: tuple
+    options: dict
+
+
+def _asked_trial(asked: _Asked, piece: dict) -> dict[str, list]:
+    """Return the entry of one trial, in whichever process."""
+    model = asked.model
+    if model is None:
+        model = model_files.prepared(asked, lambda: model_files.loaded(asked.file))
+    return one_trial(model, *asked.data, **asked.options, **piece)
 
 
 def one_trial(
@@ -399,11 +433,11 @@ def _losses(model: keras.Model, x, y, loss) -> np.ndarray:
     return np.concatenate(losses).astype(np.float64)
 
 
-def _largest_rate(trial: Callable[[float, int], dict]) -> float:
+def _largest_rate(trials: Callable[[float], list[dict]]) -> float:
     """Return the largest of the learning rates at which the scores of two shuffles agree, by bisection.
 
     Args:
-        trial: A function of a rate and the number of a shuffle to the entry of that trial.
+        trials: A function of a rate to the entries of the trials of two shuffles.
 
     Returns:
         The rate; the smallest one if they agree at none.
@@ -415,7 +449,7 @@ def _largest_rate(trial: Callable[[float, int], dict]) -> float:
         try:
             with warnings.catch_warnings(record=True) as heard[rate]:
                 warnings.simplefilter("always", VisWarning)
-                scores = np.array([trial(rate, number)["influence"] for number in range(2)])
+                scores = np.array([entry["influence"] for entry in trials(rate)])
         except ValueError:  # a training that diverges at this rate
             return False
         return agreement(scores) >= _AGREEING

@@ -11,8 +11,17 @@ import typer
 
 from vis.cli import methods
 from vis.cli.app import app
-from vis.cli.messages import UsageError, gathered_messages, option
-from vis.cli.options import AUTO, CustomObjectsOption, LabelsOption, ModelOption, PreprocessOption, UnsafeOption
+from vis.cli.messages import UsageError, argument_errors, gathered_messages, option
+from vis.cli.options import (
+    AUTO,
+    CommandWithRay,
+    CustomObjectsOption,
+    LabelsOption,
+    ModelOption,
+    PreprocessOption,
+    RayOption,
+    UnsafeOption,
+)
 from vis.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from vis.batch.executors import Executor
     from vis.batch.influence_trials import Compiled, Scores, Training
     from vis.batch.training_rows import TrainingRows
     from vis.files.journal import Journal
@@ -36,6 +46,8 @@ _OPTIONS = {
         name: f"--{name.replace('_', '-')}"
         for name in ("model", "optimizer", "epochs", "seed", "batch_size", "learning_rate", "init", "weights")
     },
+    "executor": "--ray",
+    "address": "--ray",
 }
 _REMEDIES = {
     ("table", "images"): "For images use vis influence",
@@ -116,7 +128,7 @@ LabelVariableOption = Annotated[str, typer.Option(help="The column, or columns, 
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run; finished trials are kept.")]
 
 
-@app.command(short_help="Score which training images help and which harm.")
+@app.command(cls=CommandWithRay, short_help="Score which training images help and which harm.")
 def influence(
     *,
     model: ModelOption = None,
@@ -140,6 +152,7 @@ def influence(
     ] = False,
     labels: LabelsOption = None,
     resume: ResumeOption = False,
+    ray: RayOption = None,
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
@@ -151,6 +164,7 @@ def influence(
 
     with option("--labels"):
         class_names = None if labels is None else names_of_classes.read(labels)
+    executor = _executor(ray)
     tables = _open_tables(input_train, input_val, output, input_variable, label_variable)
     for name, table in zip(_TABLES, tables, strict=True):
         with option(name):
@@ -180,7 +194,7 @@ def influence(
     names = [training.table.header[position] for position in positions]
     with _journal(output, resume, (model, input_train, input_val), asked, n_trials) as journal:
         ranked, order, scores = _ranked(
-            network, compiled, training, validation, settings, method, weights, n_trials, seed, journal
+            network, compiled, training, validation, settings, method, weights, n_trials, seed, journal, executor
         )
         found = ranked[[*names, "influence", "datasource_index", *_own_columns(ranked)]].copy()
         found[names[0]] = [datasets.moved_path(cell, training.table.folder, output.parent) for cell in found[names[0]]]
@@ -205,7 +219,7 @@ def influence(
     _finish(output, training, validation)
 
 
-@app.command("influence-tabular", short_help="Score which training rows help and which harm.")
+@app.command("influence-tabular", cls=CommandWithRay, short_help="Score which training rows help and which harm.")
 def influence_tabular(
     *,
     model: ModelOption = None,
@@ -224,6 +238,7 @@ def influence_tabular(
     input_variable: InputVariableOption = "x",
     label_variable: LabelVariableOption = "y",
     resume: ResumeOption = False,
+    ray: RayOption = None,
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
@@ -231,6 +246,7 @@ def influence_tabular(
     from vis import datasets
     from vis.batch import training_rows
 
+    executor = _executor(ray)
     tables = _open_tables(input_train, input_val, output, input_variable, label_variable)
     for name, table in zip(_TABLES, tables, strict=True):
         with option(name, _REMEDIES):
@@ -248,7 +264,7 @@ def influence_tabular(
     asked = _asked(settings, method, weights, seed, input_variable, label_variable)
     with _journal(output, resume, (model, input_train, input_val), asked, n_trials) as journal:
         ranked, _, scores = _ranked(
-            network, compiled, training, validation, settings, method, weights, n_trials, seed, journal
+            network, compiled, training, validation, settings, method, weights, n_trials, seed, journal, executor
         )
         # Neural Network Console's name for the row of the training table.
         ranked.insert(0, "index", ranked["datasource_index"])
@@ -277,6 +293,14 @@ def _open_tables(
         if output.exists() and (output.samefile(input_train) or output.samefile(input_val)):
             raise ArgumentError("output", f"must not be {output}, which is an input itself", "Give another name")
     return tables
+
+
+def _executor(ray: str | None) -> Executor:
+    """Who trains: this process, or a cluster."""
+    from vis.batch import executors
+
+    with argument_errors(_OPTIONS, _REMEDIES):
+        return executors.executor_named("local" if ray is None else "ray", ray or None)
 
 
 def _check_one_column(table: Table, input_variable: str) -> None:
@@ -410,6 +434,7 @@ def _ranked(
     n_trials: int,
     seed: int,
     journal: Journal,
+    executor: Executor,
 ) -> tuple[pd.DataFrame, np.ndarray, Scores]:
     """Return the table of `vis.influence.rank` with the cells of the training table and the columns about the examples
     themselves, the index of each of its rows among the training examples, and the scores.
@@ -420,7 +445,7 @@ def _ranked(
     from vis.batch import influence_trials
     from vis.influence import rank
 
-    with gathered_messages(_OPTIONS, _REMEDIES):
+    with gathered_messages(_OPTIONS, _REMEDIES), executor:
         scores = influence_trials.score(
             network,
             compiled,
@@ -435,6 +460,7 @@ def _ranked(
             seed=seed,
             tell=lambda line: typer.echo(line, err=True),
             journal=journal,
+            executor=executor,
         )
     cells = pd.concat(list(training.table.rows())).loc[training.rows]
     cells.columns = training.table.header

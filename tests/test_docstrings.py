@@ -17,7 +17,7 @@ DOCUMENTED = """
     vis.visualization vis.losses vis.regularizers vis.grad_modifiers vis.backprop_modifiers vis.input_modifiers
     vis.callbacks vis.optimizer vis.influence vis.plotting vis.datasets vis.images vis.models vis.utils.utils
     vis.optimizer.callbacks vis.utils.arrays vis.utils.checks vis.files.journal vis.files.outputs vis.pages.ranking
-    vis.pages.rendering vis.pages.label_errors vis.batch.label_errors vis.plotting.sheets
+    vis.pages.rendering vis.pages.label_errors vis.batch.label_errors vis.plotting.sheets vis.batch
 """.split()
 
 # What those are made of.
@@ -30,7 +30,7 @@ INTERNAL = """
     vis.influence.self_influence vis.influence.sgd vis.influence.sources vis.influence.watching
     vis.influence.storage vis.influence.tracin vis.influence.training vis.influence.update_rules
     vis.influence.validation vis.files.columns vis.files.image_folders vis.files.inputs vis.files.parquet
-    vis.files.savedmodels vis.files.tables vis.pages.gallery
+    vis.batch.model_files vis.files.savedmodels vis.files.tables vis.pages.gallery
 """.split()
 
 # Docstrings that are still to be completed. The set shrinks to nothing: a name whose docstring is complete must go.

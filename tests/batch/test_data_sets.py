@@ -13,7 +13,7 @@ from PIL import Image
 
 import vis.batch
 from vis import ArgumentError
-from vis.batch import data_sets, model_files
+from vis.batch import data_sets, model_files, ray_executor
 from vis.batch.executors import executor_named
 from vis.batch.shards import Shard, _write
 from vis.methods import METHODS
@@ -263,3 +263,21 @@ def test_a_picture_that_is_written_over_has_its_own_length(tmp_path):
     for content in (b"long before", b"short", b"longer again"):
         _write(tmp_path / "0000" / "1.png", content)
         assert (tmp_path / "0000" / "1.png").read_bytes() == content
+
+
+def test_a_node_of_other_versions_or_without_the_folder_is_named(tmp_path):
+    here = ray_executor._Place.here()
+    with pytest.raises(ArgumentError, match="address must be a cluster whose nodes have keras 1.0, not 3"):
+        here._replace(versions={**here.versions, "keras": "1.0"}).enter()
+    with pytest.raises(ArgumentError, match="address must be a cluster whose nodes share .*gone"):
+        here._replace(folder=str(tmp_path / "gone")).enter()
+
+
+def test_errors_that_no_other_process_could_read_become_their_words():
+    import tensorflow as tf
+
+    known = ArgumentError("layer", "must be one, not none", kind="missing")
+    assert ray_executor._portable(known) is known
+    other = ray_executor._portable(tf.errors.InvalidArgumentError(None, None, "shapes differ"))
+    assert isinstance(other, ValueError)
+    assert "shapes differ" in str(other)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -117,14 +118,16 @@ def contents(name: str) -> dict[str, bytes]:
 
 
 def pid_that_reads(path: Path) -> int:
-    """The process that has a file open, beside this one."""
-    for number in filter(str.isdigit, os.listdir("/proc")):
-        folder = Path("/proc", number, "fd")
-        try:
-            if int(number) != os.getpid() and any(os.path.samefile(each, path) for each in folder.iterdir()):
-                return int(number)
-        except OSError:
-            continue
+    """The process that has a pipe open, beside this one, as soon as its `open` has returned too."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for number in filter(str.isdigit, os.listdir("/proc")):
+            folder = Path("/proc", number, "fd")
+            try:
+                if int(number) != os.getpid() and any(os.path.samefile(each, path) for each in folder.iterdir()):
+                    return int(number)
+            except OSError:
+                continue
     raise AssertionError(f"no process reads {path}")
 
 
@@ -205,8 +208,8 @@ def test_errors_and_warnings_come_back_as_they_are(joined, model, table):
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", VisWarning)
             explained(survey_of(negative, table, "w.csv", method="gradcam"), negative, executor)
-        counts.append([str(each.message) for each in told])
-    assert "negative everywhere" in counts[0][0]
+        counts.append([each.message.code for each in told])
+    assert counts[0] == ["negative_map"] * 5
     assert counts[0] == counts[1]
 
 
@@ -303,6 +306,53 @@ def test_influence_trials_on_a_cluster_give_the_same_scores(joined):
     assert found.training == expected.training
     for name in ("influence", "loss", "self_influence"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_the_command_starts_ray_alone_is_interrupted_and_goes_on_without_it(model, table, images):
+    explained(survey_of(model, table, "whole.csv"), model, LOCAL)
+    model.save("m.keras")
+    arguments = ["saliency-batch", "--model", "m.keras", "--input", "in.csv", "--output", "parts.csv", "--save-map"]
+    arguments += ["--html", "--preprocess", "unit"]
+    stop = images / "140.png"
+    kept = stop.rename(images / "140.image.png")
+    os.mkfifo(stop)
+    root = Path(vis.__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    journal = Path("parts/journal.jsonl")
+    with subprocess.Popen(
+        [sys.executable, "-m", "vis", *arguments, "--ray"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            deadline = time.monotonic() + 200
+            while not (journal.exists() and len(journal.read_bytes().splitlines()) == 5):  # all but the last batch
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            os.replace(kept, stop)
+    assert process.returncode == 130
+    assert "The class of each row, in column 'y', is explained" in out + err
+    *bar, last = [line for line in re.split(r"[\r\n]+", err) if line.strip()]
+    assert last == "Interrupted after 128 of 150 rows. Go on with --resume."
+    assert all(line.startswith("saliency:") for line in bar), err
+    from typer.testing import CliRunner
+
+    from vis.cli import app
+
+    result = CliRunner().invoke(app, [*arguments, "--resume"])
+    assert "parts.csv: 149 of 150 rows explained" in result.stdout, result.output
+    whole, parts = contents("whole"), contents("parts")
+    for name in ("/journal.jsonl", ".html"):  # the journal begins with the model's file
+        whole.pop(name, None)
+        parts.pop(name)
+    assert parts == whole
 
 
 def test_an_address_where_nothing_runs():

@@ -61,7 +61,9 @@ def explain(
         input_variable: The column of the images' paths; None for `x`.
         label_variable: The column of the labels; None for `y`, if there is one; `"none"` explains the predicted class.
         class_index: The class to explain in every row instead, or `"auto"` for the predicted one.
-        preprocess: The scale of pixel values, as in `vis.images.to_model_input`; `"auto"` is what the model says.
+        preprocess: The scale of pixel values: `"unit"` for [0, 1], `"raw"` for [0, 255], `"tf"`, `"caffe"` or `"torch"`
+            for those of `keras.applications`, or one with a mean and a deviation, such as `"unit:0.5:0.25"`; `"auto"`
+            is what the model says.
         html: Whether to write a page to look through the pictures, too.
         resume: Whether to continue a run that was interrupted, whichever executor it had.
         executor: `"local"` for this process, or `"ray"` for the processes of a Ray cluster; the results are the same.
@@ -78,7 +80,7 @@ def explain(
         OSError: The output cannot be written.
 
     Warns:
-        VisWarning: A map may mislead; as the method's function.
+        VisWarning: A map may mislead, such as one that is negative everywhere.
 
     Example:
         >>> import keras, numpy as np, tempfile, vis.batch

@@ -30,8 +30,6 @@ _PIECES_PER_CPU = 4
 _ATTEMPTS = 4
 # Pieces per processor that are handed out: the next one is there when one is done, and a slow one holds up few others.
 _WAITING_PER_CPU = 4
-# Bytes of the object store of a cluster on this machine beside what is shared: results are in Ray's messages.
-_STORE = 100 * 2**20
 # Set where it says something else of this machine than of others, so that all compute alike.
 _PASSED_ON = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS")
 _QUIET = {
@@ -83,7 +81,7 @@ class Ray:
         if not self._ray.is_initialized():
             options = {"address": self._address or "local", "log_to_driver": False, "logging_level": logging.ERROR}
             if self._address is None:
-                options |= {"include_dashboard": False, "object_store_memory": _STORE}
+                options["include_dashboard"] = False
             passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
             # Ray lets its workers' linear algebra use one processor, where here it uses all.
             passed["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(_processors()))

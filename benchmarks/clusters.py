@@ -1,0 +1,114 @@
+"""A data set on Ray: rows per second with one and two processes, and what each row and each piece cost the driver."""
+
+import functools
+import pickle
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from benchmarks.batch import SIDE, _bare_gradcam, _data_set
+from benchmarks.harness import Row, benchmark, compare
+from vis.batch import data_sets, model_files, run, shards
+from vis.batch.executors import LOCAL, executor_named
+from vis.batch.plan import Outcome
+from vis.methods import METHODS
+
+BYTES_PER_ROW = 250
+SECONDS_PER_MILLION_ROWS = 60
+
+
+@benchmark("ray")
+def on_ray(quick):
+    """Grad-CAM of a CSV file of 96 x 96 images, on Ray with one and two processes, at 90 % of the bare rate."""
+    import ray
+
+    keras.utils.set_random_seed(0)
+    model = keras.applications.MobileNetV2((SIDE, SIDE, 3), weights=None)
+    count = 320 if quick else 1000
+    with tempfile.TemporaryDirectory() as folder:
+        table, images = _data_set(Path(folder), count)
+        bare = _bare_gradcam(model, images[:count])
+        for name, executor, cpus in (("local", LOCAL, 0), ("ray, 1 process", None, 1), ("ray, 2 processes", None, 2)):
+            if cpus:
+                executor_named("ray")
+                ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+                executor = executor_named("ray")
+            ours = functools.partial(_survey, model, table, executor)
+            comparison = compare(ours, bare, repeats=5, seconds=60)
+            rate = count / np.median(comparison.ours)
+            yield comparison.row(f"{name}, {rate:.0f} rows/s", 1 / 0.9)
+            if cpus:
+                ray.shutdown()
+
+
+@benchmark("ray-driver")
+def driver(quick):
+    """What the driver of a cluster does and sends for each row, without a model: constants of docs/clusters.md."""
+    count = 20_000 if quick else 200_000
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "data.csv")
+        rows = (f"photographs/{row // 1000:04d}/{row}.jpg,{row % 1000}\n" for row in range(count))
+        path.write_text("x:image,y:label\n" + "".join(rows))
+        options = data_sets.checked_options(METHODS["gradcam"], {})
+        model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(1000)])
+        begin = time.perf_counter()
+        survey = data_sets.plan(model, path, Path(folder, "out.csv"), method=METHODS["gradcam"], options=options)
+        checked = time.perf_counter() - begin
+        with run.journal_of(survey, model) as journal:
+            sent = received = 0
+            begin = time.perf_counter()
+            for shard in shards.Cells(survey).shards(256):
+                outcomes = [
+                    Outcome(shard.start + row, f"out/{shard.start // 1000:04d}/{shard.start + row}.png", None, 7)
+                    for row in range(len(shard.cells))
+                ]
+                sent += len(pickle.dumps(shard))
+                received += len(pickle.dumps(outcomes))
+                for at in range(0, len(outcomes), 32):
+                    journal.append(outcomes[at : at + 32])
+            handed_out = time.perf_counter() - begin
+            begin = time.perf_counter()
+            run._finish(survey, journal)
+            written = time.perf_counter() - begin
+            size = survey.journal.stat().st_size
+    for name, value, limit in (
+        ("sent per row", sent / count, BYTES_PER_ROW),
+        ("received per row", received / count, BYTES_PER_ROW),
+        ("journal per row", size / count, BYTES_PER_ROW),
+    ):
+        yield Row(name, f"{value:.0f} B", "", value, limit, "B")
+    for name, seconds in (("checking", checked), ("handing out", handed_out), ("writing the table", written)):
+        million = 1e6 * seconds / count
+        yield Row(f"{name}, 1M rows", f"{million:.1f} s", "", million, SECONDS_PER_MILLION_ROWS, "s")
+
+
+@benchmark("ray-pieces")
+def pieces(quick):
+    """The time that a piece without work takes on its way to a process and back, two processes."""
+    count = 200 if quick else 2000
+    with executor_named("ray") as executor:
+        list(executor.map(divmod, 7, range(1, 20)))
+        begin = time.perf_counter()
+        for _ in executor.map(divmod, 7, range(1, count)):
+            pass
+        milliseconds = 1e3 * (time.perf_counter() - begin) / count
+    yield Row(f"{count} pieces", f"{milliseconds:.2f} ms", "", milliseconds, 20, "ms")
+
+
+def _survey(model, table, executor):
+    method = METHODS["gradcam"]
+    survey = data_sets.plan(
+        model,
+        table.path,
+        table.folder / "maps.csv",
+        method=method,
+        options=data_sets.checked_options(method, {}),
+    )
+    survey, _ = data_sets.for_model(survey, model, data_sets.scale("unit", None, model))
+    file = model_files.packed(model) if executor.is_remote else None
+    with executor, run.journal_of(survey, model) as journal:
+        for _ in run.explain(survey, model, journal, executor, file):
+            pass

@@ -223,7 +223,7 @@ class _Place(NamedTuple):
 
     @classmethod
     def here(cls) -> _Place:
-        return cls(os.getcwd(), _processors(), _versions())
+        return cls(os.getcwd(), int(os.environ.get("TF_NUM_INTRAOP_THREADS") or _processors()), _versions())
 
     def enter(self) -> None:
         """Make this process work as one does that was begun there."""
@@ -242,10 +242,7 @@ class _Place(NamedTuple):
                 f"must be a cluster whose nodes share {self.folder}, which {platform.node()} does not have",
                 "Keep data, output and the folder where the run begins on a file system that all nodes have",
             ) from error
-        import tensorflow as tf
-
-        with contextlib.suppress(RuntimeError):  # it runs already, for a job before
-            tf.config.threading.set_intra_op_parallelism_threads(self.threads)
+        os.environ["TF_NUM_INTRAOP_THREADS"] = str(self.threads)  # read when TensorFlow is first used
 
 
 _entered: dict = {}  # the function of the last job and what its pieces share, by their reference
@@ -296,7 +293,7 @@ def _portable(error: Exception) -> Exception:
     error.__traceback__ = None
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # errors of TensorFlow, and of others that cannot be made from their arguments
+    except Exception:  # one that cannot be made from its arguments, for example
         return ValueError(f"{type(error).__name__}: {error}")
     return error
 

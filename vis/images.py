@@ -34,7 +34,7 @@ _ARRAYS = "Give arrays to the functions of vis.visualization in Python"
 # An orientation in the EXIF data (CIPA DC-008, tag 0x0112), and what turns the image upright. `ImageOps.exif_transpose`
 # also writes the data back, which fails for what many cameras put there.
 _ORIENTATION = 0x0112
-_TURNS = {
+_TURNS: dict[int | None, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -418,7 +418,7 @@ def check_size(model: keras.Model, layout: InputLayout) -> None:
     if not getattr(model, "inputs", None):
         return
     height, width = layout.height, layout.width
-    shape = (layout.channels, height, width) if layout.channel_axis == 0 else (height, width, layout.channels)
+    shape: tuple = (layout.channels, height, width) if layout.channel_axis == 0 else (height, width, layout.channels)
     shape = shape[:2] if layout.channel_axis is None else shape
     sample = keras.KerasTensor((1, *shape), model.inputs[0].dtype)
     structure = model.input if isinstance(model, keras.Function) else sample

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -97,7 +98,7 @@ class Loss:
         found = addressing.resolve_target(model, layer)
         if found is layer or type(self).key is Loss.key:
             return self
-        bound = copy.copy(self)
+        bound: Any = copy.copy(self)
         bound.layer, bound.given = found, layer
         return bound
 
@@ -756,8 +757,8 @@ def marks(filter_indices, width: int | None):
         >>> marks([[0, 0, 1], [1, 1, 0]], 3)
         [[2], [0, 1]]
     """
-    rows = np.asarray(filter_indices) if not is_ragged(filter_indices) else np.empty(0)
-    if rows.ndim != 2 or rows.shape[1] != width or width < 2 or rows.dtype.kind not in "biuf":
+    rows: np.ndarray = np.asarray(filter_indices) if not is_ragged(filter_indices) else np.empty(0)
+    if rows.ndim != 2 or width is None or rows.shape[1] != width or width < 2 or rows.dtype.kind not in "biuf":
         return None
     if not np.isin(rows, (0, 1)).all() or not rows.any(axis=1).all():
         return None

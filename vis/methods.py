@@ -222,7 +222,8 @@ class Method(NamedTuple):
             >>> METHODS["smoothgrad"].copies({"num_samples": 50}), METHODS["saliency"].copies({})
             (50, 1)
         """
-        return {**self._defaults(), **options}.get(self.cost.times, self.cost.times)
+        values: dict[Any, Any] = {**self._defaults(), **options}
+        return values.get(self.cost.times, self.cost.times)
 
     @property
     def is_enlarged(self) -> bool:

@@ -184,7 +184,7 @@ def check_file(path: Path) -> None:
     if start.startswith(_ZIP_SIGNATURE):
         if not zipfile.is_zipfile(path):
             raise ArgumentError("path", f"must be a whole .keras file, not {path}, which is cut short", _COPY)
-        expected = (".nnp",) if archive.is_project(path) else (".keras",)
+        expected: tuple[str, ...] = (".nnp",) if archive.is_project(path) else (".keras",)
     elif start == _HDF5_SIGNATURE:
         expected = (".h5", ".hdf5")
     elif path.name == "saved_model.pb":

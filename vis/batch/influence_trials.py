@@ -8,7 +8,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -41,7 +41,7 @@ _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 _PREDICTED_AT_ONCE = 64
 
-AUTO = "auto"  # the learning rate that is found
+AUTO: Final = "auto"  # the learning rate that is found
 
 # The learning rates that one is found among, and the rank correlation of two shuffles at which it will do.
 _RATES = (0.1, 0.05, 0.02, 0.01, 5e-3, 2e-3, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5)
@@ -160,7 +160,7 @@ def compiled_with(path: Path) -> Compiled:
         for difference in training.differences:
             warn("trained_otherwise", difference, "Give another optimizer or learning_rate")
         return Compiled(training.loss, training.optimizer, training.l2)
-    config = {}
+    config: dict[str, Any] = {}
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as file:
             config = json.loads(file.read("config.json")).get("compile_config") or {}
@@ -178,7 +178,7 @@ def training_of(
     compiled: Compiled,
     *,
     optimizer: str | None = None,
-    learning_rate: float | str | None = None,
+    learning_rate: float | Literal["auto"] | None = None,
     default_l2: float = 0.0,
     **settings,
 ) -> Training:
@@ -203,8 +203,9 @@ def training_of(
         'SGD'
     """
     finds_rate = learning_rate == AUTO or (learning_rate is None and (optimizer is not None or not compiled.optimizer))
-    if not finds_rate and learning_rate is not None and not 0 < learning_rate < math.inf:
-        raise ArgumentError("learning_rate", f"must be a finite number above 0, not {learning_rate:g}")
+    rate = None if learning_rate == AUTO else learning_rate
+    if rate is not None and not 0 < rate < math.inf:
+        raise ArgumentError("learning_rate", f"must be a finite number above 0, not {rate:g}")
     l2 = 0.0
     if optimizer is not None:
         chosen = optimizer
@@ -215,7 +216,7 @@ def training_of(
     training = Training(update_rule(chosen).config, l2, **settings)
     if finds_rate:
         return training._replace(finds_rate=True)
-    return training if learning_rate is None else training.at(learning_rate)
+    return training if rate is None else training.at(rate)
 
 
 def label_check(model: keras.Model, compiled: Compiled, width: int = 1) -> Callable[[np.ndarray], None]:
@@ -309,13 +310,13 @@ def score(
     """
     if method not in METHODS:
         raise ArgumentError("method", f"must be one of {', '.join(map(repr, METHODS))}, not {method!r}")
-    training = training_of(compiled) if training is None else training
+    chosen: Training = training_of(compiled) if training is None else training
     y, y_val = _labels(model, compiled, y, "y"), _labels(model, compiled, y_val, "y_val")
     loss = _loss(compiled)
     if method == "hessian":
-        options = {"loss": loss, "l2": training.l2, "progress": progress}
+        options = {"loss": loss, "l2": chosen.l2, "progress": progress}
         influence = influence_functions(model, x, y, x_val, y_val, seed=seed, **options)
-        return Scores(influence[None], _losses(model, x, y, loss), None, training)
+        return Scores(influence[None], _losses(model, x, y, loss), None, chosen)
 
     done = {} if journal is None else {(entry["rate"], entry["trial"]): entry for entry in journal}
 

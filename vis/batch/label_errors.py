@@ -144,7 +144,7 @@ def find(
     done = 0 if journal is None else journal.done
     found: list[FoldScores] = []
     for fold in range(folds):
-        scores = fold_files.read(directory, fold) if fold < done else None
+        scores = fold_files.read(directory, fold) if directory is not None and fold < done else None
         if scores is None:
             if on_fold is not None:
                 on_fold(fold)

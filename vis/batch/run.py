@@ -137,7 +137,7 @@ def cards(survey: Survey, journal: Journal) -> Iterator[gallery.Card]:
     """
     folder = survey.output.parent
     for original, each in zip(_image_paths(survey), outcomes(journal), strict=True):
-        if each.picture:
+        if each.picture and original is not None and each.score is not None:
             second = folder / each.predicted_picture if each.predicted_picture else None
             yield gallery.Card(
                 each.row, original, folder / each.picture, each.label, each.predicted, each.score, second
@@ -218,11 +218,11 @@ def check_output(survey: Survey) -> None:
         folder = Path(os.path.realpath(folder))
         return folder == pictures or pictures in folder.parents
 
-    for path in _image_paths(survey):
-        if path is not None and holds_images(path.parent):
+    for image in _image_paths(survey):
+        if image is not None and holds_images(image.parent):
             raise ArgumentError(
                 "output",
-                f"must not put its pictures into {survey.pictures}, where images to be explained are ({path})",
+                f"must not put its pictures into {survey.pictures}, where images to be explained are ({image})",
                 "Give another name",
             )
 
@@ -237,7 +237,7 @@ def _image_paths(survey: Survey) -> Iterator[Path | None]:
 
 def _pixels(survey: Survey, layout: images.InputLayout) -> int:
     """How many pixels an image has that goes into the model: the largest of the first ones if it takes any size."""
-    if None not in (layout.height, layout.width):
+    if layout.height is not None and layout.width is not None:
         return layout.height * layout.width
     largest = 1
     for path in itertools.islice(_image_paths(survey), _ROWS_LOOKED_AT):

@@ -175,7 +175,8 @@ def read(
             check_label(y)
         return read_input([cells[position] for position in inputs]), y
 
-    usable, errors = [], []
+    usable: list = []
+    errors: list = []
     for rows in datasets.read(table, example, _ROWS_AT_ONCE):
         for row in rows:
             (errors if row.error else usable).append(row)

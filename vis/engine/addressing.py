@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -224,7 +224,8 @@ def model_of(input_tensor):
 def _ends(symbols) -> list:
     """The tensors that can be computed from symbolic inputs and that nothing more is computed from."""
     reachable = {id(symbol): symbol for symbol in symbols}
-    used, waiting = set(), [operation_of(symbol) for symbol in symbols]
+    used: set = set()
+    waiting = [operation_of(symbol) for symbol in symbols]
     while waiting:
         for node in keras_internals.consumers(waiting.pop()):
             if not all(id(tensor) in reachable for tensor in node.input_tensors):
@@ -247,7 +248,7 @@ class Address(NamedTuple):
     """
 
     kind: str
-    where: object = None
+    where: Any = None
     name: str = ""
 
 

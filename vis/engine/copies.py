@@ -132,9 +132,10 @@ def predicts_as(copy, model, inputs) -> bool:
     for each, mapping in ((model, [*trainable, *others]), (copy, [])):
         with keras.StatelessScope(mapping):
             outputs.append(keras.tree.flatten(each(inputs, training=False)))
+    to_numpy = keras.ops.convert_to_numpy
     return all(
-        np.allclose(*map(keras.ops.convert_to_numpy, pair), rtol=1e-4, atol=1e-6, equal_nan=True)
-        for pair in zip(*outputs, strict=True)
+        np.allclose(to_numpy(one), to_numpy(other), rtol=1e-4, atol=1e-6, equal_nan=True)
+        for one, other in zip(*outputs, strict=True)
     )
 
 

@@ -432,10 +432,10 @@ def _copies(
                     break
             found.append(result)
             progress(stop - first)
-        sums, scores, shapes = zip(*found, strict=True)
+        sums, each, shapes = zip(*found, strict=True)
         sums = sum(sums)
         gradients = _split(sums, shapes[0], function.sources) if terms and sums.ndim else []
-        scores = np.concatenate(scores, axis=1) if reduce is None else sum(scores)[:, None]
+        scores = np.concatenate(each, axis=1) if reduce is None else sum(each)[:, None]
         yield question.result(function, scores, [], gradients, slice(row, row + 1))
 
 

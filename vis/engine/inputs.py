@@ -189,7 +189,8 @@ def _batch(model, value, symbol, which: str, reads_texts: bool = False) -> np.nd
                 kind="shape",
             )
     if is_real(array) and not np.isfinite(array).all():
-        wrong = [] if len(array) == 1 else np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
+        samples = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+        wrong: list[int] = [] if len(array) == 1 else np.flatnonzero(~samples).tolist()
         where = f" (in sample {', '.join(map(str, wrong[:5]))})" if len(wrong) else ""
         raise ArgumentError("seed_input", f"must be finite{which}, not NaN or infinite{where}", kind="not_finite")
     return array

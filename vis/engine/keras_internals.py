@@ -194,7 +194,7 @@ def fit_arguments() -> dict | None:
         >>> fit_arguments() is None
         True
     """
-    frame = sys._getframe(1)
+    frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "fit" and "epoch_iterator" in frame.f_locals:
             found = frame.f_locals
@@ -267,7 +267,7 @@ def function_of(layer, name: str = "activation") -> Callable | None:
 
 
 @contextlib.contextmanager
-def named_functions(layers: Iterable) -> Iterator[dict[str, Callable]]:
+def named_functions(layers: Iterable) -> Iterator[dict[str, types.FunctionType]]:
     """Let configurations name the functions that layers hold, lambdas too, inside a `with` statement.
 
     Keras writes a lambda's code into a configuration, if it can read its source, and refuses to make it again from

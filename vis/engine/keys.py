@@ -94,7 +94,7 @@ def _function_key(function, inside: tuple):
 def _globals_key(function, inside: tuple) -> tuple:
     """Return what a function reads of its module, and of other modules of the user's by attribute."""
     names, attributes = _names(function.__code__)
-    found = []
+    found: list[tuple] = []
     for name in names:
         if name not in function.__globals__:
             continue
@@ -109,7 +109,8 @@ def _globals_key(function, inside: tuple) -> tuple:
 @functools.lru_cache(1024)
 def _names(code) -> tuple[tuple, tuple]:
     """Return the globals that some code reads, and the names of all attributes that it reads of anything."""
-    read, attributes = {}, dict.fromkeys(code.co_names)
+    read: dict[str, None] = {}
+    attributes = dict.fromkeys(code.co_names)
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             read[instruction.argval] = None
@@ -154,7 +155,7 @@ def _slots(base) -> tuple:
 
 def _class_key(kind, inside: tuple):
     """Return the key of a class: itself, and what its functions read beside their arguments."""
-    read = []
+    read: list[tuple] = []
     for base in kind.__mro__:
         for name, value in vars(base).items():
             if isinstance(value, types.FunctionType) and not value.__code__.co_filename.startswith((*_LIBRARIES, _OWN)):

@@ -12,7 +12,7 @@ operation's (or the layer's) input is taken for the same one, and any other for 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -29,7 +29,7 @@ class Atom(NamedTuple):
         part: Where it was split by a reshape, its place among the parts: a pair (index, count) for each split.
     """
 
-    origin: object
+    origin: Any
     axis: int
     kind: str = "input"
     part: tuple = ()
@@ -165,7 +165,9 @@ class Axes:
             channel, guess = self._channel_of(axes[1:], sizes)
         positions = [i for i in range(rank - 1) if i != channel]
         is_map = bool(positions) and channel is not None
-        along, wanted, grid, extra = [], [], None, (0, 0)
+        along: list = []
+        wanted: list = []
+        grid, extra = None, (0, 0)
         wholes = [_whole(atom) for i in positions for atom in axes[i + 1].atoms]
         for i in positions:
             axis = _without_ones(axes[i + 1])
@@ -186,10 +188,10 @@ class Axes:
                 along.append(None)
                 wanted.append(None)
                 is_map = is_map and all(atom.kind == "input" for atom in axis.atoms)
-        melted = self._melted(axes[channel + 1]) if channel is not None else frozenset()
+        atoms = self._melted(axes[channel + 1]) if channel is not None else frozenset()
         kept = {atom for i in positions for atom in map(_whole, axes[i + 1].atoms)}
         melted = tuple(
-            sorted((a.origin, a.axis - 1) for a in melted if a.kind == "input" and a not in kept and a != BATCH)
+            sorted((a.origin, a.axis - 1) for a in atoms if a.kind == "input" and a not in kept and a != BATCH)
         )
         return Layout(channel, tuple(along), tuple(wanted), grid, extra, melted, guess, is_map)
 
@@ -257,7 +259,7 @@ class Axes:
         """Take axes that a layer seems to have made for those of its input, where all sizes but the last agree."""
         source = self.calls.get(tensor.name)
         before = None if source is None else self.of(source)
-        if before is None or source is tensor:
+        if source is None or before is None or source is tensor:
             return axes
         if len(before) != len(axes):  # frames, each of which a layer makes something else of
             same = len(axes) > 1 < len(before) and None is not tensor.shape[1] == source.shape[1]

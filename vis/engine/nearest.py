@@ -209,8 +209,8 @@ def _carried(run, op, value, axis: int, output) -> list[int] | None:
         terms, _, result = op.get_attr("equation").decode().partition("->")
         where = next(i for i, each in enumerate(op.inputs) if each is value)
         letter = _letter(terms.split(",")[where], value.shape.rank, axis)
-        names = [_letter(result, output.shape.rank, i) for i in range(output.shape.rank)]
-        return [names.index(letter)] if letter in names else None
+        letters = [_letter(result, output.shape.rank, i) for i in range(output.shape.rank)]
+        return [letters.index(letter)] if letter in letters else None
     found = [i for i, each in enumerate(after) if each.atoms == known[axis].atoms]
     return ([axis] if axis in found and len(found) > 1 else found[:1]) or None
 

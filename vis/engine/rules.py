@@ -46,7 +46,7 @@ class Rule:
         self.name = name
         self.gradient = gradient
         self.through_activation = through_activation
-        self._gates = {}
+        self._gates: dict = {}
 
     @property
     def key(self) -> tuple:

@@ -79,7 +79,9 @@ def trace(
     wanted = {i: tensors[i] for i in positions if inputs.arrays[i].ndim > 2 and not is_real(inputs.arrays[i])}
     near = wrt == [NEAREST]
     only_latest = near and not watch_all
-    latest, watched, seen = [], [], set()
+    latest: list = []
+    watched: list = []
+    seen = set()
     stand_ins: dict[int, tuple] = {}
 
     def differentiated():
@@ -177,7 +179,8 @@ def _scores(losses, run, arguments):
 
 def _watched(model, inputs: ModelInputs, wrt: list[Address], argument: str):
     """Return the positions of the inputs, and the layers, that are differentiated with respect to."""
-    positions, layers = [], []
+    positions: list[int] = []
+    layers: list = []
     for address in wrt:
         if address.kind == "inputs":
             positions += range(len(inputs.arrays))

@@ -26,7 +26,7 @@ class Source(NamedTuple):
     """
 
     name: str
-    count: int
+    count: int  # type: ignore[assignment]  # a field, which hides the method of tuples
     rank: int
     layout: Layout
     input: int | None = None

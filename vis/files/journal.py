@@ -14,7 +14,7 @@ from vis.utils.errors import ArgumentError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module that Windows has not
 
 
 class Journal:

@@ -40,7 +40,9 @@ def read(path: str | os.PathLike) -> tuple[str, ...]:
         raise ArgumentError("labels", f"must be UTF-8 text, not {path} ({error})", "Save it as UTF-8") from error
     wrong = next((number for number, name in enumerate(names) if not 0 < len(name) <= _LONGEST), None)
     if not names or wrong is not None:
-        came = "which is empty" if not names else f"whose line {wrong + 1} is {'empty' if not names[wrong] else 'long'}"
+        came = "which is empty"
+        if wrong is not None:
+            came = f"whose line {wrong + 1} is {'empty' if not names[wrong] else 'long'}"
         raise ArgumentError("labels", f"must be a file of one name a line, not {path}, {came}")
     return tuple(names)
 

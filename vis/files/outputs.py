@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -43,7 +43,7 @@ def replacing(path: str | os.PathLike, encoding: str | None = "utf-8") -> Iterat
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    kind = {"mode": "wb"} if encoding is None else {"mode": "w", "encoding": encoding, "newline": ""}
+    kind: dict[str, Any] = {"mode": "wb"} if encoding is None else {"mode": "w", "encoding": encoding, "newline": ""}
     try:
         with temporary.open(**kind) as file:
             yield file
@@ -161,6 +161,6 @@ def encode_png(picture: np.ndarray) -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0))
-        + chunk(b"IDAT", compressor.compress(lines) + compressor.flush())
+        + chunk(b"IDAT", compressor.compress(lines.data) + compressor.flush())
         + chunk(b"IEND", b"")
     )

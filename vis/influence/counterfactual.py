@@ -167,7 +167,7 @@ def _one_by_one(run: TrainingRun, validation, wanted, positions, changes, bar) -
     """Do the runs in turn, each from the first step with its example."""
     step = run.compiled()
     batches = list(_batches(run))
-    first = {}
+    first: dict[int, int] = {}
     for number, indices in enumerate(batches):
         for index in indices.tolist():
             first.setdefault(index, number)

@@ -6,7 +6,7 @@ Losses are kept separate per example, not averaged over a batch, so that example
 from __future__ import annotations
 
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -29,9 +29,9 @@ class Batch(NamedTuple):
         sample_weight: (examples,), in the dtype of the model.
     """
 
-    inputs: object
-    labels: object
-    sample_weight: object
+    inputs: Any
+    labels: Any
+    sample_weight: Any
 
 
 class UnknownLossError(ArgumentError):
@@ -123,7 +123,7 @@ class Examples:
         """Return a number that differs between data sets, by their bytes (CRC-32)."""
         value = 0
         for array in (*self.arrays, self.labels, self.sample_weight):
-            value = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1), value)
+            value = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data, value)
         return value
 
 

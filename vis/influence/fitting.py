@@ -57,13 +57,13 @@ class RecordTraining(keras.callbacks.Callback):
         self._every = whole_number("every", every)
         self._storage = Storage(os.fspath(directory))
         self._storage.check_vacant()
-        self._settings: dict | None = None
+        self._settings: dict = {}
 
     def on_train_begin(self, logs=None):
-        self._settings = None
+        self._settings = {}
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self._settings is None:
+        if not self._settings:
             # Here and not in `on_train_begin`, where other callbacks may still restore weights.
             self._begin()
         optimizer = self.model.optimizer
@@ -82,7 +82,7 @@ class RecordTraining(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         # Before the metrics are reset.
-        if self._settings is not None and self._settings["batch_size"] is None:
+        if self._settings and self._settings["batch_size"] is None:
             self._note_batch_size(self._step + 1)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -209,7 +209,7 @@ def _examples_of_fit(model, fit: dict | None) -> Examples | None:
 
 def _of_examples(fit: dict | None, examples: Examples | None) -> dict:
     """Return what the record says of the examples: of a data set not much, before it has been seen."""
-    if examples is None:
+    if fit is None or examples is None:
         weights = fit["class_weight"] if fit else None
         weights = None if weights is None else {str(label): float(factor) for label, factor in weights.items()}
         unseen = dict.fromkeys(("examples", "checksum", "batch_size", "batches"))

@@ -118,7 +118,7 @@ class CrossValidation:
         rate = self._rule.config["config"]["learning_rate"]
         self._schedule = keras.optimizers.schedules.deserialize(rate) if isinstance(rate, dict) else float(rate)
         self._step = TrainingStep(model, each, self._rule, real_number("l2", l2), each.reduction)
-        self._compiled = None
+        self._compiled: tuple = ()
         self.settings = {
             "examples": len(self.examples),
             "checksum": self.examples.checksum(),
@@ -155,7 +155,7 @@ class CrossValidation:
         predicted = np.zeros((len(held), self.classes))
         seen = np.zeros((3, len(trained)))
         losses: list[float] = []
-        best = None
+        best: FoldScores
         for epoch in range(limit):
             state, said = self._epoch(state, fold, epoch, trained, on_step)
             seen += label_scores(said, self.labels[trained], self._told)
@@ -163,9 +163,9 @@ class CrossValidation:
             mean = predicted / (epoch + 1)
             losses.append(float(label_scores(mean, self.labels[held], self._told)[0].mean()))
             if losses[-1] <= min(losses):
-                best = FoldScores(
-                    held, mean.astype(np.float32), trained, *(seen / (epoch + 1)), np.array(epoch + 1, np.int64)
-                )
+                loss, margin, norm = seen / (epoch + 1)
+                count = np.array(epoch + 1, np.int64)
+                best = FoldScores(held, mean.astype(np.float32), trained, loss, margin, norm, count)
             if self._epochs is None and has_stalled(losses, patience):
                 break
         return best
@@ -180,7 +180,7 @@ class CrossValidation:
 
     def _compile(self, state: State) -> None:
         """Compile, once for all folds, the training step with what the model says before it, and the prediction."""
-        if self._compiled is not None:
+        if self._compiled:
             return
 
         def train(state, number, rate, batch, example_weights):

@@ -45,7 +45,7 @@ class Order:
             order = np.random.default_rng([self._seed, epoch]).permutation(self._count)
             return [order[start : start + self._batch_size] for start in range(0, self._count, self._batch_size)]
         if not is_per_epoch(self._batches):
-            return self._batches
+            return list(self._batches)
         if epoch >= len(self._batches):
             raise ArgumentError(
                 "batches",

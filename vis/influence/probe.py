@@ -210,7 +210,7 @@ def _relative(ours, theirs) -> float:
     ours, theirs = (np.concatenate([np.asarray(value).reshape(-1) for value in values]) for values in (ours, theirs))
     norm = max(np.linalg.norm(ours), np.linalg.norm(theirs))
     error = np.linalg.norm(ours - theirs) / norm if norm > 1e-7 else 0.0
-    return error if np.isfinite(error) else np.inf
+    return float(error) if np.isfinite(error) else np.inf
 
 
 def _is_wrong(layer) -> bool:

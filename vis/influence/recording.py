@@ -146,7 +146,7 @@ def record_training(
         raise ArgumentError("model", "must have weights to train, not only frozen layers")
     if init == "fresh":
         weights, drawn = fresh_values(model, examples.batch(slice(0, 1)).inputs, seed)
-        buffers = [old if old.dtype.kind in "iu" else new for old, new in zip(buffers, drawn, strict=True)]
+        buffers = tuple(old if old.dtype.kind in "iu" else new for old, new in zip(buffers, drawn, strict=True))
     settings = {
         "examples": len(examples),
         "checksum": examples.checksum(),

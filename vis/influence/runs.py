@@ -73,7 +73,7 @@ class TrainingRun:
         self._settings = settings
         self._batches = from_json(settings["batches"]) if batches is None else batches
         self._order = Order(settings["examples"], settings["batch_size"], settings["seed"], self._batches)
-        self._functions = {}
+        self._functions: dict = {}
         self._rates = list(rates)
         # Whether a replay is known to end where the recorded training did; what is trained here always does.
         self._is_exact = not (settings.get("fit") and not settings["fit"].get("replayed"))
@@ -346,7 +346,7 @@ class TrainingRun:
         """
         rates = self._rates = self._rates_for(epochs)
         begun = self.epochs > 0
-        losses = []
+        losses: list = []
         state = self.state(self.epochs)
         total = self.first_step(epochs) - self.first_step(self.epochs)
         with tqdm(total=total, desc="Training", unit="step", disable=not progress) as bar:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -23,9 +23,9 @@ class Source(NamedTuple):
         sizes: The sizes of the batches that a data set gave them in; None for arrays.
     """
 
-    x: object
-    y: object
-    sample_weight: object
+    x: Any
+    y: Any
+    sample_weight: Any
     sizes: list[int] | None
 
 

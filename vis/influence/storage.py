@@ -11,6 +11,7 @@ import weakref
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +94,7 @@ class Storage:
             history: For each epoch since the state before, a dict of numbers such as its loss.
             **others: Further arrays, which are kept for whoever reads the file.
         """
-        arrays = {f"weight_{i}": np.asarray(weight) for i, weight in enumerate(state.weights)}
+        arrays: dict[str, Any] = {f"weight_{i}": np.asarray(weight) for i, weight in enumerate(state.weights)}
         arrays |= {f"buffer_{i}": np.asarray(buffer) for i, buffer in enumerate(state.buffers)}
         arrays |= {f"slot_{i}_{k}": np.asarray(slot) for i, own in enumerate(state.slots) for k, slot in enumerate(own)}
         arrays |= {"rates": np.asarray(rates, np.float64), "history": np.array(json.dumps(list(history)))}
@@ -229,7 +230,7 @@ class Storage:
             with self.path(epoch).open("rb") as source:
                 self._write(target.path(epoch), lambda file, source=source: shutil.copyfileobj(source, file))
         target.write_sample_weight(self.read_sample_weight())
-        target.write_settings(self.read_settings())
+        target.write_settings(self.read_settings() or {})
 
     def path(self, epoch: int) -> Path:
         """Return the file of the state at the start of an epoch.

@@ -151,7 +151,8 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
             raise ArgumentError("optimizer", f"must not have {name}={options[name]!r}, which has no update rule here")
     if keras_internals.excludes_from_weight_decay(optimizer):
         raise ArgumentError("optimizer", "must not exclude weights from weight decay, which has no update rule here")
-    return UpdateRule(*make(options), config)
+    slots, update = make(options)
+    return UpdateRule(slots, update, config)
 
 
 def unknown_rule(optimizer: keras.optimizers.Optimizer | dict) -> UpdateRule:

@@ -89,7 +89,7 @@ class Watch:
         TypeError: A callback is none, or `validation_data` is something else.
     """
 
-    def __init__(self, run, epochs: int, validation_data=None, callbacks: Sequence = ()):
+    def __init__(self, run, epochs: int, validation_data=None, callbacks: Sequence | None = ()):
         self._loss = None
         if validation_data is not None:
             self._loss = MeanLoss(run.step, run.state(0), run.loss, validation_data, run.batch_size)

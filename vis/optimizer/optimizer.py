@@ -207,7 +207,7 @@ class Optimizer:
 
     def _count(self) -> int:
         """Return how many images the losses ask for."""
-        indices = [getattr(loss, "filter_indices", None) for loss, _ in self.losses]
+        indices = [getattr(loss, "filter_indices", ()) for loss, _ in self.losses]
         return max((len(rows) for rows in indices if np.ndim(rows) == 2), default=1)
 
     def _wrt(self, moved: list[int]):

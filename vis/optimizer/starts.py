@@ -217,7 +217,7 @@ def moved_inputs(model, samples: ModelInputs, wrt_tensor) -> list[int]:
         ArgumentError: They hold integers only.
     """
     symbols = symbolic_inputs(underlying(model))
-    named = []
+    named: list[int] = []
     for address in keras.tree.flatten(wrt_tensor):
         if underlying(address) is underlying(model):
             named += range(len(samples.arrays))

@@ -40,7 +40,7 @@ class _Confusion(NamedTuple):
 
     label: str
     suggested: str
-    count: int
+    count: int  # type: ignore[assignment]  # a field, which hides the method of tuples
 
 
 def write(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -53,8 +54,13 @@ class Panel(NamedTuple):
     @property
     def ratio(self) -> float:
         """Return the picture's height divided by its width."""
-        height, width = (self.heatmap if self.image is None else self.image).shape[:2]
+        height, width = self.size
         return height / width
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return the picture's height and width in pixels: the image's, or the map's where there is no image."""
+        return np.asarray(self.heatmap if self.image is None else self.image).shape[:2]
 
 
 class NotebookFigure(Figure):
@@ -67,7 +73,7 @@ class NotebookFigure(Figure):
 
 
 @shared_docs
-def draw(rows: list[tuple[str | None, list[Panel]]], *, alpha, colormap, colorbar, width) -> Figure:
+def draw(rows: Sequence[tuple[str | None, list[Panel]]], *, alpha, colormap, colorbar, width) -> Figure:
     """Draw rows of panels.
 
     Args:
@@ -120,10 +126,11 @@ def draw(rows: list[tuple[str | None, list[Panel]]], *, alpha, colormap, colorba
     if colorbar:
         spans = [(0, len(rows))] if len(scales) == 1 else [(i, i + 1) for i in range(len(rows))]
         for start, stop in spans:
-            beside = [panel for row in panels[start:stop] for panel in row if panel.scale is not None]
+            beside = [(panel, panel.scale) for row in panels[start:stop] for panel in row if panel.scale is not None]
             if beside:
                 down = tops[stop - 1] + heights[stop - 1] - tops[start]
-                _paint_bar(place(right + _GAP, tops[start], _BAR, down), beside, alpha, colormap)
+                axes, (shown, of_bar) = place(right + _GAP, tops[start], _BAR, down), zip(*beside, strict=True)
+                _paint_bar(axes, of_bar[0], shown, alpha, colormap)
     return figure
 
 
@@ -135,46 +142,48 @@ def _text_height(texts) -> float:
 def _paint(axes: Axes, panel: Panel, alpha: float | None, colormap: str | None) -> None:
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(color="0.8", linewidth=0.6)
-    image, heatmap = panel.image, panel.heatmap
-    height, width = (heatmap if image is None else image).shape[:2]
+    image, heatmap, _, scale = panel
+    height, width = panel.size
     # 'antialiased' leaves a pixel that is drawn large a square, as a map of pixels must not be smoothed.
-    options = {"extent": (0, width, height, 0), "interpolation": "antialiased"}
-    if heatmap is None:
-        axes.imshow(image, **options)
+    options: dict[str, Any] = {"extent": (0, width, height, 0), "interpolation": "antialiased"}
+    if heatmap is None or scale is None:
+        if image is not None:
+            axes.imshow(image, **options)
         return
-    over = _seen_through(panel, alpha)
-    if over:
+    over = image is not None and alpha is not None
+    if image is not None and over:
         # Red and blue are the map's alone.
-        axes.imshow(_gray(image) if panel.scale.vmin < 0 else image, **options)
+        axes.imshow(_gray(image) if _ends(scale)[0] < 0 else image, **options)
     if heatmap.shape[0] < height or heatmap.shape[1] < width:
         heatmap = interpolate(heatmap, (width, height))
-    colors = _colors(panel.scale, colormap, alpha if over else None)
-    axes.imshow(heatmap, cmap=colors, norm=panel.scale, **options)
+    colors = _colors(scale, colormap, alpha if over else None)
+    axes.imshow(heatmap, cmap=colors, norm=scale, **options)
 
 
-def _paint_bar(axes: Axes, panels: list[Panel], alpha: float | None, colormap: str | None) -> None:
+def _paint_bar(axes: Axes, scale: Normalize, panels: Sequence[Panel], alpha: float | None, colormap: str | None):
     """Draw a scale; of maps over images on all grays that these have, dark to the left, as the map lies on them."""
-    scale = panels[0].scale
-    beneath = [_gray(panel.image) for panel in panels if _seen_through(panel, alpha)]
+    least, most = _ends(scale)
+    beneath = [_gray(panel.image) for panel in panels if panel.image is not None and alpha is not None]
     colors = _colors(scale, colormap, alpha if beneath else None)
     if beneath:
         grays = np.linspace(min(image.min() for image in beneath), max(image.max() for image in beneath), 64) / 255
         ends = colors([0.0, 1.0])
         low, high = ends[:, 3:] * ends[:, :3] + (1 - ends[:, 3:]) * grays.mean()
         colors = colors.with_extremes(under=low, over=high)
-    beyond = max(np.abs(panel.heatmap).max() for panel in panels) > scale.vmax
-    extend = "neither" if not beyond else "both" if scale.vmin < 0 else "max"
+    beyond = max(np.abs(panel.heatmap).max() for panel in panels if panel.heatmap is not None) > most
+    extend = "neither" if not beyond else "both" if least < 0 else "max"
     axes.figure.colorbar(ScalarMappable(scale, colors), cax=axes, extend=extend, extendfrac=0.03)
     if beneath:
         axes.set_autoscale_on(False)
         edges = np.linspace(*axes.get_xlim(), len(grays) + 1)
-        axes.pcolormesh(edges, [scale.vmin, scale.vmax], grays[None], cmap="gray", vmin=0, vmax=1, zorder=0)
+        axes.pcolormesh(edges, [least, most], grays[None], cmap="gray", vmin=0, vmax=1, zorder=0)
     axes.tick_params(labelsize=_FONT - 2)
-    axes.yaxis.get_major_locator().set_params(nbins=5)
+    axes.yaxis.get_major_locator().set_params(nbins=5)  # type: ignore[call-arg]  # that of a colour bar has bins
 
 
-def _seen_through(panel: Panel, alpha: float | None) -> bool:
-    return panel.image is not None and alpha is not None
+def _ends(scale: Normalize) -> tuple[float, float]:
+    """Return the values at which a scale begins and ends."""
+    return scale.vmin or 0.0, scale.vmax or 0.0
 
 
 def _gray(image: np.ndarray) -> np.ndarray:
@@ -183,7 +192,7 @@ def _gray(image: np.ndarray) -> np.ndarray:
 
 def _colors(scale: Normalize, colormap: str | None, alpha: float | None) -> Colormap:
     """Return the colours of a scale; with an opacity they are the more transparent, the nearer to 0."""
-    signed = scale.vmin < 0
+    signed = _ends(scale)[0] < 0
     colors = colormap_named(colormap or (DIVERGING if signed else COLORMAP))
     if alpha is None:
         return colors

@@ -129,8 +129,8 @@ def grid(
     images = [as_picture(image, "images") for image in images]
     if not images:
         raise ArgumentError("images", "must hold at least one image, not none")
-    titles = [None] * len(images) if titles is None else list(titles)
-    _check_length("titles", titles, images)
+    captions: list[str | None] = [None] * len(images) if titles is None else list(titles)
+    _check_length("titles", captions, images)
     named = isinstance(heatmaps, Mapping)
     if columns is None:
         columns = len(images) if named else even_columns(len(images))
@@ -145,12 +145,12 @@ def grid(
         scales = [together or color_scale([each], percentile) for each in maps]
         return [Panel(image, each, None, scale) for image, each, scale in zip(images, maps, scales, strict=True)]
 
-    rows = [(None, [Panel(image) for image in images])]
-    if named:
+    rows: list[tuple[str | None, list[Panel]]] = [(None, [Panel(image) for image in images])]
+    if isinstance(heatmaps, Mapping):
         rows += [(str(name), row(maps, name)) for name, maps in heatmaps.items()]
     elif heatmaps is not None:
         rows = [(None, row(heatmaps))]
-    rows[0] = None, [panel._replace(title=title) for panel, title in zip(rows[0][1], titles, strict=True)]
+    rows[0] = None, [panel._replace(title=title) for panel, title in zip(rows[0][1], captions, strict=True)]
     blocks = [slice(start, start + columns) for start in range(0, len(images), columns)]
     return draw(
         [(name, panels[block]) for block in blocks for name, panels in rows],

@@ -67,6 +67,7 @@ def plot_influence(
     shown = min(shown, len(table))
     groups = [(table.head(shown), "Most harmful", _HARMFUL), (table.tail(shown)[::-1], "Most helpful", _HELPFUL)]
     rows = groups if images is not None else []
+    pictures: Sequence = () if images is None else images
     needed = int(max(frame["datasource_index"].max() for frame, _, _ in groups)) + 1
     for name, values in (("images", images), ("labels", labels)):
         if values is not None and len(values) < needed:
@@ -81,7 +82,7 @@ def plot_influence(
         part.suptitle(title, color=color, fontsize=11)
         for axes, (_, row) in zip(part.subplots(1, shown, squeeze=False)[0], frame.iterrows(), strict=True):
             number = int(row["datasource_index"])
-            axes.imshow(as_picture(images[number], "images"), interpolation="antialiased")
+            axes.imshow(as_picture(pictures[number], "images"), interpolation="antialiased")
             axes.set(xticks=[], yticks=[])
             above = "" if labels is None else f"{labels[number]}\n"
             axes.set_title(f"{above}{row['influence']:.2g}", fontsize=9)

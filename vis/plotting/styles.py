@@ -87,7 +87,7 @@ def signed(image: Image.Image, heatmap: np.ndarray, colormap: str = DIVERGING, o
         >>> signed(Image.new("L", (3, 1)), np.array([[-2.0, 0.0, 2.0]])).tolist()  # blue, white, red
         [[[5, 48, 97], [255, 255, 255], [103, 0, 31]]]
     """
-    limit = color_scale([heatmap]).vmax
+    limit = color_scale([heatmap]).vmax or 1.0
     placed = np.clip(0.5 + np.asarray(heatmap) / (2 * limit), 0, 1)
     if overlay:
         return heatmap_over(image.convert("L"), placed, colormap=colormap, zero=0.5)

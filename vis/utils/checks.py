@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Real
+from typing import Literal, overload
 
 import numpy as np
 
 from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 
+@overload
+def whole_number(name: str, value, least: int = 1, *, or_none: Literal[False] = False) -> int: ...
+@overload
+def whole_number(name: str, value, least: int = 1, *, or_none: bool) -> int | None: ...
 def whole_number(name: str, value, least: int = 1, *, or_none: bool = False) -> int | None:
     """Return an argument as an int, refusing anything but a whole number.
 
@@ -31,7 +36,8 @@ def whole_number(name: str, value, least: int = 1, *, or_none: bool = False) -> 
     """
     if value is None and or_none:
         return None
-    if isinstance(value, bool) or not isinstance(value, Real) or value % 1 or not value >= least:
+    is_real = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_real or value % 1 or not value >= least:
         none = ", or None" if or_none else ""
         raise ArgumentError(name, f"must be a whole number of at least {least}{none}, not {value!r}")
     return int(value)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _WIDTH = 120
 
@@ -346,5 +346,5 @@ def _entries(name: str) -> list[str]:
 
 def _wrapped(entry: str, indent: str) -> str:
     further = indent + "    " if _ARGUMENT.match(entry) else indent
-    options = {"break_long_words": False, "break_on_hyphens": False}
+    options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
     return textwrap.fill(entry, _WIDTH, initial_indent=indent, subsequent_indent=further, **options)

@@ -37,7 +37,8 @@ def load_img(path, grayscale: bool = False, target_size: tuple[int, int] | None 
     """
     from PIL import Image
 
-    with Image.open(path) as image:
+    with Image.open(path) as opened:
+        image: Image.Image = opened
         if image.mode.startswith("I"):  # Pillow would clip 16-bit grays at 255: a nearly white picture.
             image = Image.fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
         image = image.convert("L" if grayscale else "RGB")

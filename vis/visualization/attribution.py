@@ -212,7 +212,7 @@ def explain(explained: Filter | Losses, x, method: Callable, *, wrt=None, argume
     """Return the raw maps of some samples, after the checks that all methods need."""
     inputs = prepare(explained.model, x)
     objective = explained.objective(inputs, y)
-    parts = []
+    parts: list[tuple[Evaluated, list]] = []
     for part, maps in method(objective, inputs, list(wrt) if isinstance(wrt, list) else [wrt]):
         _check_finite(part)
         for source, gradients in zip(part.sources, part.gradients, strict=bool(part.gradients)):
@@ -231,7 +231,7 @@ def explain(explained: Filter | Losses, x, method: Callable, *, wrt=None, argume
 def arrays(found: Attribution, wrt, *, finish: Callable | None, squeeze: bool):
     """Return raw maps as the caller gets them: finished, with several calls along axis 1, in the inputs' structure."""
     alone = squeeze and found.inputs.count == 1
-    results = []
+    results: list = []
     for calls in found.maps:
         if finish is not None:
             calls = [np.stack([finish(each) for each in call]).astype(np.float32, copy=False) for call in calls]

@@ -89,7 +89,8 @@ def finished_maps(objective: Objective, inputs: ModelInputs, penultimate, recipe
         Triples of an `Evaluated`, a list with one list of arrays per source, one per call, and a list of the input and
         axis that the positions of each source lie along, as in `Placed`. A list of layers gives one list of arrays.
     """
-    layers, noted = layers_of(penultimate), set()
+    layers = layers_of(penultimate)
+    noted: set = set()
     maps_of = _maps if recipe.smoothing is None else _smoothed
     for part, placed in maps_of(objective, inputs, layers, recipe, noted):
         if is_list(penultimate):
@@ -158,7 +159,7 @@ def _maps(objective, inputs, layers, recipe: Recipe, noted: set, quiet: bool = F
     parts = evaluate(objective, inputs, wrt=layers, read=True, batch_size=recipe.batch_size, argument=ARGUMENT)
     runs_again = isinstance(recipe.method, (ScoreCAM, AblationCAM))
     for part in [_joined(list(parts))] if runs_again else parts:
-        maps = []
+        maps: list[list] = []
         for source, values, gradients in zip(part.sources, part.values, part.gradients, strict=True):
 
             def lay(maps, source=source):
@@ -168,7 +169,7 @@ def _maps(objective, inputs, layers, recipe: Recipe, noted: set, quiet: bool = F
             for number, activations, gradient in zip(source.numbers, values, gradients, strict=True):
                 activations = _channels_last(source, activations)
                 gradient = _channels_last(source, checks.modified(gradient, recipe.modify))
-                if runs_again:
+                if isinstance(recipe.method, (ScoreCAM, AblationCAM)):
                     scores = objective.total(part.scores)
                     asked = (objective, inputs, layers, source, number, activations, scores, lay)
                     features = FeatureMap(*asked, recipe.batch_size, recipe.progress)

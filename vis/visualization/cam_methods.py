@@ -164,7 +164,7 @@ def eigengradcam(activations, gradients):
     return eigencam(np.multiply(gradients, activations, dtype=np.float64), gradients)
 
 
-_METHODS = {
+_METHODS: dict[str, Callable | ScoreCAM | AblationCAM] = {
     "gradcam": gradcam,
     "gradcam++": gradcam_plus_plus,
     "layercam": layercam,

@@ -7,7 +7,7 @@ the number of channels.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -197,7 +197,7 @@ def _masks(features: FeatureMap, channels: np.ndarray) -> Change:
 
 def _ablations(features: FeatureMap, channels: np.ndarray) -> Change:
     """Return what sets each of some channels, (samples, channels), of the feature map to 0."""
-    number, axis = features.number, features.source.layout.channel + 1
+    number, axis = features.number, features.source.layout.channel + 1  # type: ignore[operator]  # it has channels
 
     def ablated(value, k, index, channels):
         if index != number:

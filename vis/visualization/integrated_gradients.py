@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from vis.engine.evaluate import evaluate
@@ -98,5 +100,5 @@ def integrated_gradients(
         changes.clear()
         return missed
 
-    output = {"normalize": normalize, "squeeze": squeeze, "also": gap if return_gap else None}
+    output: dict[str, Any] = {"normalize": normalize, "squeeze": squeeze, "also": gap if return_gap else None}
     return attribute(explained, seed_input, method, wrt=wrt, signed=True, **output)

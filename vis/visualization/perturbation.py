@@ -85,7 +85,7 @@ class Masking(NamedTuple):
     """
 
     mask: Callable
-    count: int | list[int]
+    count: int | list[int]  # type: ignore[assignment]  # a field, which hides the method of tuples
     fills: np.ndarray
     to_map: Callable
     arguments: tuple = ()
@@ -124,7 +124,7 @@ def perturb(
     """
 
     def method(objective: Objective, given: ModelInputs, wrt: list):
-        options = {"wrt": (), "batch_size": batch_size}
+        options: dict[str, Any] = {"wrt": (), "batch_size": batch_size}
         parts = list(evaluate(objective, given, **options))
         losses = np.concatenate([part.scores for part in parts], axis=1)
         sources = [parts[0].sources[position] for position in _positions(wrt, given)]
@@ -152,7 +152,7 @@ def perturb(
             _warn_of_unmoved(subject, number, given.count)
 
     wrt = list(inputs) if isinstance(inputs, tuple) else inputs
-    output = {"signed": signed, "normalize": normalize, "squeeze": squeeze}
+    output: dict[str, Any] = {"signed": signed, "normalize": normalize, "squeeze": squeeze}
     return attribute(explained, seed_input, method, wrt=wrt, argument="inputs", **output)
 
 
@@ -272,10 +272,10 @@ def _change(subject: Subject, masking: Masking) -> Change:
     def masked(value, k, index, *more):
         if index != position:
             return value
-        *more, fills = (*more[:fixed], *(each[0] for each in more[fixed:]))
+        *arguments, fills = list(more[:fixed]) + [each[0] for each in more[fixed:]]
         count = tf.shape(fills, tf.int64)[0]
         sizes = [tf.shape(value, tf.int64)[axis + 1] for axis in axes]
-        mask = mask_of(k // count, sizes, *more)
+        mask = mask_of(k // count, sizes, *arguments)
         if channel is not None:
             mask = tf.expand_dims(mask, channel + 1)
         fill = tf.gather(fills, k % count)

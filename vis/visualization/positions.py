@@ -121,8 +121,8 @@ def joined(part, maps: list):
 def _folded(maps: np.ndarray, layout: Layout, inputs: ModelInputs) -> np.ndarray:
     before, behind = layout.extra
     patches = maps[:, before : maps.shape[1] - behind]
-    grid = list(layout.grid)
-    if None in grid:
+    grid: list | None = list(layout.grid or ())
+    if grid and None in grid:
         grid = _sizes(grid, patches.shape[1], layout, inputs)
     return patches.reshape(len(maps), *grid) if grid and np.prod(grid) == patches.shape[1] else patches
 

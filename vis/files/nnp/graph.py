@@ -107,7 +107,8 @@ def network_of(message) -> Network:
         raise ArgumentError("path", f"must have at most {_MOST_FUNCTIONS:,} functions and variables, not {count:,}")
 
     originals = {variable.name: variable for variable in message.variable}
-    variables, parameters = {}, {}
+    variables: dict[str, tuple] = {}
+    parameters: dict[str, tuple] = {}
     for variable in message.variable:
         into = parameters if variable.type == "Parameter" else variables
         for state in _states(variable, times):

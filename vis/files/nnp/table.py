@@ -48,7 +48,7 @@ class Call(NamedTuple):
     parameters: tuple[str, ...]
     shared: dict
 
-    def layer(self, kind: type, *settings, part: str = "", **named):
+    def layer(self, kind: Callable, *settings, part: str = "", **named):
         """Make the layer of this function.
 
         Args:
@@ -59,7 +59,7 @@ class Call(NamedTuple):
         """
         return kind(*settings, **named, name=f"{self.name}.{part}" if part else self.name)
 
-    def apply(self, x, weights: list[np.ndarray], kind: type, **named):
+    def apply(self, x, weights: list[np.ndarray], kind: Callable, **named):
         """Apply a layer with parameters, the same one where another function has the same parameters.
 
         Args:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from vis.files.nnp.graph import Network
 from vis.utils.errors import ArgumentError
 
-_LOSSES = {
+_LOSSES: dict[str, str | dict] = {
     "CategoricalCrossEntropy": "sparse_categorical_crossentropy",
     "SoftmaxCrossEntropy": {
         "class_name": "SparseCategoricalCrossentropy",

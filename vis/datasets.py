@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import pandas as pd
 
 from vis import images
-from vis.files.columns import Columns
 from vis.files.image_folders import EXTENSIONS
 from vis.files.tables import Table
 from vis.utils.checks import whole_number
@@ -41,8 +41,20 @@ class Row(NamedTuple):
     error: str | None = None
 
 
+class Rows(Protocol):
+    """What rows are read from: a table, or a part of one.
+
+    Example:
+        >>> callable(Rows.rows)
+        True
+    """
+
+    def rows(self, size: int, start: int = 0) -> Iterator[pd.DataFrame]:
+        """Yield data frames of `size` rows, indexed by the rows' numbers, from row `start` on."""
+
+
 def read(
-    table: Columns, function: Callable[[list[str]], Any], size: int, *, start: int = 0, threads: int | None = None
+    table: Rows, function: Callable[[list[str]], Any], size: int, *, start: int = 0, threads: int | None = None
 ) -> Iterator[list[Row]]:
     """Call a function on every row, in threads and ahead of the consumer of the results.
 

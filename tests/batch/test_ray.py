@@ -20,7 +20,7 @@ from PIL import Image
 
 import vis.batch
 from vis import ArgumentError, VisWarning
-from vis.batch import data_sets, model_files, run
+from vis.batch import data_sets, label_errors, model_files, run
 from vis.batch.executors import LOCAL, executor_named
 from vis.batch.influence_trials import Compiled, score, training_of
 from vis.methods import METHODS
@@ -308,6 +308,21 @@ def test_influence_trials_on_a_cluster_give_the_same_scores(joined):
     assert found.training == expected.training
     for name in ("influence", "loss", "self_influence"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_the_folds_of_label_errors_on_a_cluster_give_the_same_table(joined, tmp_path):
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(60, 2)) + np.repeat([[-2, 0], [2, 0]], 30, axis=0)).astype(np.float32)
+    y = np.repeat([0, 1], 30)
+    y[[7, 40]] = 1 - y[[7, 40]]
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "softmax")])
+    adam = {"class_name": "Adam", "config": {"learning_rate": 0.05}}
+    options = {"optimizer": adam, "epochs": 4, "progress": False}
+    told = label_errors.classifier_of(network, Compiled(), (2,))
+    found = label_errors.find(network, Compiled(), told, x, y, executor=joined, directory=tmp_path, **options)
+    expected = label_errors.find(network, Compiled(), told, x, y, **options)
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    assert set(found["datasource_index"][:2]) == {7, 40}
 
 
 def test_the_command_starts_ray_alone_is_interrupted_and_goes_on_without_it(model, table, images):

@@ -194,7 +194,7 @@ def plan(
             )
     with _about("label_variable"):
         variable = None if class_index is not None else _label_variable(table, label_variable)
-    index = None if class_index == AUTO else class_index
+    index = None if class_index is None or isinstance(class_index, str) else int(class_index)
     if isinstance(model, Path):
         with _about("model"):
             models.check_file(model)

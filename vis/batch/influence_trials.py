@@ -332,7 +332,7 @@ def score(
             for number in missing:
                 if tell is not None:
                     tell(line.format(number + 1))
-                at = training if rate is None else training.at(rate)
+                at = chosen if rate is None else chosen.at(rate)
                 yield {"training": at, "seed": seed + number, "first": number == 0}
 
         entries = executor.map(
@@ -349,12 +349,12 @@ def score(
         return [done[rate, number] for number in numbers]
 
     rate = None
-    if training.finds_rate:
+    if chosen.finds_rate:
         rate = _largest_rate(lambda rate: trials(rate, range(2), f"Looking for a learning rate: {rate:g}"))
-        training = training.at(rate)._replace(found_rate=True)
+        chosen = chosen.at(rate)._replace(found_rate=True)
     entries = trials(rate, range(n_trials), f"Trial {{}} of {n_trials}")
-    own = (np.array(entries[0][name]) for name in ("loss", "self_influence"))
-    return Scores(np.array([entry["influence"] for entry in entries]), *own, training)
+    losses, own = (np.array(entries[0][name]) for name in ("loss", "self_influence"))
+    return Scores(np.array([entry["influence"] for entry in entries]), losses, own, chosen)
 
 
 class _Asked(NamedTuple):
@@ -368,10 +368,11 @@ class _Asked(NamedTuple):
 
 def _asked_trial(asked: _Asked, piece: dict) -> dict[str, list]:
     """Return the entry of one trial, in whichever process."""
-    model = asked.model
-    if model is None:
-        model = model_files.prepared(asked, lambda: model_files.loaded(asked.file))
-    return one_trial(model, *asked.data, **asked.options, **piece)
+    model, file = asked.model, asked.file
+    if file is not None:
+        model = model_files.prepared(asked, lambda: model_files.loaded(file))
+    x, y, x_val, y_val = asked.data
+    return one_trial(model, x, y, x_val, y_val, **asked.options, **piece)
 
 
 def one_trial(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from vis.batch import influence_trials
+from vis.batch import influence_trials, model_files
+from vis.batch.executors import LOCAL, Executor
 from vis.batch.influence_trials import Compiled
 from vis.files.journal import Journal
 from vis.influence import fold_files
@@ -86,6 +87,7 @@ def find(
     directory: Path | None = None,
     journal: Journal | None = None,
     on_fold: Callable[[int], None] | None = None,
+    executor: Executor = LOCAL,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Find the wrong labels, fold by fold.
@@ -105,6 +107,7 @@ def find(
         directory: A folder for the result of each fold, which a journal needs.
         journal: Where each fold is noted as soon as its result is written; folds that it has are not done again.
         on_fold: Called with the number of each fold, from 0, before it is trained.
+        executor: Who trains: this process, or those of a Ray cluster, from `vis.batch.executors`.
         progress: Whether to show progress bars.
 
     Returns:
@@ -129,30 +132,67 @@ def find(
         >>> len(table), table["datasource_index"][0].item()
         (60, 7)
     """
-    validation = CrossValidation(
-        model,
-        x,
-        class_numbers(y, told),
-        folds=folds,
-        epochs=epochs,
-        batch_size=batch_size,
-        loss=keras.losses.get(compiled.loss),
-        optimizer=optimizer,
-        seed=seed,
-        l2=l2,
-    )
+    settings: dict[str, Any] = {"folds": folds, "epochs": epochs, "batch_size": batch_size, "seed": seed, "l2": l2}
+    settings |= {"loss": keras.losses.get(compiled.loss), "optimizer": optimizer}
+    numbers = class_numbers(y, told)
+    validation = CrossValidation(model, x, numbers, **settings)
     done = 0 if journal is None else journal.done
-    found: list[FoldScores] = []
-    for fold in range(folds):
-        scores = fold_files.read(directory, fold) if directory is not None and fold < done else None
-        if scores is None:
+    found: dict[int, FoldScores] = {}
+    for fold in range(done):
+        scores = None if directory is None else fold_files.read(directory, fold)
+        if scores is not None:
+            found[fold] = scores
+    missing = [fold for fold in range(folds) if fold not in found]
+    trained = _trained(validation, model, (x, numbers), settings, executor, missing, on_fold, progress)
+    for fold, scores in zip(missing, trained, strict=True):
+        if directory is not None:
+            fold_files.write(directory, fold, scores)
+        if journal is not None and fold >= done:
+            journal.append(fold)
+        found[fold] = scores
+    return ranked(validation.labels, [found[fold] for fold in range(folds)])
+
+
+class _Asked(NamedTuple):
+    """What the folds share in other processes: the model's file, the examples and the settings of the training."""
+
+    file: model_files.ModelFile
+    data: tuple
+    settings: dict
+
+
+def _trained(
+    validation: CrossValidation,
+    model: keras.Model,
+    data: tuple,
+    settings: dict,
+    executor: Executor,
+    missing: list[int],
+    on_fold: Callable[[int], None] | None,
+    progress: bool,
+) -> Iterator[FoldScores]:
+    """Yield the scores of the missing folds, in order."""
+
+    def folds():
+        for fold in missing:
             if on_fold is not None:
                 on_fold(fold)
-            with tqdm(desc=f"Fold {fold + 1} of {folds}", unit=" steps", disable=not progress) as bar:
-                scores = validation.train(fold, bar.update)
-            if directory is not None:
-                fold_files.write(directory, fold, scores)
-            if journal is not None and fold >= done:
-                journal.append(fold)
-        found.append(scores)
-    return ranked(validation.labels, found)
+            yield fold
+
+    def here(validation, fold):
+        with tqdm(desc=f"Fold {fold + 1} of {validation.folds}", unit=" steps", disable=not progress) as bar:
+            return validation.train(fold, bar.update)
+
+    if not executor.is_remote:
+        return executor.map(here, validation, folds())
+    file = model_files.packed(model)
+    asked = _Asked(file, data, settings)
+    return executor.map(_elsewhere, asked, folds(), named=lambda fold: f"fold {fold}", modules=file.modules())
+
+
+def _elsewhere(asked: _Asked, fold: int) -> FoldScores:
+    """Train a fold in a process that has no model yet, or has it from the fold before."""
+    validation = model_files.prepared(
+        asked, lambda: CrossValidation(model_files.loaded(asked.file), *asked.data, **asked.settings)
+    )
+    return validation.train(fold)

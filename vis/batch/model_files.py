@@ -79,8 +79,8 @@ def packed(model: keras.Model | Path, **options: Any) -> ModelFile:
                 f"{type(error).__name__}: {error}",
                 "Give the classes of its layers a get_config",
             ) from error
-        content = np.frombuffer(path.read_bytes(), np.uint8)
-    return ModelFile("model.keras", content, False, {"unsafe": True}, registered)
+        saved = np.frombuffer(path.read_bytes(), np.uint8)
+    return ModelFile("model.keras", saved, False, {"unsafe": True}, registered)
 
 
 def loaded(file: ModelFile) -> keras.Model:
@@ -109,10 +109,10 @@ def loaded(file: ModelFile) -> keras.Model:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, file.name)
         if file.is_folder:
-            with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
+            with zipfile.ZipFile(io.BytesIO(file.content.tobytes())) as archive:
                 archive.extractall(path)
         else:
-            path.write_bytes(file.content)
+            path.write_bytes(file.content.tobytes())
         try:
             return models.load_model(path, **file.options)
         except ArgumentError as error:

@@ -126,7 +126,7 @@ class Ray:
         # Ray's own repeats have no end where a machine is short of memory, and do not say which piece it is.
         task = self._ray.remote(_attempt).options(num_cpus=1, max_retries=0)
         begin = functools.partial(task.remote, [store])
-        pieces, waiting = iter(pieces), deque()
+        pieces, waiting = iter(pieces), deque[Any]()
         try:
             while True:
                 window = _WAITING_PER_CPU * self._cpus()  # machines come and go

@@ -148,15 +148,16 @@ def _draw(survey: Survey, explained: list[Explained]) -> list[Outcome]:
     drawn = []
     for outcome, sample, heatmap, predicted_heatmap, numbers in explained:
         image = sample.image or images.read_image(sample.path)
-        outcome = outcome._replace(picture=f"{survey.pictures.name}/{outcome.row // 1000:04d}/{outcome.row}.png")
-        for picture, drawn_map in ((outcome.picture, heatmap), (outcome.predicted_picture, predicted_heatmap)):
-            if picture:
+        main = f"{survey.pictures.name}/{outcome.row // 1000:04d}/{outcome.row}.png"
+        outcome = outcome._replace(picture=main)
+        for picture, drawn_map in ((main, heatmap), (outcome.predicted_picture, predicted_heatmap)):
+            if picture and drawn_map is not None:
                 content = outputs.encode_png(survey.method.picture(image, drawn_map, survey.options, survey.size))
                 _write(survey.output.parent / picture, content)
         if numbers is not None:
-            content = io.BytesIO()
-            np.save(content, numbers)
-            _write(survey.output.parent / numbers_of(outcome.picture), content.getvalue())
+            saved = io.BytesIO()
+            np.save(saved, numbers)
+            _write(survey.output.parent / numbers_of(main), saved.getvalue())
         drawn.append(outcome)
     return drawn
 

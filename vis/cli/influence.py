@@ -164,7 +164,7 @@ def influence(
 
     with option("--labels"):
         class_names = None if labels is None else names_of_classes.read(labels)
-    executor = _executor(ray)
+    executor = executor_of(ray)
     tables = _open_tables(input_train, input_val, output, input_variable, label_variable)
     for name, table in zip(_TABLES, tables, strict=True):
         with option(name):
@@ -246,7 +246,7 @@ def influence_tabular(
     from vis import datasets
     from vis.batch import training_rows
 
-    executor = _executor(ray)
+    executor = executor_of(ray)
     tables = _open_tables(input_train, input_val, output, input_variable, label_variable)
     for name, table in zip(_TABLES, tables, strict=True):
         with option(name, _REMEDIES):
@@ -295,7 +295,7 @@ def _open_tables(
     return tables
 
 
-def _executor(ray: str | None) -> Executor:
+def executor_of(ray: str | None) -> Executor:
     """Who trains: this process, or a cluster."""
     from vis.batch import executors
 

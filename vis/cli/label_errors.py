@@ -12,7 +12,16 @@ from vis.cli import influence, methods
 from vis.cli.app import app
 from vis.cli.influence import InputVariableOption, LabelVariableOption, TrainOption
 from vis.cli.messages import UsageError, gathered_messages, option
-from vis.cli.options import AUTO, CustomObjectsOption, LabelsOption, ModelOption, PreprocessOption, UnsafeOption
+from vis.cli.options import (
+    AUTO,
+    CommandWithRay,
+    CustomObjectsOption,
+    LabelsOption,
+    ModelOption,
+    PreprocessOption,
+    RayOption,
+    UnsafeOption,
+)
 from vis.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from vis.batch.executors import Executor
     from vis.batch.influence_trials import Compiled
     from vis.batch.training_rows import TrainingRows
     from vis.files.journal import Journal
@@ -32,6 +42,8 @@ _OPTIONS = {
     "x": "--input-train",
     "y": "--input-train",
     "table": "--input-train",
+    "executor": "--ray",
+    "address": "--ray",
     **{
         name: f"--{name.replace('_', '-')}"
         for name in ("model", "optimizer", "epochs", "seed", "batch_size", "learning_rate", "folds")
@@ -66,7 +78,7 @@ SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the folds, the wei
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run; finished folds are kept.")]
 
 
-@app.command("label-errors", short_help="Find the training rows with a wrong label.")
+@app.command("label-errors", cls=CommandWithRay, short_help="Find the training rows with a wrong label.")
 def label_errors(
     *,
     model: ModelOption = None,
@@ -84,6 +96,7 @@ def label_errors(
     html: Annotated[bool, typer.Option("--html", help="Also write a page of the most likely errors.")] = False,
     labels: LabelsOption = None,
     resume: ResumeOption = False,
+    ray: RayOption = None,
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
@@ -97,6 +110,7 @@ def label_errors(
 
     with option("--labels"):
         class_names = None if labels is None else names_of_classes.read(labels)
+    executor = influence.executor_of(ray)
     table = _open_table(input_train, output, input_variable, label_variable)
     network = influence.trainable(model, custom_objects, unsafe)
     shape = getattr(network, "input_shape", None)
@@ -122,7 +136,7 @@ def label_errors(
     }
     settings = {"folds": folds, "epochs": epochs, "batch_size": batch_size, "seed": seed, "optimizer": chosen, "l2": l2}
     with _journal(output, resume, (model, input_train), asked, folds) as (directory, journal):
-        found = _found(network, compiled, told, training, settings, directory, journal)
+        found = _found(network, compiled, told, training, settings, directory, journal, executor)
         inputs = [table.header[position] for position in table.positions(input_variable)]
         written = found.copy()
         if is_image:
@@ -208,16 +222,16 @@ def _found(
     settings: dict[str, Any],
     directory: Path,
     journal: Journal,
+    executor: Executor,
 ) -> pd.DataFrame:
     """Return the table of `vis.influence.label_errors` with the cells of the training table."""
     import pandas as pd
 
     from vis.batch import label_errors as folds_of
 
-    with gathered_messages(_OPTIONS, _REMEDIES):
-        found = folds_of.find(
-            network, compiled, told, training.x, training.y, **settings, directory=directory, journal=journal
-        )
+    settings |= {"directory": directory, "journal": journal, "executor": executor}
+    with gathered_messages(_OPTIONS, _REMEDIES), executor:
+        found = folds_of.find(network, compiled, told, training.x, training.y, **settings)
     cells = pd.concat(list(training.table.rows())).loc[training.rows]
     cells.columns = training.table.header
     order = found["datasource_index"].to_numpy()

@@ -111,7 +111,7 @@ class ImageFolder(Columns):
                 yield from ((f"{inside}/{file}", label) for file in _image_files(folder))
 
 
-def _image_files(folder: str | os.PathLike) -> list[str]:
+def _image_files(folder: str | Path) -> list[str]:
     with os.scandir(folder) as entries:
         return sorted(each.name for each in entries if each.name.lower().endswith(EXTENSIONS) and each.is_file())
 

@@ -79,8 +79,8 @@ class ParquetTable(Columns):
                 for batch in file.iter_batches(size, row_groups=groups, columns=names, use_threads=False)
                 for row in zip(*(_texts(column) for column in batch.columns), strict=True)
             )
-            rows = itertools.islice(rows, left, None)
-            while some := list(itertools.islice(rows, size)):
+            wanted = itertools.islice(rows, left, None)
+            while some := list(itertools.islice(wanted, size)):
                 frame = pd.DataFrame(some, pd.RangeIndex(start, start + len(some)), readable, dtype=object)
                 yield frame.reindex(columns=range(len(self.header)), fill_value="")
                 start += len(some)

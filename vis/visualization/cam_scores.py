@@ -56,7 +56,12 @@ class FeatureMap(NamedTuple):
 
     def scores_of(self, change: Change, copies: int, wrt: list) -> np.ndarray:
         """Return the score of each copy of each sample, (samples, copies)."""
-        options = {"wrt": wrt, "known": self.wrt, "batch_size": self.batch_size, "argument": "penultimate_layer_idx"}
+        options: dict[str, Any] = {
+            "wrt": wrt,
+            "known": self.wrt,
+            "batch_size": self.batch_size,
+            "argument": "penultimate_layer_idx",
+        }
         with bar(copies * self.inputs.count, self.progress) as shown:
             options |= {"copies": copies, "reduce": None, "progress": shown.update}
             parts = evaluate(self.objective, self.inputs, change=change, **options)

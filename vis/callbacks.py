@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class Progress(OptimizerCallback):
 
     def __init__(self, **options):
         self.options = options
-        self.bar = None
+        self.bar: Any = None
 
     def on_begin(self, max_iter):
         from tqdm import tqdm

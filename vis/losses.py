@@ -590,7 +590,7 @@ class Segmentation(OutputFunction):
             raise ArgumentError(
                 "mask",
                 f"must have the shape of the output's positions, {tuple(output.shape[1:-1])}, not "
-                f"{tuple(self.mask.shape)}",
+                f"{np.asarray(self.mask).shape}",
                 kind="shape",
             )
         positions = list(range(1, rank - 1))

@@ -75,7 +75,8 @@ def question(survey: Survey, model) -> Callable:
 
     def ask(rows):
         nonlocal width
-        failed, by_shape = [], {}
+        failed = []
+        by_shape: dict[tuple, list] = {}
         for row in rows:
             if row.error:
                 failed.append(Outcome(row.number, error=row.error))
@@ -119,8 +120,8 @@ def question(survey: Survey, model) -> Callable:
                 raise NotFiniteError("model", "must give finite numbers, but its output is NaN or infinite")
             outcomes = _predicted(outcomes, prediction)
         # What is explained of a regressor is what increases its output, as for label 1.
-        labels = [each.predicted if each.label is None else each.label for each in outcomes]
-        labels = np.array([1 if label is None else label for label in labels])
+        classes = [each.predicted if each.label is None else each.label for each in outcomes]
+        labels: np.ndarray = np.array([1 if label is None else label for label in classes])
         if survey.class_index is not None:
             labels = np.full(len(rows), survey.class_index)
         heatmaps = survey.method.explain(model, Labels(labels), x, survey.options, to_draw=True)

@@ -66,6 +66,8 @@ class Borrowed(keras.Model):
         (1.0, 5.0)
     """
 
+    _held: list
+
     def __init__(self, model):
         super().__init__(name=model.name)
         self._variable_pairs = lambda: zip(model.variables, self._held, strict=True)

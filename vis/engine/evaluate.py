@@ -62,7 +62,7 @@ class Function(NamedTuple):
         warnings: What the user should know of every result.
     """
 
-    call: object
+    call: Callable
     sources: list[Source]
     notes: list[taps.Notes]
     batch_size: int | None

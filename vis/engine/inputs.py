@@ -109,7 +109,7 @@ def _inputs(model, declared, seed_input):
     elif declared is not None:
         expected = [symbol.name for symbol in keras.tree.flatten(declared)]
     else:
-        expected = list(seed_input) if isinstance(seed_input, dict) else None
+        expected = list(seed_input) if isinstance(seed_input, dict) else []
     if isinstance(seed_input, dict):
         if set(seed_input) != set(expected):
             raise ArgumentError(

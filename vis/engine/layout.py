@@ -93,7 +93,7 @@ class Axes:
         self.roles: dict[Atom, set[str]] = {}
         self.melted: dict[Atom, frozenset] = {}
         self.first_size: dict[Atom, int | None] = {}
-        self.lists: dict[str, list[Axis]] = {}
+        self.lists: dict[str, list[Axis] | None] = {}
         for i, tensor in enumerate(inputs):
             if tensor.shape.rank is not None:
                 atoms = [BATCH, *(Atom(i, axis) for axis in range(1, tensor.shape.rank))]
@@ -589,7 +589,8 @@ class Axes:
                 continue
             while left and left[0][1] == 1:
                 left.pop(0)
-            taken, product = [], 1
+            taken: list[tuple] = []
+            product: float = 1
             while left and (size is None or product < size):
                 if left[0][1] is None and taken and size is not None:
                     break

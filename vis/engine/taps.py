@@ -246,7 +246,7 @@ def run(
         fast = fused_batch_norm.fast(layer, call)
 
         def noted_call(*args, **kwargs):
-            if rectifies:
+            if rule is not None and rectifies:
                 with tf.name_scope(graphs.REACHED):
                     outputs = call(*args, **kwargs)
                 record.reached += 1

@@ -81,7 +81,7 @@ def trace(
     only_latest = near and not watch_all
     latest: list = []
     watched: list = []
-    seen = set()
+    seen: set = set()
     stand_ins: dict[int, tuple] = {}
 
     def differentiated():

@@ -58,6 +58,9 @@ class RecordTraining(keras.callbacks.Callback):
         self._storage = Storage(os.fspath(directory))
         self._storage.check_vacant()
         self._settings: dict = {}
+        self._rates: list[float] = []
+        self._history: list[dict[str, float]] = []
+        self._epochs = 0
 
     def on_train_begin(self, logs=None):
         self._settings = {}

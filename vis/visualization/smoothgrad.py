@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -94,11 +95,11 @@ def smoothgrad(
     alphas, weights = _ATTRIBUTIONS[of]
     change = _along_noisy_lines(noise, alphas)
     weights = np.tile(weights, int(num_samples)) / int(num_samples)
-    options = {"copies": len(weights), "reduce": Reduce(ATTRIBUTION, weights), "batch_size": batch_size}
+    options: dict[str, Any] = {"copies": len(weights), "reduce": Reduce(ATTRIBUTION, weights), "batch_size": batch_size}
 
     def method(objective, inputs, wrt):
         with bar(len(weights) * inputs.count, progress) as shown:
-            drawn = {"seed": int(noise.arguments[1]), "progress": shown.update}
+            drawn: dict[str, Any] = {"seed": int(noise.arguments[1]), "progress": shown.update}
             for part in evaluate(objective, inputs, wrt=wrt, change=change, **drawn, **options):
                 part, maps = attributed(part)
                 yield part, summed(part, maps, keepdims, channel_axis)
@@ -246,7 +247,7 @@ _ATTRIBUTIONS = {
 }
 
 # What of the gradient is averaged, and what is made of the averages.
-_AGGREGATES = {
+_AGGREGATES: dict[str, tuple] = {
     "mean": ((tf.identity,), lambda mean: mean),
     "square": ((tf.square,), lambda square: square),
     "var": ((tf.identity, tf.square), lambda mean, square: np.maximum(square - mean**2, 0)),

@@ -7,7 +7,7 @@ import math
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -121,7 +121,7 @@ def _from_protobuf(path, content, shapes):
     stored = {parameter.variable_name: parameter for parameter in File.FromString(content).parameter}
     found = {}
     for name, shape in shapes.items():
-        data = stored.get(name)
+        data: Any = stored.get(name)
         _check_shape(path, name, shape, tuple(data.shape.dim) if data is not None else None)
         found[name] = np.array(data.data, dtype=np.float32).reshape(shape)
     return found

@@ -121,7 +121,7 @@ def binary(call, x, weight, _, *others):
     signs = np.where(weight == 0, call.options.quantize_zero_to, np.sign(weight)).astype(np.float32)
     compute = affine if call.type.endswith("Affine") else convolution
     if call.type.startswith("BinaryWeight"):
-        alpha, *others = others
+        alpha, others = others[0], others[1:]
         # An affine map's outputs are its last axis, a convolution's its first.
         signs = signs * (alpha if compute is affine else alpha.reshape(-1, *(1,) * (weight.ndim - 1)))
     return compute(call, x, signs, *others)
@@ -130,7 +130,7 @@ def binary(call, x, weight, _, *others):
 @function("BatchNormalization")
 def batch_normalization(call, x, *parameters):
     """Batch normalization over one axis; `no_bias` and `no_scale` leave a parameter out."""
-    options, parameters = call.options, [each.reshape(-1) for each in parameters]
+    options, parameters = call.options, tuple(each.reshape(-1) for each in parameters)
     if len(options.axes) != 1:
         call.refuse(f"over the axes {list(options.axes)}")
     center, scale = not options.no_bias, not options.no_scale

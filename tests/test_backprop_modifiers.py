@@ -177,7 +177,7 @@ class Bare(keras.layers.Layer):
         (keras.ops.relu6, "Relu6"),
         (tf.nn.elu, "Elu"),
         (tf.nn.silu, "Sigmoid"),
-        (tf.nn.gelu, "Gelu/Erfc"),
+        (tf.nn.gelu, "Gelu/Erfc?"),  # Erf in TensorFlow 2.18, Erfc in 2.21
         (keras.ops.gelu, "Gelu/Tanh"),
         (keras.ops.silu, "Sigmoid"),
         (keras.ops.softplus, "Softplus"),

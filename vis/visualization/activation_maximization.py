@@ -36,28 +36,28 @@ def visualize_activation(
     logits: bool = True,
     **optimizer_params,
 ):
-    """Make the image that a filter responds to most, from noise or from a given one.
+    """Synthesize the image that a filter responds to most, starting from noise or from another image.
 
-    x* = argmin over x of −a(x) + λ₁ Lp(x) + λ₂ TV(x), a being the filter's mean activation; for a classifier's last
-    layer the class score before the softmax (Simonyan et al. 2013, "Deep Inside Convolutional Networks", arXiv
-    1312.6034, section 2; Mahendran and Vedaldi 2015, arXiv 1412.0035, for the regularizers). The score alone often
-    finds an image of several classes at once, so for a class of the softmax that ends the model λ₃ times minus its
-    log-probability is added.
+    x* = argmin over x of −a(x) + λ₁ Lp(x) + λ₂ TV(x), where a is the mean activation of the filter, or for a
+    classifier's last layer the class score before the softmax (Simonyan et al. 2013, "Deep Inside Convolutional
+    Networks", arXiv 1312.6034, section 2; Mahendran and Vedaldi 2015, arXiv 1412.0035, for the regularizers). With the
+    score alone, the image often mixes several classes, so for a class of a final softmax −λ₃ times its log-probability
+    is added.
 
-    A convolutional network with batch normalization gives noise by its pixels: use `parameterization='fourier'`, and
-    for clearer shapes `input_modifiers=[Jitter(4)]`.
+    For a convolutional network with batch normalization, optimizing pixels gives noise: use
+    `parameterization='fourier'`, and `input_modifiers=[Jitter(4)]` for clearer shapes.
 
     Args:
         {{model}}
         {{layer_idx}}
         filter_indices: The filter (for a classifier's last layer, the class): an int, or a list whose activations are
-            summed; an array of shape (images, k), such as [[0], [1], [2]], makes an image for each row at once. None
+            summed; an array of shape (images, k), such as [[0], [1], [2]], makes one image per row, all at once. None
             means all filters together.
         {{optimized_tensor}}
         {{start}}
         {{input_range}}
         {{backprop_modifier}}
-        {{step_modifier}} `'negate'` gives the input that decreases the output.
+        {{step_modifier}} `'negate'` returns the input that decreases the output.
         act_max_weight: The weight of the activation; 0 or None leaves the term out, here and below.
         lp_norm_weight: The weight λ₁ of `LPNorm`, p = 6.
         tv_weight: The weight λ₂ of `TotalVariation`, β = 2: more gives smoother images.
@@ -68,13 +68,13 @@ def visualize_activation(
             `squeeze`, `batch_size`.
 
     Returns:
-        The image, without sample axis; several in an array of shape (images, ...). Its channels are last, whatever the
-        model's order. uint8 for the `input_range` (0, 255) in integers; float32 for any other.
+        One image without a sample axis, or several in an array of shape (images, ...), always channels-last. uint8 for
+        the integer `input_range` (0, 255), float32 otherwise.
 
     Raises:
-        ArgumentError: A layer that does not exist, a filter out of range, an unknown modifier, an `input_range` that is
-            no range, or a `seed_input` that does not fit the model; or a loss became NaN or infinite.
-        ArgumentTypeError: An argument of a wrong type, or one that there is not.
+        ArgumentError: A layer that does not exist, a filter out of range, an unknown modifier, an invalid
+            `input_range`, or a `seed_input` that does not fit the model; or a loss became NaN or infinite.
+        ArgumentTypeError: An argument of a wrong type, or an unknown argument.
 
     Warns:
         VisWarning: `seed_input` leaves `input_range`; the filter is never active.
@@ -88,7 +88,7 @@ def visualize_activation(
     """
     model, layer, wrt_tensor = modified(model, backprop_modifier, layer_idx, wrt_tensor)
     if grad_modifier in ("negate", grad_modifiers.negate):
-        # Of the activation alone: the regularizers keep the image smooth whatever is looked for.
+        # Modifies the gradient of the activation only: the regularizers smooth the image in any case.
         grad_modifier, class_weight, act_max_weight = None, 0, -act_max_weight if act_max_weight else 0
     losses = [
         (ActivationMaximization(layer, filter_indices, logits=logits), act_max_weight),
@@ -117,14 +117,13 @@ def visualize_activation_with_losses(
         **optimizer_params: Options of `vis.optimizer.Optimizer.minimize`, and `verbose=False`.
 
     Returns:
-        The image, without sample axis; several in an array of shape (images, ...). Its channels are last, whatever the
-        model's order. uint8 for the `input_range` (0, 255) in integers; float32 for any other. For a model with several
-        inputs a list.
+        One image without a sample axis, or several in an array of shape (images, ...), always channels-last. uint8 for
+        the integer `input_range` (0, 255), float32 otherwise. For a model with several inputs, a list.
 
     Raises:
-        ArgumentError: No loss is left, `input_range` is no range, or `seed_input` does not fit the model; or a loss
+        ArgumentError: No loss is left, `input_range` is invalid, or `seed_input` does not fit the model; or a loss
             became NaN or infinite.
-        ArgumentTypeError: An argument of a wrong type, or one that there is not.
+        ArgumentTypeError: An argument of a wrong type, or an unknown argument.
 
     Example:
         >>> import keras
@@ -151,14 +150,14 @@ def visualize_activation_with_losses(
 
 
 def _is_end(model, layer) -> bool:
-    """Whether a layer is the model's output or its last layer, and so may be a softmax over classes."""
+    """Return whether a layer is the model's output or its last layer, and so may be a softmax over classes."""
     return layer is None or addressing.find_layer(model, layer) is underlying(model).layers[-1]
 
 
 def _picture(images: np.ndarray, input_range, data_format: str) -> np.ndarray:
     if data_format == "channels_first" and images.ndim > 2:
         images = np.moveaxis(images, 1, -1)
-    # Not for other whole numbers, such as (0, 1): rounded, they would leave nothing of the image.
+    # Not for other integer ranges, such as (0, 1): rounding would destroy the image.
     if all(isinstance(end, int) for end in input_range) and tuple(input_range) == (0, 255):
         return np.round(images).astype(np.uint8)
     return images

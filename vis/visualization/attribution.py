@@ -1,7 +1,7 @@
-"""The one driver of every attribution method: what is explained, and how raw maps become what a caller gets.
+"""The driver of all attribution methods: it resolves the target and turns raw maps into results.
 
-A method gives raw maps of batches of samples. Streams of batches, labels, the checks that all maps need, several
-inputs or calls, normalization and the sample axis are dealt with here and nowhere else.
+A method returns raw maps of batches of samples. This module handles the rest: streams of batches, labels, checks,
+several inputs or calls, normalization and the sample axis.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def of_losses(input_tensor, losses) -> Losses:
 
 
 def modified(model, backprop_modifier, *addresses):
-    """Return a model seen through a backprop modifier, and addresses in the original as addresses in what came out.
+    """Apply a backprop modifier to a model, and translate addresses of the model.
 
     Args:
         model: A Keras model.
@@ -181,17 +181,17 @@ def attribute(
     """Explain samples, or a stream of batches of them, by a method.
 
     Args:
-        explained: What is explained.
+        explained: The target.
         seed_input: One sample, a batch, or an iterable of batches `x` or `(x, y)`.
         method: A function `(objective, inputs, wrt) -> iterator of (Evaluated, maps)`; `maps` has for each source a
             list of raw maps, one per call of its layer.
         wrt: An address, a list of them, or None for all inputs.
-        argument: What the caller calls it.
+        argument: The caller's name for `wrt`.
         signed: Whether maps have both signs: each is then divided by its largest magnitude rather than brought to
             [0, 1].
         normalize: Whether to do that.
         squeeze: Whether a single sample's map loses its sample axis.
-        also: A function of the `Attribution` whose result is returned beside the maps, as a pair.
+        also: A function of the `Attribution`; its result is returned together with the maps, as a pair.
 
     Returns:
         What the public functions return: an array; a list or dict of them; for a stream a generator of these.
@@ -209,7 +209,7 @@ def attribute(
 
 
 def explain(explained: Filter | Losses, x, method: Callable, *, wrt=None, argument="wrt_tensor", y=None) -> Attribution:
-    """Return the raw maps of some samples, after the checks that all methods need."""
+    """Return the raw maps of samples, after the checks that all methods share."""
     inputs = prepare(explained.model, x)
     objective = explained.objective(inputs, y)
     parts: list[tuple[Evaluated, list]] = []
@@ -229,7 +229,7 @@ def explain(explained: Filter | Losses, x, method: Callable, *, wrt=None, argume
 
 
 def arrays(found: Attribution, wrt, *, finish: Callable | None, squeeze: bool):
-    """Return raw maps as the caller gets them: finished, with several calls along axis 1, in the inputs' structure."""
+    """Return finished maps in the structure of the inputs, with several calls along axis 1."""
     alone = squeeze and found.inputs.count == 1
     results: list = []
     for calls in found.maps:
@@ -254,13 +254,13 @@ def arrays(found: Attribution, wrt, *, finish: Callable | None, squeeze: bool):
 
 
 def predicted(objective: Objective, inputs: ModelInputs) -> np.ndarray:
-    """Return the predicted class of each sample, int64; of a single output 1 or 0."""
+    """Return the predicted class of each sample, int64; for a single output, 1 or 0."""
     parts = evaluate(objective, inputs, wrt=())
     return np.concatenate([part.scores[0] for part in parts]).astype(np.int64)
 
 
 def width_of(model, layer) -> int | None:
-    """Return the number of filters to choose from, or None where it is known in a trace only."""
+    """Return the number of filters to choose from, or None if only a trace can tell."""
     model = underlying(model)
     try:
         if isinstance(layer, addressing.Address):
@@ -289,7 +289,7 @@ def is_stream(seed_input) -> bool:
 
 
 def _batches(stream) -> Iterator[tuple]:
-    """Yield `(x, y)` of each batch, y being None where there is none; what `fit` takes beside is left out."""
+    """Yield `(x, y)` of each batch, with y None if there is none; sample weights are dropped."""
     for batch in stream:
         yield (*batch, None)[:2] if isinstance(batch, tuple) else (batch, None)
 

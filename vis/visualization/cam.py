@@ -1,4 +1,4 @@
-"""Class activation maps: which positions of a feature map speak for a score."""
+"""Class activation maps: which positions of a feature map raise a score."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def visualize_cam(
     batch_size: int | None = None,
     progress: bool = True,
 ):
-    """Show which regions speak for a score, at the resolution of a feature map: Grad-CAM.
+    """Show which regions raise a score, at the resolution of a feature map: Grad-CAM.
 
     With A the feature map of a layer, the weight of channel k is α_k = mean over positions of ∂S/∂A_k, and the map is
     ReLU(Σ_k α_k A_k), interpolated to the input's size (Selvaraju et al. 2017, "Grad-CAM", arXiv 1610.02391,
@@ -59,19 +59,19 @@ def visualize_cam(
 
     Returns:
         A float32 array of shape (samples, *positions of the input), or (*positions,) for a single sample; without
-        interpolation (samples, *positions of the feature map), along the same axes. A feature map that lacks some of
-        the input's axes, such as time after a `ConvLSTM2D`, gives the axes it has; one whose axis was folded into the
-        channels, as before a recurrent layer over the columns of a picture, is constant along it. Tokens that come from
-        a picture are folded into it. For a layer that is called several times, one map per call, along axis 1; for
-        branches over different inputs a dict by the inputs' names. For a stream of batches a generator of these.
+        interpolation (samples, *positions of the feature map), along the same axes. If the feature map lacks
+        axes of the input, such as time after a `ConvLSTM2D`, so does the map; along an axis that was folded into the
+        channels, as before a recurrent layer over the columns of a picture, the map is constant. Tokens that come from
+        a picture are folded back into its grid. A layer that is called several times gives one map per call, along axis
+        1; branches over different inputs give a dict by input name; a stream of batches gives a generator.
 
     Raises:
         {{map_errors}}
 
     Warns:
         VisWarning: The map may mislead: it is negative everywhere before the ReLU, the feature map has a single
-            position or is flat, the gradient is zero everywhere, or its positions are not known to be places of the
-            input, so that it is given in its own size.
+            position or is flat, the gradient is zero everywhere, or its positions cannot be traced to the input, so
+            the map keeps its own size.
 
     Example:
         >>> import keras, numpy as np
@@ -111,7 +111,7 @@ def visualize_cam_with_losses(
     batch_size: int | None = None,
     progress: bool = True,
 ):
-    """Show which regions speak for any losses' weighted sum, at the resolution of a feature map.
+    """Show which regions raise the weighted sum of any losses, at the resolution of a feature map.
 
     Args:
         {{input_tensor}}
@@ -130,19 +130,19 @@ def visualize_cam_with_losses(
 
     Returns:
         A float32 array of shape (samples, *positions of the input), or (*positions,) for a single sample; without
-        interpolation (samples, *positions of the feature map), along the same axes. A feature map that lacks some of
-        the input's axes, such as time after a `ConvLSTM2D`, gives the axes it has; one whose axis was folded into the
-        channels, as before a recurrent layer over the columns of a picture, is constant along it. Tokens that come from
-        a picture are folded into it. For a layer that is called several times, one map per call, along axis 1; for
-        branches over different inputs a dict by the inputs' names. For a stream of batches a generator of these.
+        interpolation (samples, *positions of the feature map), along the same axes. If the feature map lacks
+        axes of the input, such as time after a `ConvLSTM2D`, so does the map; along an axis that was folded into the
+        channels, as before a recurrent layer over the columns of a picture, the map is constant. Tokens that come from
+        a picture are folded back into its grid. A layer that is called several times gives one map per call, along axis
+        1; branches over different inputs give a dict by input name; a stream of batches gives a generator.
 
     Raises:
         {{map_errors}}
 
     Warns:
         VisWarning: The map may mislead: it is negative everywhere before the ReLU, the feature map has a single
-            position or is flat, the gradient is zero everywhere, or its positions are not known to be places of the
-            input, so that it is given in its own size.
+            position or is flat, the gradient is zero everywhere, or its positions cannot be traced to the input, so
+            the map keeps its own size.
 
     Example:
         >>> import keras, numpy as np

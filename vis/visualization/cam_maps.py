@@ -1,4 +1,4 @@
-"""How a class activation map is made, whatever weighs it: read, weighed, placed, rectified and interpolated."""
+"""The steps that all class activation maps share: read, weight, place, rectify and interpolate."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ ARGUMENT = "penultimate_layer_idx"
 
 
 class Recipe(NamedTuple):
-    """How a class activation map is made.
+    """The options of a class activation map.
 
     Attributes:
         method: A function of activations and gradients, a `ScoreCAM` or an `AblationCAM`.
-        modify: What is done to the gradient first.
+        modify: The gradient modifier, applied first.
         smoothing: `"augment"` or None.
         relu: Whether negative values become 0.
         interpolation: `"linear"`, `"cubic"` or None.
-        folding: How the caller says that tokens fold.
+        folding: The caller's options for folding tokens.
         batch_size: The most rows to run at once, or None.
         progress: Whether to show a progress bar.
     """
@@ -50,7 +50,7 @@ class Recipe(NamedTuple):
 def recipe(
     method, grad_modifier, smoothing, relu, interpolation, token_grid, extra_tokens, batch_size, progress
 ) -> Recipe:
-    """Return how a map is made, after its options were checked; they are those of `visualize_cam`."""
+    """Check the options of `visualize_cam` and return them as a recipe."""
     if smoothing not in (None, "augment"):
         raise ArgumentError("smoothing", f"must be 'augment' or None, not {smoothing!r}", kind="unknown")
     if interpolation not in ("linear", "cubic", None):
@@ -63,12 +63,12 @@ def recipe(
 
 
 def is_list(penultimate) -> bool:
-    """Whether the caller named a list of layers."""
+    """Return whether the caller passed a list of layers."""
     return isinstance(penultimate, (list, tuple))
 
 
 def layers_of(penultimate) -> list:
-    """Return the addresses of the layers whose feature maps are weighed."""
+    """Return the addresses of the layers whose feature maps are weighted."""
     if not is_list(penultimate):
         return [NEAREST if penultimate is None else penultimate]
     if not penultimate or any(layer is None for layer in penultimate):
@@ -101,7 +101,7 @@ def finished_maps(objective: Objective, inputs: ModelInputs, penultimate, recipe
 
 
 def _mean_over_layers(maps: list) -> list[list[np.ndarray]]:
-    """Return the mean of the maps of several layers, each brought to [0, 1] first, as those of one layer."""
+    """Return the mean of the maps of several layers, each scaled to [0, 1] first, in the form of one layer's maps."""
     looks = {tuple((call.along, call.maps.shape) for call in calls) for calls in maps}
     if len(looks) > 1:
         sizes = ", ".join(str(call.maps.shape[1:]) for calls in maps for call in calls)
@@ -234,7 +234,7 @@ def _checked(method: Callable, activations, gradients) -> np.ndarray:
 def _warn_of_blank(source: Source, activations, gradients, maps, recipe: Recipe):
     places = tuple(range(1, activations.ndim - 1))
     flat = maps.reshape(len(maps), -1)
-    # Features that are the same everywhere have a sum that is: only then are they looked at.
+    # Flat features have a flat sum: look at the features only if the sum is flat.
     even = np.ptp(flat, axis=1) <= 1e-6 * np.abs(flat).max(axis=1)
     negative = flat[(flat.max(axis=1) <= 0) & flat.any(axis=1)]
     before, behind = source.layout.extra

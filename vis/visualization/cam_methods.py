@@ -1,6 +1,6 @@
-"""The ways of weighing a feature map for a class activation map, each a function that reads like its paper.
+"""The weightings of class activation maps, each a function that reads like its paper.
 
-A method is given the activations A of a layer and the gradients G = ∂S/∂A of the score S, both of shape (samples,
+A method takes the activations A of a layer and the gradients G = ∂S/∂A of the score S, both of shape (samples,
 *positions, channels), and returns maps of shape (samples, *positions). Sums of many channels cancel: they are taken in
 double precision.
 """
@@ -100,7 +100,7 @@ def xgradcam(activations, gradients):
 
 
 def hirescam(activations, gradients):
-    """Return Σ_k G_k A_k: for a network that is linear behind the feature map, what each position adds to the score.
+    """Return Σ_k G_k A_k: for a network that is linear after the feature map, what each position adds to the score.
 
     The source is Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM" (arXiv 2011.08891), equation 6.
 
@@ -146,7 +146,7 @@ def eigencam(activations, gradients):
 
 
 def eigengradcam(activations, gradients):
-    """Return what `eigencam` does, of G·A: the direction in which what speaks for the class varies most.
+    """Return `eigencam` of G·A: the direction in which the evidence for the class varies most.
 
     The source is the variant of Eigen-CAM (arXiv 2008.00299) in Gildenblat's pytorch-grad-cam.
 
@@ -178,10 +178,10 @@ _METHODS: dict[str, Callable | ScoreCAM | AblationCAM] = {
 
 
 def get(identifier: str | Callable | ScoreCAM | AblationCAM) -> Callable | ScoreCAM | AblationCAM:
-    """Return a class activation map's way of weighing.
+    """Return the weighting method of a class activation map.
 
     Args:
-        identifier: Its name; a function `(activations, gradients) -> maps`, both of shape (samples, *positions,
+        identifier: A name; a function `(activations, gradients) -> maps`, both of shape (samples, *positions,
             channels), the maps (samples, *positions); or a `ScoreCAM` or `AblationCAM`.
 
     Returns:
@@ -235,5 +235,5 @@ def _first_direction(values: np.ndarray) -> np.ndarray:
 
 
 def _quotient(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Return a quotient, 0 where the denominator is."""
+    """Return a quotient, which is 0 where the denominator is 0."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)

@@ -1,6 +1,6 @@
-"""ScoreCAM and AblationCAM: class activation maps whose weights are scores of changed inputs or features.
+"""ScoreCAM and AblationCAM: class activation maps weighted by the scores of modified inputs or features.
 
-Each channel costs a forward pass. The copies are changed and run in one compiled loop, whose memory does not grow with
+Each channel costs a forward pass. The copies are modified and run in one compiled loop, whose memory does not grow with
 the number of channels.
 """
 
@@ -23,13 +23,13 @@ from vis.visualization.progress import bar
 
 
 class FeatureMap(NamedTuple):
-    """The feature map of one call of a layer, of samples whose model can be run again.
+    """The feature map of one call of a layer, with all that is needed to run the model again.
 
     Attributes:
-        objective: What is explained.
+        objective: The objective.
         inputs: The samples.
         wrt: The addresses of the feature maps.
-        source: What gave the feature map.
+        source: The source of the feature map.
         number: Its number among the tensors that a change is asked for.
         activations: The feature map A, (samples, *positions, channels).
         scores: The score of each sample, (samples,).
@@ -68,20 +68,20 @@ class FeatureMap(NamedTuple):
             return np.stack([self.objective.total(part.scores) for part in parts])
 
     def of_all(self, weights: np.ndarray, channels: np.ndarray) -> np.ndarray:
-        """Return the weights of all channels, those that have none being 0."""
+        """Return the weights of all channels, 0 for those without one."""
         everything = np.zeros((len(weights), self.activations.shape[-1]))
         np.put_along_axis(everything, channels, weights, axis=1)
         return everything
 
 
 class _ByScores:
-    """Weighs the channels of a feature map by scores, each of which costs a forward pass."""
+    """Weights the channels of a feature map by scores, each of which costs a forward pass."""
 
     def __init__(self, max_filters: int | None = None):
         self.max_filters = checks.whole_number("max_filters", max_filters, or_none=True)
 
     def weights(self, features: FeatureMap) -> np.ndarray:
-        """Return the weight of each channel, float64, (samples, channels); 0 for those that are not looked at."""
+        """Return the weight of each channel, float64, (samples, channels); 0 for channels that are skipped."""
         channels = features.most_varied(self.max_filters)
         return features.of_all(self._of(features, channels), channels)
 
@@ -91,9 +91,9 @@ class _ByScores:
 
 
 class ScoreCAM(_ByScores):
-    """Weigh each channel by the score of the input masked by it: Σ_k softmax_k(S(x · M_k)) A_k.
+    """Weight each channel by the score of the input masked by it: Σ_k softmax_k(S(x · M_k)) A_k.
 
-    M_k is A_k interpolated linearly to the input's size and brought to [0, 1], 0 for a flat channel. Every real input
+    M_k is A_k interpolated linearly to the input's size and scaled to [0, 1], 0 for a flat channel. Every real input
     that has the map's axes in the same sizes is masked. The source is Wang et al. 2020, "Score-CAM" (arXiv 1910.01279),
     equations 3 to 6, with an input of zeros for the baseline.
 
@@ -117,7 +117,7 @@ class ScoreCAM(_ByScores):
 
 
 class AblationCAM(_ByScores):
-    """Weigh each channel by how much of the score is lost without it: Σ_k (S − S_k) / |S| A_k.
+    """Weight each channel by how much of the score is lost without it: Σ_k (S − S_k) / |S| A_k.
 
     S_k is the score with channel k set to 0; the difference is left undivided where S is 0. The source is Desai and
     Ramaswamy 2020, "Ablation-CAM" (WACV), equations 3 and 4.
@@ -176,7 +176,7 @@ def _masks(features: FeatureMap, channels: np.ndarray) -> Change:
             "Choose 'ablationcam'",
             kind="no_positions",
         )
-    # Before they are interpolated: a channel that is flat but for rounding afterwards is flat.
+    # Scaled before interpolation, which would add rounding errors to flat channels.
     low, high = (f(maps, axis=tuple(range(1, maps.ndim)), keepdims=True) for f in (np.min, np.max))
     maps = (maps - low) / np.where(high > low, high - low, 1)
     maps = maps.reshape(*channels.shape, *maps.shape[1:]).astype(np.float32)
@@ -188,7 +188,7 @@ def _masks(features: FeatureMap, channels: np.ndarray) -> Change:
             return value
         *matrices, maps = given
         mask = tf.gather(maps[0], k)
-        for matrix in matrices:  # each takes the first position axis, and gives the last
+        for matrix in matrices:  # each step takes the first position axis and appends it as the last
             mask = tf.tensordot(mask, matrix, [[1], [1]])
         places = list(range(1, mask.shape.rank))
         low, high = (f(mask, places, keepdims=True) for f in (tf.reduce_min, tf.reduce_max))

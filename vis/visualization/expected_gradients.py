@@ -42,16 +42,15 @@ def expected_gradients(
 
     EG_i = E[(x_i − x'_i) · ∂S/∂x_i (x' + α (x − x'))], x' drawn from `background` and α from 0 to 1, so that
     Σ_i EG_i = S(x) − E[S(x')] (Erion et al. 2019, "Improving performance of deep learning models with axiomatic
-    attribution priors and expected gradients", arXiv 1906.10670, equation 3). The rows of `background` are taken in
-    turn, equally often, and the α of each row one in each of as many equal parts of the line.
+    attribution priors and expected gradients", arXiv 1906.10670, equation 3). The rows of `background` are used in
+    turn, equally often; the α of a row are stratified over equal parts of the line.
 
     Args:
         {{explained}}
         {{wrt_tensor}}
-        background: Samples that stand for what is usual, of shape (rows, ...), in the units of `seed_input`; for
-            several inputs a list or dict of these, whose rows belong together. Some hundred rows of the training data
-            will do.
-        num_samples: The number of gradients that are averaged; best a multiple of the rows, and at least as many.
+        background: Typical samples, of shape (rows, ...), in the units of `seed_input`; for several inputs a list or
+            dict of these, whose rows belong together. A hundred or so rows of the training data are enough.
+        num_samples: The number of gradients to average; best a multiple of the number of rows.
         {{random_seed}}
         {{keepdims}}
         {{channel_axis}}
@@ -63,7 +62,7 @@ def expected_gradients(
         {{signed_maps}}
 
     Raises:
-        ArgumentError: A `background` that the model does not take, `num_samples` below 1, a layer that does not exist,
+        ArgumentError: A `background` that does not fit the model, `num_samples` below 1, a layer that does not exist,
             a filter out of range, or a `seed_input` that does not fit the model.
 
     Warns:
@@ -135,7 +134,7 @@ def _draws(rows: int, count: int, seed: int | None) -> tuple[np.ndarray, np.ndar
 
 
 def _depending(objective: Objective) -> Objective:
-    """Return an objective that depends on all that the given one depends on, for any number of samples."""
+    """Return an objective with the same dependencies for any number of samples."""
 
     def total(outputs):
         flat = [tf.cast(output, tf.float32) for output in keras.tree.flatten(outputs)]

@@ -24,10 +24,10 @@ def gradient_times_input(
     squeeze: bool = True,
     batch_size: int | None = None,
 ):
-    """Attribute a score to the input's features by a single gradient.
+    """Attribute a score to the features of the input with a single gradient.
 
     M_i = x_i · ∂S/∂x_i (Shrikumar et al. 2016, "Not Just a Black Box: Learning Important Features Through Propagating
-    Activation Differences", arXiv 1605.01713, section 2). On a network of ReLUs without biases it equals integrated
+    Activation Differences", arXiv 1605.01713, section 2). On a ReLU network without biases it equals integrated
     gradients from 0 (Ancona et al. 2018, arXiv 1711.06104, section 3).
 
     Args:

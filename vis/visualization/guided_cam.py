@@ -41,7 +41,7 @@ def visualize_guided_cam(
     batch_size: int | None = None,
     progress: bool = True,
 ):
-    """Show the fine structure of the regions that speak for a score: Guided Grad-CAM.
+    """Show the fine structure of the regions that raise a score: Guided Grad-CAM.
 
     G · M, with G the gradient of the score with respect to the input by guided backpropagation, and M a class
     activation map, interpolated to the input's size and brought to [0, 1] (Selvaraju et al. 2017, "Grad-CAM", arXiv
@@ -52,8 +52,8 @@ def visualize_guided_cam(
         {{penultimate_layer_idx}}
         {{cam_method}}
         keepdims: Whether to keep the channel axis, one value per channel, instead of the value of largest magnitude.
-        grad_modifier: What is done to the gradient that weighs the feature map, as for `visualize_cam`; the guided
-            gradient is left as it is.
+        grad_modifier: The modifier of the gradient that weights the feature map, as in `visualize_cam`; the guided
+            gradient is not modified.
         {{smoothing}} The guided gradient is that of the input itself.
         {{token_grid}}
         {{extra_tokens}}
@@ -64,15 +64,15 @@ def visualize_guided_cam(
 
     Returns:
         A float32 array of both signs, of shape (samples, *positions of the input), or (*positions,) for a single
-        sample. It is that of the input that the feature map's positions come from; for branches over different inputs a
-        dict by their names. For a layer that is called several times, one map per call, along axis 1. For a stream of
-        batches a generator of these.
+        sample. It is the map of the input that the positions of the feature map come from; branches over different
+        inputs give a dict by input name. A layer that is called several times gives one map per call, along axis 1; a
+        stream of batches gives a generator.
 
     Raises:
         {{map_errors}}
 
     Warns:
-        VisWarning: What `visualize_cam` warns of; or guided backpropagation could not reach every activation.
+        VisWarning: As for `visualize_cam`; or guided backpropagation could not reach every activation.
 
     Example:
         >>> import keras, numpy as np
@@ -131,7 +131,7 @@ def _units(maps: np.ndarray) -> np.ndarray:
 
 
 def _product(source, gradient: np.ndarray, maps: np.ndarray, along: tuple, keepdims: bool, channel_axis) -> np.ndarray:
-    """Return the gradient times the maps, whose axes are some of its positions."""
+    """Return the gradient times the maps, whose axes are a subset of its position axes."""
     axes = [1 + axis for _, axis in along]
     maps = np.expand_dims(maps, [axis for axis in range(1, gradient.ndim) if axis not in axes])
     product = gradient * maps

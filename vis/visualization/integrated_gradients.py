@@ -37,7 +37,7 @@ def integrated_gradients(
     batch_size: int | None = None,
     progress: bool = True,
 ):
-    """Attribute the change of a score between a baseline and an input to the input's features.
+    """Attribute the change in score between a baseline and an input to the features of the input.
 
     IG_i = (x_i − x'_i) · ∫₀¹ ∂S/∂x_i (x' + α (x − x')) dα, so that Σ_i IG_i = S(x) − S(x') (Sundararajan et al. 2017,
     "Axiomatic Attribution for Deep Networks", arXiv 1703.01365, equation 1 and proposition 1).
@@ -46,13 +46,13 @@ def integrated_gradients(
         {{explained}}
         {{wrt_tensor}}
         {{backprop_modifier}}
-        baseline: Where the line begins, in the model's units: a number; an array, one sample's or all samples';
+        baseline: The start of the line, in the model's units: a number; an array for one sample or for all samples;
             `"blur"`, the blurred input; or a list of these, over which the attributions are averaged. For several
             inputs a list or dict with one of these per input, which all move together. With `wrt_tensor` it is a value
             of that tensor.
         steps: The number of points on the line.
         quadrature: `"gausslegendre"`, or `"midpoint"` for equal steps.
-        return_gap: Whether to return also how far the attributions miss the score's change.
+        return_gap: Whether to also return by how much the attributions miss the change in score.
         {{keepdims}}
         {{channel_axis}}
         {{logits}}

@@ -33,23 +33,23 @@ def kernel_shap(
     batch_size: int | None = None,
     progress: bool = True,
 ):
-    """Share the change of a score from a background to the sample among segments, by their Shapley values.
+    """Distribute the change in score from a background to the sample over segments, as Shapley values.
 
     φ = argmin Σ_z π(z) (v(z) − v(0) − φ · z)² subject to Σ φ = v(1) − v(0), over on/off vectors z of the M segments,
-    with π(z) = (M − 1) / (C(M, |z|) |z| (M − |z|)), and v(z) the score of x with the segments that are off taken from
+    with π(z) = (M − 1) / (C(M, |z|) |z| (M − |z|)), and v(z) the score of x with the switched-off segments taken from
     the background, averaged over its rows (Lundberg and Lee 2017, "A Unified Approach to Interpreting Model
-    Predictions", arXiv 1705.07874, theorem 2). Over all 2^M vectors these are the Shapley values exactly. It takes
+    Predictions", arXiv 1705.07874, theorem 2). Over all 2^M vectors these are exactly the Shapley values. It needs
     forward passes only.
 
     Args:
         {{explained}}
         {{segments}}
-        background: What stands for a segment that is absent, in the units of the input: a number, an array that
+        background: The values of absent segments, in the units of the input: a number, an array that
             broadcasts against one sample, or rows of shape (rows, ...), such as training samples, over which the scores
             are averaged; for tokens ids.
-        num_samples: The most vectors z to evaluate, each with every row of the background; None takes 2 M + 2048. Where
-            there are no more than these in all, all are taken. Otherwise all vectors with the fewest segments on, or
-            off, are taken as far as they go, and the rest are drawn at random, each with its complement.
+        num_samples: The most vectors z to evaluate, each with every row of the background; None takes 2 M + 2048. If
+            there are no more vectors in total, all are used. Otherwise complete sizes are used first, from the fewest
+            segments on or off, and the rest are drawn at random, each with its complement.
         {{seed}}
         {{inputs}}
         {{channel_axis}}
@@ -65,7 +65,7 @@ def kernel_shap(
         {{map_errors}}
 
     Warns:
-        VisWarning: The score does not change, whatever is absent.
+        VisWarning: The score does not depend on the segments.
 
     Example:
         >>> import keras, numpy as np
@@ -90,7 +90,7 @@ def kernel_shap(
 
 
 def _coalitions(count: int, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return on/off vectors, the first two with all off and all on, and the kernel's weight of each of the others."""
+    """Return on/off vectors, starting with all off and all on, and the kernel weights of the others."""
     ends = np.array([[0] * count, [1] * count], np.uint8)
     if count < 63 and 2**count <= most:
         numbers = np.arange(1, 2**count - 1)[:, None]
@@ -117,12 +117,12 @@ def _coalitions(count: int, most: int, seed: int) -> tuple[np.ndarray, np.ndarra
 
 
 def _mass(count: int, size: int) -> float:
-    """Return the weight of all vectors with so many segments on, (M − 1) / (|z| (M − |z|))."""
+    """Return the total weight of the vectors with |z| segments on, (M − 1) / (|z| (M − |z|))."""
     return (count - 1) / (size * (count - size))
 
 
 def _of_size(count: int, size: int) -> np.ndarray:
-    """Return all vectors with so many segments on, and with so many off."""
+    """Return all vectors with a number of segments on, and all with that number off."""
     on = np.array(list(itertools.combinations(range(count), size)))
     z = np.zeros((len(on), count), np.uint8)
     np.put_along_axis(z, on, 1, axis=1)
@@ -138,7 +138,7 @@ def _drawn(count: int, pairs: int, masses: np.ndarray, first: int, rng: np.rando
 
 
 def _shapley(z: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the values φ that sum to the change of the score; the last one is what the others leave of it."""
+    """Return the values φ, which sum to the change in score; the last one is the remainder."""
     change = scores[1] - scores[0]
     vectors, targets = z[2:].astype(np.float64), scores[2:] - scores[0]
     last, roots = vectors[:, -1], np.sqrt(weights)

@@ -33,12 +33,13 @@ def lime(
     batch_size: int | None = None,
     progress: bool = True,
 ):
-    """Show the weights of a linear model that imitates the score where segments of the input are switched off.
+    """Show the weights of a linear model fitted to the score with segments of the input switched off.
 
     w = argmin Σ_z π(z) (S(x_z) − w · z − b)² + α ‖w‖², over random on/off vectors z of the segments (the first has all
-    on), where x_z is x with those that are off filled, π(z) = √exp(−d(z)² / width²), and d is the cosine distance of z
-    from all on (Ribeiro et al. 2016, "“Why Should I Trust You?”: Explaining the Predictions of Any Classifier", arXiv
-    1602.04938, equation 2; kernel and ridge are those of the authors' code). It takes forward passes only.
+    on), where x_z is x with the switched-off segments filled, π(z) = √exp(−d(z)² / width²), and d is the cosine
+    distance of z from all on (Ribeiro et al. 2016, "“Why Should I Trust You?”: Explaining the Predictions of Any
+    Classifier", arXiv 1602.04938, equation 2; kernel and ridge are those of the authors' code). It needs forward passes
+    only.
 
     Args:
         {{explained}}
@@ -46,8 +47,8 @@ def lime(
         num_samples: The number of on/off vectors, in which each segment is on with probability 1/2.
         {{fill}}
         kernel_width: The width of the kernel π, in units of the cosine distance, above 0.
-        alpha: The strength α of the ridge penalty, at least 0. It draws the weights towards 0, the more the fewer
-            samples there are; with 0 a linear model is recovered exactly.
+        alpha: The strength α of the ridge penalty, at least 0. It draws the weights towards 0, more so
+            with few samples; with 0 a linear model is recovered exactly.
         {{seed}}
         {{inputs}}
         {{channel_axis}}
@@ -62,7 +63,7 @@ def lime(
         {{map_errors}}
 
     Warns:
-        VisWarning: The score does not change, whatever is switched off.
+        VisWarning: The score does not depend on the segments.
 
     Example:
         >>> import keras, numpy as np

@@ -32,17 +32,17 @@ def occlusion(
     batch_size: int | None = None,
     progress: bool = True,
 ):
-    """Show by how much the score falls where a window of the input is hidden.
+    """Show how much the score falls when a window of the input is hidden.
 
     M_p = mean of S(x) − S(x with window W filled) over the windows W that cover position p (Zeiler and Fergus 2014,
-    "Visualizing and Understanding Convolutional Networks", arXiv 1311.2901, section 4.2). It takes forward passes only,
-    one per window. Windows begin at 0, `stride`, 2 · `stride`, ... until one reaches the end, where it is cut.
+    "Visualizing and Understanding Convolutional Networks", arXiv 1311.2901, section 4.2). It needs forward passes only,
+    one per window. Windows start at 0, `stride`, 2 · `stride`, ...; the last one is cut at the end.
 
     Args:
         {{explained}}
-        window: The size of the window in positions, all channels of which are hidden together: an int, or one per
-            position axis. None takes an eighth of each axis, and of a table a single feature.
-        stride: The distance from one window to the next, likewise; None takes half of the window.
+        window: The size of the window in positions, with all channels hidden together: an int, or one per position
+            axis. None takes an eighth of each axis, or a single feature of a table.
+        stride: The distance from one window to the next, likewise; None takes half the window.
         {{fill}}
         {{inputs}}
         {{channel_axis}}
@@ -51,13 +51,13 @@ def occlusion(
         {{progress_bar}}
 
     Returns:
-        {{perturbed_maps}} A position that no window covers has 0.
+        {{perturbed_maps}} Positions that no window covers are 0.
 
     Raises:
         {{map_errors}}
 
     Warns:
-        VisWarning: The score does not change, whatever is hidden.
+        VisWarning: The score does not depend on the hidden parts.
 
     Example:
         >>> import keras, numpy as np
@@ -82,7 +82,7 @@ def occlusion(
             for size, width, step, count in zip(sizes, widths, strides, counts, strict=True):
                 starts, at = step * np.arange(count)[:, None], np.arange(size)
                 covers = ((at >= starts) & (at < starts + width)).astype(np.float64)
-                total = np.tensordot(total, covers, (0, 0))  # the axis comes back as the last one
+                total = np.tensordot(total, covers, (0, 0))  # the axis returns as the last one
                 times = np.multiply.outer(times, covers.sum(axis=0))
             return total / np.maximum(times, 1)
 

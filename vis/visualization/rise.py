@@ -13,7 +13,7 @@ from vis.utils.errors import ArgumentError
 from vis.visualization.attribution import of_filter
 from vis.visualization.perturbation import Masking, Subject, filling, perturb
 
-# How many masks are made at once to be summed.
+# The number of masks to make and sum at once.
 _MASKS = 64
 
 
@@ -36,22 +36,22 @@ def rise(
     batch_size: int | None = None,
     progress: bool = True,
 ):
-    """Show where a sample must be seen for a high score: the mean of random masks, each weighted by its score.
+    """Show which regions must be visible for a high score: the mean of random masks, each weighted by its score.
 
     M = 1/(N · p) Σ_k S(x · M_k) M_k (Petsiuk et al. 2018, "RISE: Randomized Input Sampling for Explanation of Black-box
     Models", arXiv 1806.07421, equation 6). A mask M_k is a grid of cells that are 1 with probability p, enlarged
-    linearly to the input and moved by a random part of a cell (section 3.2). It takes N forward passes.
+    linearly to the input and moved by a random part of a cell (section 3.2). It needs N forward passes.
 
     Args:
         {{explained}}
         num_masks: The number N of masks.
-        grid: The number of cells along each position axis. Of tables and tokens each feature and each token is a cell
-            of its own, and a token that is masked has the id 0.
-        probability: The probability p, above 0 and up to 1, that a cell is seen.
+        grid: The number of cells along each position axis. In tables and texts, each feature and each token is a
+            cell, and masked tokens get the id 0.
+        probability: The probability p, above 0 and up to 1, that a cell is visible.
         {{seed}}
         {{inputs}}
         {{channel_axis}}
-        {{logits}} A probability is what the paper averages.
+        {{logits}} The paper averages probabilities.
         {{output_options}}
         {{progress_bar}}
 
@@ -62,7 +62,7 @@ def rise(
         {{map_errors}}
 
     Warns:
-        VisWarning: The score does not change, whatever is masked.
+        VisWarning: The score does not depend on the masked parts.
 
     Example:
         >>> import keras, numpy as np
@@ -96,7 +96,7 @@ def rise(
 
 
 def _drawn(subject: Subject, num_masks: int, grid: int, probability: float, seed: int) -> tuple:
-    """Return what makes the masks of an input, and the random cells and shifts that it makes them of."""
+    """Return a function that makes the masks of an input, and the random cells and shifts it needs."""
     rng = np.random.default_rng(seed)
     alone = subject.values.ndim == 2
     cells = [size if alone else min(grid, size) for size in subject.sizes]
@@ -109,7 +109,7 @@ def _drawn(subject: Subject, num_masks: int, grid: int, probability: float, seed
 
 
 def _each(k, sizes, seen):
-    """Return masks in which each position is a cell, (rows, positions)."""
+    """Return masks with one cell per position, (rows, positions)."""
     return tf.gather(seen, k) > 0
 
 
@@ -122,5 +122,5 @@ def _enlarged(k, sizes, seen, shifts, extents):
         place = at * cells / ((cells + 1) * tf.cast(extents[axis], tf.float32)) - 0.5
         place = tf.clip_by_value(place, 0, cells - 1)
         nearness = tf.maximum(1 - tf.abs(place[..., None] - tf.range(cells)), 0)
-        mask = tf.einsum("kc...,kpc->k...p", mask, nearness)  # the axis comes back as the last one
+        mask = tf.einsum("kc...,kpc->k...p", mask, nearness)  # the axis returns as the last one
     return mask

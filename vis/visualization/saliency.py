@@ -32,7 +32,7 @@ def visualize_saliency(
     squeeze: bool = True,
     batch_size: int | None = None,
 ):
-    """Show how much each position of the input changes a filter's score: the gradient of the score.
+    """Show how strongly each position of the input affects the score of a filter: the gradient of the score.
 
     M = max over channels of |∂S/∂x| (Simonyan et al. 2013, "Deep Inside Convolutional Networks", arXiv 1312.6034,
     section 3.1). For a regressor, `grad_modifier` None, `'negate'` and `'small_values'` show what increases, decreases
@@ -82,7 +82,7 @@ def visualize_saliency_with_losses(
     squeeze: bool = True,
     batch_size: int | None = None,
 ):
-    """Show how much each position of the input changes any losses: the gradient of their weighted sum.
+    """Show how strongly each position of the input affects any losses: the gradient of their weighted sum.
 
     Args:
         {{input_tensor}}
@@ -128,12 +128,12 @@ def _saliency(explained, seed_input, wrt, grad_modifier, keepdims, channel_axis,
 
 
 def sensitivity(grad_modifier, keepdims: bool, channel_axis="auto") -> Callable:
-    """Return what makes sensitivity maps of gradients: the modified gradient's maximum over channels.
+    """Return a function that makes sensitivity maps: the maximum of the modified gradient over channels.
 
     Args:
         grad_modifier: A name or function of `vis.grad_modifiers`, or None.
         keepdims: Whether to keep the channels.
-        channel_axis: Which axis of a sample they are; `"auto"` finds it, None says that there is none.
+        channel_axis: The channel axis of a sample; `"auto"` finds it, None means there is none.
 
     Returns:
         A function of an `Evaluated` that returns its maps, for each source a list with one array per call.
@@ -156,7 +156,7 @@ def sensitivity(grad_modifier, keepdims: bool, channel_axis="auto") -> Callable:
 
 
 def channel_of(source, rank: int, channel_axis="auto") -> int | None:
-    """Return the channel axis of one sample of a source, as its layout or the caller has it; None if there is none."""
+    """Return the channel axis of one sample of a source, from its layout or from the caller; None if there is none."""
     if channel_axis != "auto":
         axis = checks.axis("channel_axis", channel_axis, rank)
         return None if rank < 2 else axis
@@ -173,13 +173,13 @@ def channel_of(source, rank: int, channel_axis="auto") -> int | None:
 
 
 def summed(part, maps: list, keepdims: bool, channel_axis="auto") -> list[list[np.ndarray]]:
-    """Return attributions, for each source a list with one array per call, summed over channels unless they are kept.
+    """Sum attributions over channels, unless the channels are kept.
 
     Args:
-        part: The `Evaluated` that they are of.
-        maps: The attributions, of the shapes of its gradients.
+        part: The `Evaluated` of the attributions.
+        maps: The attributions, for each source a list with one array per call, shaped like its gradients.
         keepdims: Whether to keep the channels.
-        channel_axis: Which axis of a sample they are; `"auto"` finds it, None says that there is none.
+        channel_axis: The channel axis of a sample; `"auto"` finds it, None means there is none.
 
     Returns:
         The attributions in the same lists.

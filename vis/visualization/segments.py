@@ -12,16 +12,16 @@ from vis.utils.arrays import normalize
 from vis.utils.errors import ArgumentError
 from vis.visualization.perturbation import Masking, Subject
 
-# A picture has so many squares, a volume so many cubes, and `"slic"` about so many superpixels.
+# The number of squares of a picture, cubes of a volume, and approximate number of `"slic"` superpixels.
 _SEGMENTS = 64
 
 
 class Fit(NamedTuple):
-    """On/off vectors, and what is made of the scores of a sample masked by them.
+    """On/off vectors, and the function that turns the scores of masked samples into values.
 
     Attributes:
         switched: uint8 of shape (masks, segments), 1 where a segment is on.
-        values: A function of the scores, (masks,), that gives a value per segment.
+        values: A function of the scores, (masks,), that returns one value per segment.
     """
 
     switched: np.ndarray
@@ -29,13 +29,13 @@ class Fit(NamedTuple):
 
 
 def masking(subject: Subject, segments, fit_of: Callable[[int], Fit], fills: np.ndarray) -> Masking:
-    """Return how copies of samples are masked segment by segment.
+    """Return a masking of copies by segments.
 
     Args:
         subject: The input.
-        segments: As the public functions take it.
-        fit_of: A function of a number of segments that gives their `Fit`.
-        fills: As `Masking` has it.
+        segments: As in the public functions.
+        fit_of: A function of a number of segments that returns their `Fit`.
+        fills: As in `Masking`.
 
     Returns:
         The `Masking`, whose maps have a segment's value at each of its positions.
@@ -83,7 +83,7 @@ def _of_each_sample(subject: Subject, segments) -> list[np.ndarray]:
 
 
 def _default(subject: Subject) -> np.ndarray:
-    """Return squares for a picture (cubes for a volume), and else a segment per position."""
+    """Return squares for a picture, cubes for a volume, and otherwise one segment per position."""
     sizes = subject.sizes
     along = round(_SEGMENTS ** (1 / len(sizes)))
     counts = [min(size, along) for size in sizes] if len(sizes) > 1 else sizes

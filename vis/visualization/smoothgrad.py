@@ -46,16 +46,16 @@ def smoothgrad(
 
     M = 1/n Σ ∂S/∂x (x + 𝒩(0, σ²)), with σ = `noise_level` · (max x − min x) of each sample (Smilkov et al. 2017,
     "SmoothGrad: removing noise by adding noise", arXiv 1706.03825, equation 2 and section 3.2). The noise is added to
-    `wrt_tensor`, so that a model that takes tokens gets it on its embeddings.
+    `wrt_tensor`: for a token model, to its embeddings.
 
     Args:
         {{explained}}
         {{wrt_tensor}}
         {{backprop_modifier}}
-        {{grad_modifier}} It acts on the aggregate, and on gradients alone.
+        {{grad_modifier}} It is applied to the aggregate, and only to gradients.
         {{keepdims}}
-        of: What is averaged: `"gradient"`; or `"gradient_times_input"` or `"integrated_gradients"` (from 0, with 50
-            points), attributions of both signs, which are shown as those methods show them.
+        of: What to average: `"gradient"`, or the signed attributions `"gradient_times_input"` or
+            `"integrated_gradients"` (from 0, with 50 points), which are returned as those methods return them.
         {{noise_level}}
         {{num_noisy}}
         {{aggregate}}
@@ -126,14 +126,14 @@ def smoothgrad_with_losses(
     batch_size: int | None = None,
     progress: bool = True,
 ):
-    """Average the gradient of any losses' weighted sum over noisy copies of the input.
+    """Average the gradient of the weighted sum of any losses over noisy copies of the input.
 
     Args:
         {{input_tensor}}
         {{losses}}
         {{seed_input}}
         {{wrt_tensor}}
-        {{grad_modifier}} It acts on the aggregate.
+        {{grad_modifier}} It is applied to the aggregate.
         {{keepdims}}
         {{noise_level}}
         {{num_noisy}}
@@ -196,10 +196,10 @@ def _smoothgrad(
 
 
 def gaussian(noise_level: float, num_samples: int, aggregate: str, seed: int | None) -> Change:
-    """Return the noise of SmoothGrad, after its options were checked.
+    """Check the options of SmoothGrad and return its noise.
 
-    Its standard deviation is `noise_level` in units of each sample's own range, maximum minus minimum. It depends on
-    the seed, the copy's number and the tensor's, and on nothing else.
+    Its standard deviation is `noise_level` in units of each sample's own range, maximum minus minimum. It depends
+    only on the seed and on the numbers of the copy and the tensor.
     """
     if not 0 <= checks.real_number("noise_level", noise_level) <= 1:
         raise ArgumentError(
@@ -231,7 +231,7 @@ def gaussian(noise_level: float, num_samples: int, aggregate: str, seed: int | N
 
 
 def _along_noisy_lines(noise: Change, alphas: np.ndarray) -> Change:
-    """Return the change of copies into points of the lines from 0 to noisy copies, all points of a line in a row."""
+    """Return the change of copies into points on the lines from 0 to noisy copies, line by line."""
 
     def along(value, k, index, alphas, *options):
         noisy = noise.to(value, k // tf.size(alphas, tf.int64), index, *options)
@@ -246,7 +246,7 @@ _ATTRIBUTIONS = {
     "integrated_gradients": points("gausslegendre", 50),
 }
 
-# What of the gradient is averaged, and what is made of the averages.
+# The moments of the gradient to average, and how to combine them.
 _AGGREGATES: dict[str, tuple] = {
     "mean": ((tf.identity,), lambda mean: mean),
     "square": ((tf.square,), lambda square: square),

@@ -1,4 +1,4 @@
-"""Losses: what is differentiated. A loss is a function of what a model's layers put out in one run."""
+"""Losses: the quantities that are differentiated. A loss is a function of the outputs of layers in one run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vis.utils.errors import ArgumentError, ArgumentTypeError
 class Loss:
     """Base class of losses, as in keras-vis: override `build_loss`, or `__call__`.
 
-    A loss is minimized: to look for what increases a quantity, give the loss minus that quantity, or the weight -1.
+    Losses are minimized: to find what increases a quantity, use minus that quantity as the loss, or the weight -1.
 
     Attributes:
         name: A short name, shown in messages and by callbacks.
@@ -43,7 +43,7 @@ class Loss:
         """Return the loss as a symbolic expression of `keras.ops` on `layer.output` or on other tensors of the graph.
 
         Returns:
-            A Keras tensor: a scalar, or better one value per sample, which lets a batch be computed at once.
+            A Keras tensor: one value per sample, so that a batch is computed at once, or a scalar.
 
         Raises:
             ArgumentTypeError: The class overrides neither this nor `__call__`.
@@ -56,11 +56,11 @@ class Loss:
         )
 
     def __call__(self, run, *arguments):
-        """The loss in one run of the model. To be overridden where no symbolic expression will do.
+        """Return the loss in one run of the model. Override it if a symbolic expression is not possible.
 
         Args:
             run: A `vis.engine.taps.Run`: `run(layer)` is the tensor that a layer returned, `run(None)` the output.
-            *arguments: What `arguments` returned, as tensors.
+            *arguments: The arrays of `arguments`, as tensors.
 
         Returns:
             A tensor of shape (samples,), or a scalar.
@@ -79,20 +79,20 @@ class Loss:
         return []
 
     def validate(self, width: int | None) -> None:
-        """Refuse what does not fit the layer; called before each computation, after the trace.
+        """Refuse arguments that do not fit the layer; called before each computation, after the trace.
 
         Args:
-            width: The number of filters to choose from, as `__call__` set it in `run.notes.width`; else None.
+            width: The number of filters to choose from, if `__call__` set it in `run.notes.width`; else None.
         """
 
     def bound(self, model) -> Loss:
-        """Return this loss with the layer that it names found in a model.
+        """Return this loss with its layer resolved in a model.
 
         Args:
             model: A Keras model.
 
         Returns:
-            A copy whose `layer` is the layer itself; the loss itself, where it names none or has no key of its own.
+            A copy whose `layer` is the layer itself; the loss itself, if it names no layer or has no key.
         """
         layer = getattr(self, "layer", None)
         found = addressing.resolve_target(model, layer)
@@ -104,9 +104,9 @@ class Loss:
 
     @property
     def key(self):
-        """Return the loss's part in the key of a traced function: two losses with equal keys share one.
+        """Return the loss's part of the key of a traced function: losses with equal keys share one trace.
 
-        By default it holds the class, the attributes and what the methods read, by value.
+        By default it contains the class, the attributes and everything that the methods read, by value.
         """
         return key_of(self)
 
@@ -118,11 +118,11 @@ class ActivationMaximization(Loss):
     """Minus the mean activation of each filter, summed over the filters.
 
     Args:
-        layer: The layer: the object itself, or its index, name or path. None for the model's own output.
+        layer: The layer: the object itself, or its index, name or path. None means the model's output.
         filter_indices: Which filters (for a dense layer, units; for a classifier's last layer, classes): an int or a
             flat list means those for every sample, summed. A nested list or an array of shape (samples, k) gives
             each sample its own. None means all.
-        logits: Whether a class score is read before the softmax or sigmoid that ends the model.
+        logits: Whether to read a class score before the final softmax or sigmoid.
 
     Raises:
         ValueError: An index is negative, or out of range when the loss is evaluated.
@@ -152,10 +152,10 @@ class ActivationMaximization(Loss):
             samples: The number of samples.
 
         Returns:
-            The filters in a list; nothing where all filters are meant.
+            The filters in a list; an empty list if all filters are meant.
 
         Raises:
-            ArgumentError: There are rows for another number of samples.
+            ArgumentError: The number of rows is not the number of samples.
         """
         if self.filter_indices is None:
             return []
@@ -209,10 +209,10 @@ class ActivationMaximization(Loss):
 
 
 class Labels:
-    """Labels, in place of filters: one class per sample, of which a single output has two.
+    """Labels, in place of filters: one class per sample. A single output has two classes.
 
-    Given as `filter_indices`, it explains each sample's own class: label 1 of a single output is what increases it,
-    label 0 what decreases it, as for the y of a stream.
+    As `filter_indices`, they explain the class of each sample: for a single output, label 1 explains what increases it
+    and label 0 what decreases it, as with the y of a stream.
 
     Args:
         labels: One label per sample, shape (samples,) or (samples, 1), or rows of marks (one-hot or multi-hot).
@@ -230,20 +230,20 @@ class Labels:
 
 
 class LabelScore(ActivationMaximization):
-    """Minus the score of each sample's own label; a single output speaks for label 1 and, negated, for label 0.
+    """Minus the score of each sample's label; a single output is the score of label 1 and, negated, of label 0.
 
-    So for label 0 of a binary classifier what decreases the output is explained. A single output with labels that are
-    no classes is a regressor's, of which what increases it is.
+    So label 0 of a binary classifier explains what decreases the output. A single output whose labels are not classes
+    belongs to a regressor, and what increases it is explained.
 
     Args:
         labels: One label per sample, shape (samples,) or (samples, 1), or rows of marks (one-hot or multi-hot), of
             integers or of floats that are whole.
-        width: How many outputs the layer has, or None where that is not known.
-        layer: The layer: the object itself, or its index, name or path. None for the model's own output.
-        logits: Whether a class score is read before the softmax or sigmoid that ends the model.
+        width: The number of outputs of the layer, or None if unknown.
+        layer: The layer: the object itself, or its index, name or path. None means the model's output.
+        logits: Whether to read a class score before the final softmax or sigmoid.
 
     Raises:
-        ArgumentError: A label is no class of the model.
+        ArgumentError: A label is not a class of the model.
 
     Example:
         >>> from vis.visualization import visualize_saliency_with_losses
@@ -295,12 +295,12 @@ class LabelScore(ActivationMaximization):
 
 
 class Prediction(ActivationMaximization):
-    """The number of the highest output of each sample; of a single output 1 or 0, whether it speaks for the class.
+    """The index of the highest output of each sample; for a single output, 1 if it predicts the class, else 0.
 
-    That is whether a final sigmoid is at least a half, or a logit at least zero. It has no gradient.
+    It predicts the class if a final sigmoid is at least one half, or a logit at least zero. It has no gradient.
 
     Args:
-        layer: The layer: the object itself, or its index, name or path. None for the model's own output.
+        layer: The layer: the object itself, or its index, name or path. None means the model's output.
 
     Example:
         >>> Prediction(None).name
@@ -328,12 +328,12 @@ class Prediction(ActivationMaximization):
 
 
 class LogProbability(ActivationMaximization):
-    """Minus the log-probability that a softmax classifier gives to classes: their score, against all other scores.
+    """Minus the log-probability that a softmax classifier assigns to classes: their score relative to all others.
 
-    It is 0 where the layer is not a softmax that ends the model, as there is no competition.
+    It is 0 if the layer is not a final softmax, because then classes do not compete.
 
     Args:
-        layer: The layer: the object itself, or its index, name or path. None for the model's own output.
+        layer: The layer: the object itself, or its index, name or path. None means the model's output.
         filter_indices: The classes: an int, a flat list whose probabilities are summed, or one list per sample.
 
     Example:
@@ -367,22 +367,21 @@ class LogProbability(ActivationMaximization):
 
 
 class Target(Loss):
-    """Any function of a layer's output, as something to look for: a class margin, a masked sum, a box's score.
+    """Any function of a layer's output as a target: a class margin, a masked sum, the score of a box.
 
-    Its sign is the function's own: `Target(fn)` with weight 1 explains what increases `fn`. Where a list of losses is
-    taken, a plain function stands for a `Target` of the model's output.
+    It keeps the sign of the function: `Target(fn)` with weight 1 explains what increases `fn`. In a list of losses, a
+    plain function means a `Target` of the model's output.
 
     Args:
-        function: `function(output) -> values` of TensorFlow or `keras.ops` operations. The result is one value a
-            sample (shape (samples,), or more axes, which are summed), or a scalar, for which samples run one by one.
-            Of a model with several outputs, `output` has the model's own structure: a
-            list, or a dict.
-        layer: The layer whose output is taken: the object itself, or its index, name or path. None for the model's
+        function: `function(output) -> values` of TensorFlow or `keras.ops` operations. The result is one value
+            per sample (shape (samples,), or more axes, which are summed), or a scalar, for which samples run one by
+            one. For a model with several outputs, `output` has the structure of the model's outputs: a list or a dict.
+        layer: The layer whose output is used: the object itself, or its index, name or path. None for the model's
             output.
-        logits: Whether that output is read before the softmax or sigmoid that ends the model.
+        logits: Whether to read that output before the final softmax or sigmoid.
 
     Raises:
-        ArgumentTypeError: `function` is none.
+        ArgumentTypeError: `function` is not a function.
 
     Example:
         >>> margin = Target(lambda output: output[:, 3] - output[:, 5], logits=True)
@@ -424,10 +423,10 @@ class Target(Loss):
 
 
 class OutputFunction:
-    """Base class of functions of one output, `(samples, ...) -> (samples,)`, larger meaning more.
+    """Base class of functions of one output, `(samples, ...) -> (samples,)`; larger means more.
 
-    They are given as `filter_indices`, or as losses. What they read beside the output may differ from call to call, and
-    from sample to sample, without a new trace.
+    Pass them as `filter_indices` or as losses. Their other arguments may differ between calls and between samples
+    without a new trace.
 
     Example:
         >>> class Score(OutputFunction):
@@ -450,12 +449,12 @@ class OutputFunction:
         return self.of(output, output, *map(tf.constant, self.arguments(len(output))))
 
     def of(self, output, logits, *arguments):
-        """Return the values in the graph. To be overridden.
+        """Return the values in the graph. Subclasses override it.
 
         Args:
-            output: The output as it is to be read, float32 with its channels last.
-            logits: The same before the softmax or sigmoid that ends the model.
-            *arguments: What `arguments` returned, as tensors.
+            output: The output to read, float32 with its channels last.
+            logits: The same output before the final softmax or sigmoid.
+            *arguments: The arrays of `arguments`, as tensors.
 
         Returns:
             A tensor of shape (samples,).
@@ -478,26 +477,26 @@ class OutputFunction:
         return []
 
     def validate(self, width: int | None) -> None:
-        """Refuse what does not fit an output.
+        """Refuse arguments that do not fit an output.
 
         Args:
-            width: The number of its channels, or None where that is not known.
+            width: The number of channels of the output, or None if unknown.
         """
 
     @property
     def key(self):
-        """Return what tells the function from others, beside its arguments; by default all that it reads, by value."""
+        """Return what identifies the function, apart from its arguments; by default all that it reads, by value."""
         return key_of(self)
 
 
 class Difference(OutputFunction):
-    """The score of one class less that of another: why this class and not that one.
+    """The score of one class minus that of another: why this class and not that one.
 
-    For a feature map or a segmentation it is the mean of it over the positions.
+    For a feature map or a segmentation, it is averaged over positions.
 
     Args:
-        one: The class that speaks for the score: an int, or one per sample.
-        other: The class that speaks against it, likewise.
+        one: The class whose score counts positively: an int, or one per sample.
+        other: The class whose score is subtracted, likewise.
 
     Example:
         >>> from vis.visualization import visualize_saliency
@@ -528,20 +527,20 @@ class Difference(OutputFunction):
 
 
 class Segmentation(OutputFunction):
-    """The mean score of a class over some positions of a segmentation: what made the model find that object there.
+    """The mean score of a class over positions of a segmentation: why the model found that object there.
 
-    It is the score of "Seg-Grad-CAM" (Vinogradova et al. 2020, arXiv 2002.11434, equation 2), a mean in place of a sum.
+    It is the score of "Seg-Grad-CAM" (Vinogradova et al. 2020, arXiv 2002.11434, equation 2), with a mean in place of
+    the sum.
 
     Args:
-        class_index: The class: an int, or one per sample. A model with one channel has class 0 alone.
+        class_index: The class: an int, or one per sample. A model with one channel has only class 0.
         mask: The positions that count, booleans or weights of at least 0: of shape (rows, columns), or (samples, rows,
-            columns); for a series (steps,), for a volume (samples or 1, *positions). None takes those where the class
-            is the predicted one; with one channel those whose logit is positive. Where no position counts, the score
-            is 0.
+            columns); for a series (steps,), for a volume (samples or 1, *positions). None takes the positions
+            where the class is predicted; with one channel, those with a positive logit. If no position counts, the
+            score is 0.
 
     Raises:
-        ArgumentError: A class that is not there, a mask of another shape than the output's positions, or for another
-            number of samples.
+        ArgumentError: The class does not exist, or the mask does not fit the positions or the number of samples.
 
     Example:
         >>> scores = np.array([[[[2.0, 0.0], [4.0, 5.0]]]])  # one sample of 1 × 2 positions, two classes
@@ -603,16 +602,16 @@ class Segmentation(OutputFunction):
 
 
 class Similarity(OutputFunction):
-    """The cosine similarity of an embedding with a reference: what makes an input like another one.
+    """The cosine similarity of an embedding with a reference: what makes two inputs alike.
 
     cos(f(x), r) = f(x) · r / (‖f(x)‖ ‖r‖), 0 where either is 0. With the embedding of a second picture as the
-    reference it is the score of similarity maps of metric learning (Stylianou et al. 2019, arXiv 1901.00536).
+    reference, it is the score of the similarity maps of metric learning (Stylianou et al. 2019, arXiv 1901.00536).
 
     Args:
         reference: The embedding to compare with, of shape (features,), or (samples, features) for one per sample.
 
     Raises:
-        ArgumentError: References for another number of samples, or of another number of features than the output.
+        ArgumentError: The references do not fit the number of samples or of features.
 
     Example:
         >>> Similarity([1.0, 0.0])(np.array([[3.0, 4.0]])).numpy()
@@ -666,7 +665,7 @@ def _check_classes(classes: np.ndarray, width: int | None) -> None:
 
 
 def _of_samples(array: np.ndarray, samples: int, rank: int = 1) -> np.ndarray:
-    """Return an array with one row per sample, of one for all or of one per sample, which has `rank` axes."""
+    """Return an array with one row per sample, from one row for all or one per sample, with `rank` axes."""
     array = array if array.ndim == rank else array[None]
     if len(array) not in (1, samples):
         raise ArgumentError(
@@ -685,7 +684,7 @@ def _scores_of(output, classes):
 
 
 def _channels_last(run, tensor, layer):
-    """Return an output in float32 with its channels last, an axis of one channel if it has none."""
+    """Return an output in float32 with its channels last, adding a channel axis if there is none."""
     tensor, rank = tf.cast(tensor, tf.float32), tensor.shape.rank
     channel = run.channel(run(layer)) if rank > 2 else rank - 1 or None
     if channel is None:
@@ -697,18 +696,18 @@ _WEIGHT = "have a number as the weight of {!r}"
 
 
 def weighted(losses) -> list[tuple[Loss, float]]:
-    """Return a list of `(loss, weight)` from what a user gives.
+    """Return a list of `(loss, weight)` from the argument of a user.
 
     Args:
-        losses: A list of `(loss, weight)`; or of losses, whose weight is then 1; or one loss. A plain function
-            stands for a `Target` of the model's output. A weight of None or 0 leaves its loss out.
+        losses: A list of `(loss, weight)`; or of losses, with weight 1; or a single loss. A plain function means a
+            `Target` of the model's output. A loss with weight None or 0 is dropped.
 
     Returns:
         The list of pairs.
 
     Raises:
         TypeError: An element is neither a loss nor a function.
-        ValueError: Nothing is left.
+        ValueError: No loss is left.
 
     Example:
         >>> [(loss.name, weight) for loss, weight in weighted([(lambda output: output[:, 0], 2)])]
@@ -744,14 +743,14 @@ def weighted(losses) -> list[tuple[Loss, float]]:
 
 
 def marks(filter_indices, width: int | None):
-    """Return the filters of rows of marks, 0 or 1 for each filter.
+    """Return the filters of rows of marks, which are 0 or 1 for each filter.
 
     Args:
-        filter_indices: Anything that may stand for filters.
-        width: The number of filters, or None where it is not known.
+        filter_indices: Anything that may denote filters.
+        width: The number of filters, or None if unknown.
 
     Returns:
-        A list of filters per row; None where these are no rows of marks.
+        One list of filters per row; None if the argument is not rows of marks.
 
     Example:
         >>> marks([[0, 0, 1], [1, 1, 0]], 3)
@@ -769,7 +768,7 @@ def is_ragged(rows) -> bool:
     """Return whether something is a list of lists of different lengths.
 
     Args:
-        rows: Anything that may stand for filters.
+        rows: Anything that may denote filters.
 
     Returns:
         True or False.
@@ -784,7 +783,7 @@ def is_ragged(rows) -> bool:
 
 
 def _indices(filter_indices) -> np.ndarray:
-    """Return filters as an array: of shape (), (k,) or (samples, k); -1 fills up rows that are shorter."""
+    """Return filters as an array of shape (), (k,) or (samples, k); shorter rows are padded with -1."""
     if is_ragged(filter_indices):
         rows = [_indices(row) for row in filter_indices]
         longest = max(len(row) for row in rows)
@@ -814,7 +813,7 @@ def get_num_filters(layer) -> int:
         The number of filters.
 
     Raises:
-        ArgumentError: It cannot be told before the layer is called.
+        ArgumentError: The number is unknown until the layer is called.
 
     Example:
         >>> import keras

@@ -275,7 +275,7 @@ def width_of(model, layer) -> int | None:
 
 
 def is_stream(seed_input) -> bool:
-    """Whether a seed input is an iterable of batches rather than samples.
+    """Return whether a seed input is an iterable of batches rather than samples.
 
     Example:
         >>> is_stream(iter([np.ones((2, 4))])), is_stream(np.ones((2, 4))), is_stream([np.ones((2, 4))])

@@ -210,7 +210,7 @@ def get(identifier: str | Callable | ScoreCAM | AblationCAM) -> Callable | Score
 
 
 def uses_gradient(method) -> bool:
-    """Whether a method's maps depend on the gradient, and so on what a gradient modifier does to it.
+    """Return whether a method uses the gradient, and so whether a gradient modifier affects it.
 
     Example:
         >>> uses_gradient(gradcam), uses_gradient(ScoreCAM())

@@ -211,8 +211,8 @@ class ActivationMaximization(Loss):
 class Labels:
     """Labels, in place of filters: one class per sample. A single output has two classes.
 
-    As `filter_indices`, they explain the class of each sample: for a single output, label 1 explains what increases it
-    and label 0 what decreases it, as with the y of a stream.
+    Passed as `filter_indices`, they explain the class of each sample: for a single output, label 1 explains what
+    increases it and label 0 what decreases it. The y of a stream is used in the same way.
 
     Args:
         labels: One label per sample, shape (samples,) or (samples, 1), or rows of marks (one-hot or multi-hot).

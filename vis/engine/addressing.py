@@ -1,4 +1,4 @@
-"""Finds a layer in any model: by index, by name, by a path through nested models, or the layer itself."""
+"""Find a layer in any model: by index, by name, by a path through nested models, or as the layer itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 _LISTED = 8
 
-# Graph operations behind a layer that leave the order and the sign of its scores as they are.
+# Graph operations after a layer that preserve the order and the sign of its scores.
 _KEEP_SCORES = frozenset(
     "Softmax LogSoftmax Sigmoid LogSigmoid HardSigmoid Tanh Relu Relu6 LeakyRelu Elu Selu Softplus Identity Cast "
     "Reshape Squeeze ExpandDims Transpose Mean".split()
@@ -22,14 +22,14 @@ _KEEP_SCORES = frozenset(
 
 
 def flatten(model) -> list:
-    """Every layer and graph operation of a model, nested ones too, each once, the model itself left out.
+    """Return every layer and graph operation of a model, nested ones too, each once, without the model itself.
 
     Args:
         model: A Keras model of any kind.
 
     Returns:
-        A list of `keras.Operation` objects; most are layers, some are operations of a functional graph such as the
-        one behind `keras.ops.relu(x)`.
+        A list of `keras.Operation` objects; most are layers, some are operations of a functional graph, such as the
+        one that `keras.ops.relu(x)` creates.
 
     Example:
         >>> import keras
@@ -51,7 +51,7 @@ def flatten(model) -> list:
 
 
 def children(parent) -> list:
-    """The layers and graph operations directly inside a model or a layer, in the order of the computation."""
+    """Return the layers and graph operations directly inside a model or a layer, in order of computation."""
     if isinstance(parent, keras.Function):
         return list(parent.operations)
     if isinstance(parent, keras.Sequential):
@@ -62,7 +62,7 @@ def children(parent) -> list:
 
 
 def paths(model) -> Iterator[tuple[str, object]]:
-    """Yields `(path, layer)` for every layer at every depth, outer layers before the ones inside them."""
+    """Yield `(path, layer)` for every layer at every depth, outer layers before the ones inside them."""
     level = [("", underlying(model))]
     seen = set()
     while level:
@@ -78,7 +78,7 @@ def paths(model) -> Iterator[tuple[str, object]]:
 
 
 def find_layer(model, address, argument: str = "layer_idx"):
-    """The layer that an address names.
+    """Return the layer at an address.
 
     Args:
         model: A Keras model of any kind.
@@ -157,13 +157,13 @@ def _find_by_name(model, name, argument):
 
 
 def operations_after_last_layer(model) -> list[str]:
-    """The graph operations that make other scores of those of a functional model's last layer.
+    """Return the graph operations that change the scores after the last layer of a functional model.
 
     Args:
         model: A Keras model of any kind.
 
     Returns:
-        Their names, the last one first; none where the model's one output tells what its last layer's does.
+        Their names, the last one first; empty if the model's only output ranks like that of its last layer.
 
     Example:
         >>> import keras
@@ -182,21 +182,21 @@ def operations_after_last_layer(model) -> list[str]:
 
 
 def path_of(model, layer) -> str:
-    """The path of names that leads to a layer, `'backbone/block5_conv3'`; the layer's own name if it is not inside."""
+    """Return the path of names to a layer, such as `'backbone/block5_conv3'`, or its name if it is not inside."""
     return next((path for path, found in paths(model) if found is layer), layer.name)
 
 
 def model_of(input_tensor):
-    """The model that an input tensor leads to.
+    """Return the model that an input tensor leads to.
 
     Args:
         input_tensor: A model, or the symbolic input (a Keras tensor, or a list or dict of them) of one.
 
     Returns:
-        The model itself; for a symbolic input one of everything in the graph that follows from it.
+        The model itself; for a symbolic input, a model of everything computed from it.
 
     Raises:
-        TypeError: It is neither.
+        TypeError: `input_tensor` is neither.
     """
     if isinstance(input_tensor, (keras.Model, ModifiedModel)):
         return input_tensor
@@ -212,7 +212,7 @@ def model_of(input_tensor):
         raise ArgumentTypeError(
             "input_tensor", f"must be model.input or a model, not {type(input_tensor).__name__}", kind="dtype"
         )
-    # Kept beside the tensor, so that it goes when the graph goes and the functions traced for it serve again.
+    # Kept on the tensor, so that it is freed with the graph and the functions traced for it are reused.
     known = keras_internals.attached(symbols[0], dict)
     key = tuple(id(symbol) for symbol in symbols)
     ends = _ends(symbols)
@@ -222,7 +222,7 @@ def model_of(input_tensor):
 
 
 def _ends(symbols) -> list:
-    """The tensors that can be computed from symbolic inputs and that nothing more is computed from."""
+    """Return the tensors that can be computed from symbolic inputs and from which nothing else is computed."""
     reachable = {id(symbol): symbol for symbol in symbols}
     used: set = set()
     waiting = [operation_of(symbol) for symbol in symbols]
@@ -239,12 +239,12 @@ def _ends(symbols) -> list:
 
 
 class Address(NamedTuple):
-    """What an address names, found once: the key of a trace, and where the trace reads.
+    """A resolved address: the key of a trace, and the place where the trace reads.
 
     Attributes:
         kind: `"inputs"` (all), `"input"`, `"layer"`, `"symbol"`, `"output"` or `"nearest"`.
-        where: The position of the input or output, the layer, or the Keras tensor; None where the kind says it all.
-        name: What to call it in a message.
+        where: The position of the input or output, the layer, or the Keras tensor; None if the kind is enough.
+        name: The name for messages.
     """
 
     kind: str
@@ -252,12 +252,12 @@ class Address(NamedTuple):
     name: str = ""
 
 
-# The nearest feature map before the target, as something to differentiate with respect to.
+# The nearest feature map before the target, as a tensor to differentiate with respect to.
 NEAREST = Address("nearest", name="the nearest feature map before the target")
 
 
 def resolve(model, address, argument: str = "layer_idx", keys=None) -> Address:
-    """Find what an address names, in any of its forms.
+    """Resolve an address in any of its forms.
 
     Args:
         model: A Keras model of any kind.
@@ -298,7 +298,7 @@ def resolve_target(model, address, argument: str = "layer_idx"):
     Args:
         model: A Keras model of any kind.
         address: What `find_layer` takes; a Keras tensor; None for the model's output; the key or name of one of its
-            outputs, where no layer bears it.
+            outputs, if no layer has that name.
         argument: The name of the caller's argument, for the error message.
 
     Returns:
@@ -315,7 +315,7 @@ def resolve_target(model, address, argument: str = "layer_idx"):
 
 
 def operation_of(symbol):
-    """Return the layer or graph operation that gives a Keras tensor."""
+    """Return the layer or graph operation that produces a Keras tensor."""
     return keras_internals.producer(symbol)[0]
 
 

@@ -1,4 +1,4 @@
-"""A model's copy of its own, so that the caller's is left as it is."""
+"""Copy models, so that the caller's model stays unchanged."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from vis.engine.adapted import adapted_layers, adapted_state, set_adapted_state
 
 
 def copy_model(model, inputs, seed: int = 0, double: bool = False):
-    """Makes a model like another, with newly drawn weights.
+    """Make a copy of a model with freshly initialized weights.
 
     Args:
-        model: A built Keras model that Keras can make again from its configuration.
-        inputs: Some of its inputs, to build the copy with.
-        seed: Of the weights, and of dropout. Same seed, same copy; the global random state is left alone.
+        model: A built Keras model that Keras can rebuild from its configuration.
+        inputs: Examples of its inputs, to build the copy with.
+        seed: The seed of the weights and of dropout. The same seed gives the same copy; the global random state is
+            not changed.
         double: Whether the copy is to compute in float64.
 
     Returns:
         The copy, not compiled.
 
     Raises:
-        ValueError: The model cannot be made again from its configuration.
+        ValueError: The model cannot be rebuilt from its configuration.
     """
     try:
         rng = np.random.default_rng(seed)
@@ -53,7 +54,7 @@ def copy_model(model, inputs, seed: int = 0, double: bool = False):
 
 
 class Borrowed(keras.Model):
-    """A model that runs the layers of another with weights of its own, for one that Keras cannot make again.
+    """A model that runs the layers of another model with other weights, if Keras cannot rebuild that model.
 
     Args:
         model: A built Keras model.
@@ -95,7 +96,7 @@ class Borrowed(keras.Model):
 
 
 def fresh_values(model, inputs, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Newly drawn values for a model's variables; those of frozen and of adapted layers are the model's own.
+    """Draw fresh values for a model's variables; frozen and adapted layers keep theirs.
 
     Args:
         model: As for `copy_model`.
@@ -118,7 +119,7 @@ def fresh_values(model, inputs, seed: int) -> tuple[list[np.ndarray], list[np.nd
 
 
 def predicts_as(copy, model, inputs) -> bool:
-    """Whether a copy predicts what the model would predict with the copy's weights, but for rounding.
+    """Return whether a copy predicts what the model would predict with the copy's weights, up to rounding.
 
     Args:
         copy: A copy of the model.
@@ -142,15 +143,15 @@ def predicts_as(copy, model, inputs) -> bool:
 
 
 def set_values(model, weights, buffers) -> None:
-    """Gives a model's variables their values."""
+    """Assign values to a model's variables."""
     for variables, values in ((model.trainable_variables, weights), (model.non_trainable_variables, buffers)):
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
 
 
 def _classes(model) -> dict[str, type]:
-    """The classes of a model's layers, and of the initializers, regularizers and the like that these hold, by the names
-    that Keras looks them up by, so that none has to be registered."""
+    """Return the classes of a model's layers, and of the initializers, regularizers and the like in them, by the names
+    that Keras looks up, so that none has to be registered."""
     found: dict[str, set[type]] = {}
     for layer in addressing.flatten(model):
         for thing in (layer, *keras_internals.held_by(layer)):
@@ -160,7 +161,7 @@ def _classes(model) -> dict[str, type]:
 
 
 def _for_constructor(model, config: dict) -> dict:
-    """The configuration without what Keras has in that of any model and this model's class does not take."""
+    """Return the configuration without the entries that Keras adds for every model but this class does not accept."""
     parameters = inspect.signature(type(model).__init__).parameters
     if isinstance(model, keras.Function | keras.Sequential) or any(
         parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
@@ -170,7 +171,7 @@ def _for_constructor(model, config: dict) -> dict:
 
 
 def _changed(config, key, change):
-    """A configuration with the values of every `key` in it changed, at any depth."""
+    """Return a configuration with the values of every `key` changed, at any depth."""
     if isinstance(config, dict):
         return {name: change(value) if name == key else _changed(value, key, change) for name, value in config.items()}
     if isinstance(config, list | tuple):
@@ -179,6 +180,6 @@ def _changed(config, key, change):
 
 
 def _double(dtype):
-    """The dtype of a layer or an input, or its policy, with 64 bits where it is of real numbers."""
+    """Return the dtype or policy of a layer or an input with 64 bits in place of any other floating-point type."""
     name = dtype.get("config", {}).get("name") if isinstance(dtype, dict) else dtype
     return "float64" if isinstance(name, str) and "float" in name else dtype

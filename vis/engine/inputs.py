@@ -1,4 +1,4 @@
-"""Seed inputs: what a user gives as one sample or a batch, checked and made into what the model takes."""
+"""Seed inputs: check one sample or a batch from a user, and convert it to what the model takes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ModelInputs:
 
     Attributes:
         arrays: The flat list of the model's inputs, NumPy arrays of shape (samples, ...).
-        keys: The user's keys of these inputs where they came in a dict, else None.
-        structure: The structure in which the model takes its inputs, its leaves being of no account.
-        names: What to call each input: the user's key, the model's name for it, or its number.
-        shapes: For each input the shape that the model takes, None where any size will do.
+        keys: The user's keys of these inputs if they came in a dict, else None.
+        structure: The structure in which the model takes its inputs; its leaves are ignored.
+        names: The name of each input: the user's key, the model's name for it, or its number.
+        shapes: For each input the shape that the model takes, None for axes of any size.
     """
 
     def __init__(self, arrays, keys, structure, shapes, names):
@@ -52,20 +52,20 @@ class ModelInputs:
 
 
 def prepare(model, seed_input, texts: bool = False) -> ModelInputs:
-    """Checks a seed input, gives it a sample axis and the model's dtype, and builds the model if need be.
+    """Check a seed input, add a sample axis, cast it to the model's dtype, and build the model if necessary.
 
     Args:
         model: A Keras model, or one seen through a backprop modifier.
         seed_input: One sample or a batch: an array, a tensor or a Pillow image; for a model with several inputs a
             list, tuple or dict of them.
-        texts: Whether an input that the model declares as strings may hold some; they cannot be explained.
+        texts: Whether string inputs may hold strings; strings cannot be explained.
 
     Returns:
         The `ModelInputs`.
 
     Raises:
         ValueError: A wrong rank, size or channel count, no samples, or a value that is not finite.
-        TypeError: Something that is not numeric.
+        TypeError: A value that is not numeric.
         RuntimeError: Eager execution is turned off.
     """
     if not tf.executing_eagerly():
@@ -97,12 +97,12 @@ def prepare(model, seed_input, texts: bool = False) -> ModelInputs:
 
 
 def is_real(array: np.ndarray) -> bool:
-    """Whether an array is of floating-point numbers; NumPy does not count bfloat16 among them."""
+    """Return whether an array holds floating-point numbers; NumPy does not count bfloat16 among them."""
     return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
 
 
 def _inputs(model, declared, seed_input):
-    """The user's keys, if any, and one value an input, in the model's order."""
+    """Return the user's keys, if any, and one value per input, in the model's order."""
     if isinstance(declared, dict):
         keys = {id(symbol): key for key, symbol in declared.items()}
         expected = [keys[id(symbol)] for symbol in keras.tree.flatten(declared)]
@@ -197,7 +197,7 @@ def _batch(model, value, symbol, which: str, reads_texts: bool = False) -> np.nd
 
 
 def _texts(array: np.ndarray, which: str) -> np.ndarray:
-    """Return texts, which TensorFlow has as UTF-8, as Unicode."""
+    """Return strings, which TensorFlow stores as UTF-8, as Unicode."""
     if array.dtype.kind not in "USO":
         raise ArgumentTypeError("seed_input", f"must hold texts{which}, not {array.dtype}", kind="dtype")
     texts = [text.decode() if isinstance(text, bytes) else str(text) for text in array.reshape(-1).tolist()]
@@ -205,7 +205,7 @@ def _texts(array: np.ndarray, which: str) -> np.ndarray:
 
 
 def _check_columns(table) -> None:
-    """Refuse a data frame with a column that is not of plain numbers, by the column's name."""
+    """Refuse a data frame with a column that is not numeric, naming the column."""
     for name, kind in zip(table.columns, table.dtypes, strict=True):
         if not isinstance(kind, np.dtype) or kind.kind not in "biuf":
             raise ArgumentTypeError(
@@ -226,7 +226,7 @@ def _shape_text(symbol, rank) -> str:
 
 
 def _known_rank(model) -> int | None:
-    """The number of axes of a model's input where no symbolic input tells: as built, or as its first layer says."""
+    """Return the rank of a model's input without a symbolic input: as built, or from its first layer."""
     shape = (model.get_build_config() or {}).get("input_shape") if model.built else None
     if isinstance(shape, (list, tuple)) and all(size is None or isinstance(size, int) for size in shape):
         return len(shape)
@@ -269,10 +269,10 @@ def _shapes(model, arrays) -> list[tuple]:
     symbols = symbolic_inputs(model)
     static = not symbols or (
         any(None in symbol.shape[1:] for symbol in symbols)
-        # which runs frame by frame only where it knows how many there are
+        # which runs frame by frame only if it knows the number of frames
         and any(isinstance(layer, keras.layers.TimeDistributed) for layer in addressing.flatten(model))
     )
-    # A Sequential that was first called on a batch wrongly takes that batch's size for part of its input shape.
+    # A Sequential first called on a batch wrongly keeps the size of that batch in its input shape.
     fixed = bool(symbols) and (
         not isinstance(model, keras.Sequential)
         or any(getattr(layer, "stateful", False) for layer in addressing.flatten(model))

@@ -1,9 +1,9 @@
-"""Taps: reads any layer of any model while the model runs.
+"""Taps: read any layer of any model while the model runs.
 
-A tap is a layer whose output we want to read, or to differentiate with respect to. No model is rebuilt: for one call of
-the model, the `call` of each of its layers is wrapped to note what it returns, and put back afterwards. What was noted
-is the very tensor that the rest of the model computed with, so it is on the tape of a surrounding `tf.GradientTape`.
-This holds for functional, sequential, nested, shared and subclassed models alike.
+A tap is a layer whose output is to be read, or differentiated with respect to. No model is rebuilt: for one call of the
+model, the `call` of each of its layers is wrapped to record what it returns, and restored afterwards. The recorded
+tensor is the one that the rest of the model computed with, so it is on the tape of a surrounding `tf.GradientTape`.
+This works for functional, sequential, nested, shared and subclassed models alike.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RECTIFYING_LAYERS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.EL
 _RECTIFYING_OPERATIONS = frozenset(
     "Relu ReLU Relu6 LeakyRelu Elu Selu Celu Silu Gelu Softplus Squareplus HardSilu Mish".split()
 )
-# An `activation=` that is none of these rectifies, whoever wrote it.
+# Any other `activation=` counts as a rectifier, custom ones too.
 _NOT_RECTIFYING = frozenset(
     "linear identity softmax log_softmax sparsemax sigmoid hard_sigmoid log_sigmoid sparse_sigmoid tanh hard_tanh "
     "tanh_shrink soft_shrink hard_shrink softsign exponential exp glu threshold".split()
@@ -42,13 +42,13 @@ class Call(NamedTuple):
 
 @dataclasses.dataclass
 class Notes:
-    """What a loss notes of its target while it is traced.
+    """Facts about its target that a loss notes while it is traced.
 
     Attributes:
-        width: The number of filters that it chose from, or None.
-        probability: Whether it took the output of a softmax or a sigmoid that ends the model.
-        layout: The `Layout` of its target, if it asked for it.
-        scalar: Whether it gives one number for a whole batch.
+        width: The number of filters to choose from, or None.
+        probability: Whether the target is the output of a final softmax or sigmoid.
+        layout: The `Layout` of the target, if the loss used it.
+        scalar: Whether the loss is a single number for a whole batch.
     """
 
     width: int | None = None
@@ -58,20 +58,20 @@ class Notes:
 
 
 class Run:
-    """What one call of a model did: its inputs and outputs, and what each of its layers returned, in order.
+    """The record of one call of a model: its inputs, its outputs, and the outputs of its layers, in order.
 
-    A run is itself a function from an address to tensors, so that a loss reads the layers it needs:
-    `run(None)` is the model's output, `run('block5_conv3')` a layer's, `run(tensor)` that of a symbolic Keras tensor.
+    A run is a function from addresses to tensors, with which a loss reads the layers it needs: `run(None)` is the
+    model's output, `run('block5_conv3')` that of a layer, `run(tensor)` the value of a symbolic Keras tensor.
 
     Attributes:
         model: The Keras model.
         inputs: The flat list of input tensors.
         outputs: The flat list of output tensors.
-        structure: The outputs in the structure that the model gives them.
-        called_with: For each tensor that a layer returned, by name, the first tensor that the layer was called with.
+        structure: The outputs in the structure in which the model returns them.
+        called_with: For each tensor that a layer returned, by name, the first argument of that layer.
         calls: A list of `Call`, in the order in which the layers finished.
-        notes: What the loss that is being evaluated notes of its target.
-        reached: How many activations a backprop rule was applied to.
+        notes: The `Notes` of the loss that is being evaluated.
+        reached: The number of activations that a backprop rule was applied to.
     """
 
     def __init__(self, model, inputs):
@@ -86,7 +86,7 @@ class Run:
         self.reached = 0
 
     def __call__(self, address=None):
-        """The one tensor at an address; raises a ValueError where there are none or several."""
+        """Return the tensor at an address; raise a ValueError if there are none or several."""
         found = self.tensors(address)
         if len(found) != 1:
             name = "the model" if address is None else f"layer {name_of(address)!r}"
@@ -103,7 +103,7 @@ class Run:
         return found[0]
 
     def tensors(self, address=None, argument: str = "layer_idx") -> list:
-        """All the tensors at an address: one a call of a shared layer, one an output of a layer with several."""
+        """Return all tensors at an address: one per call of a shared layer, one per output of a layer with several."""
         if address is None:
             return self.outputs
         if isinstance(address, addressing.Address):
@@ -129,12 +129,12 @@ class Run:
     def _of(self, layer) -> list:
         calls = [call for call in self.calls if call.layer is layer]
         order = _node_order(self.model, layer) if len(calls) > 1 else []
-        if len(order) == len(calls):  # as the layer was called when the graph was made, not as the graph runs
+        if len(order) == len(calls):  # the layer's call when the graph was built, not when the graph runs
             calls = [calls[order.index(node)] for node in keras_internals.nodes(layer) if node in order]
         return [tensor for call in calls for tensor in call.outputs]
 
     def _evaluate(self, symbol):
-        """A symbolic tensor's value in this run: read where a layer returned it, computed onwards from there."""
+        """Return the value of a symbolic tensor in this run: as a layer returned it, or computed from there."""
         known, seen = {}, set()
         stack = [symbol]
         while stack:
@@ -177,38 +177,38 @@ class Run:
         return calls[order.index(node)].outputs[tensor_index] if node in order else None
 
     def logits(self, address=None, kinds=graphs.ENDS):
-        """The tensor at an address, read before the softmax or sigmoid that ends the model, if it is that end.
+        """Return the tensor at an address, before the final softmax or sigmoid if the tensor is its output.
 
-        The softmax is looked for among the traced operations, so its spelling does not matter: an `activation=`, a
-        layer, an operation of a graph or of a subclassed `call`, followed by casts and reshapes or not.
+        The softmax is found among the traced operations, however it was written: as an `activation=`, a layer, an
+        operation of a graph or of a subclassed `call`, with or without casts and reshapes after it.
         """
         return self.logits_of(self(address), kinds)
 
     def logits_of(self, target, kinds=graphs.ENDS):
-        """Return the values before the softmax or sigmoid that ends the model, where a tensor is that end."""
+        """Return the values before the final softmax or sigmoid, if a tensor is its output."""
         found = (graphs.logits_of(output, target, kinds) for output in self.outputs)
         return next((logits for logits in found if logits is not None), target)
 
     def ends_in_probability(self, address=None) -> bool:
-        """Whether the tensor at an address is the output of a softmax or a sigmoid that ends the model."""
+        """Return whether the tensor at an address is the output of a final softmax or sigmoid."""
         found = self(address)
         return self.logits(address, graphs.PROBABILITIES) is not found or graphs.ends_in_probability_call(found)
 
     @property
     def axes(self) -> Axes:
-        """The axes of the tensors of the graph, as far as it has been traced."""
+        """The axes of the tensors of the graph traced so far."""
         if self._axes is None:
             self._axes = Axes(self.outputs[0].graph, self.inputs, self.called_with)
         return self._axes
 
     def layout(self, tensor) -> Layout:
-        """Return which axis of a tensor of this run is which."""
+        """Return the layout of a tensor of this run."""
         if self._axes is not None and self._axes.of(tensor) is None:
-            self._axes = None  # made after the model had run
+            self._axes = None  # created after the model had run
         return self.axes.layout(tensor)
 
     def channel(self, tensor) -> int | None:
-        """Return the channel axis of a tensor of this run, the sample axis being 0, or None if it has none."""
+        """Return the channel axis of a tensor of this run, counting the sample axis as 0, or None if there is none."""
         channel = self.layout(tensor).channel
         return None if channel is None else channel + 1
 
@@ -225,15 +225,15 @@ def run(
     differentiated: Callable[[], bool] = lambda: True,
     state=None,
 ) -> Run:
-    """Calls a model in inference mode and notes what each of its layers returned. To be called while tracing.
+    """Call a model in inference mode and record what each of its layers returns. Must be called while tracing.
 
     Args:
         model: A Keras model, or one seen through a backprop modifier.
         inputs: The model's input tensors, in the structure the model takes.
-        on_output: A function `(layer, tensor) -> tensor` that is shown each tensor that a layer returns, and gives the
-            one that the rest of the model is to go on with.
-        differentiated: Whether a gradient will pass through the layer that is about to be called.
-        state: The state of the model's seed generators in this run, a tensor of shape (2,), or None for their own.
+        on_output: A function `(layer, tensor) -> tensor` that gets each tensor that a layer returns, and returns the
+            tensor with which the rest of the model continues.
+        differentiated: Returns whether a gradient will pass through the layer that is about to be called.
+        state: The state of the model's seed generators in this run, a tensor of shape (2,); None keeps their state.
 
     Returns:
         The `Run`.
@@ -269,7 +269,7 @@ def run(
     replacements = [
         (layer, name, wrapped(layer, call)) for layer in layers for name, call in keras_internals.calls(layer)
     ]
-    # A layer that is computed again for its gradient would hide from the tape what it returns.
+    # A layer that is recomputed for its gradient would hide its outputs from the tape.
     replacements += [
         (layer, *each) for layer in [record.model, *layers] for each in keras_internals.not_rematerialized(layer)
     ]
@@ -279,7 +279,7 @@ def run(
             for layer in layers
             if _has_rectifying_activation(layer)
         ]
-    # Only for this thread: a server's prediction, or a `fit`, meanwhile runs the model as it is.
+    # For this thread only: a prediction or a `fit` in another thread runs the unmodified model.
     with keras_internals.replaced(replacements):
         # What the model assigns to its variables, as a stateful layer does, holds for this one run: no later one, and
         # nothing of the caller's, sees it.
@@ -292,14 +292,14 @@ def run(
 
 
 def input_layouts(model, inputs: ModelInputs | None = None) -> list[Layout]:
-    """Return which axis of each input of a model is which, by tracing the model once.
+    """Return the layout of each input of a model, by tracing the model once.
 
     Args:
         model: A Keras model, or one seen through a backprop modifier.
-        inputs: Samples that show what the model takes; None goes by its symbolic inputs.
+        inputs: Samples that show the model's inputs; None uses its symbolic inputs.
 
     Returns:
-        A `Layout` per input; without samples nothing for a model that has no symbolic inputs.
+        One `Layout` per input; an empty list without samples if the model has no symbolic inputs.
     """
     found: list[Layout] = []
     if inputs is None:
@@ -320,7 +320,7 @@ def input_layouts(model, inputs: ModelInputs | None = None) -> list[Layout]:
 
 
 def output_layout(symbol: keras.KerasTensor) -> Layout:
-    """Return which axis of a symbolic tensor is which, by tracing the layers that lead to it.
+    """Return the layout of a symbolic tensor, by tracing the layers before it.
 
     Args:
         symbol: A tensor of a functional graph.
@@ -372,5 +372,5 @@ def _node_order(model, operation) -> list:
 
 
 def name_of(address) -> str:
-    """What to call an address in a message."""
+    """Return the name of an address for messages."""
     return getattr(address, "name", str(address))

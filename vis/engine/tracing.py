@@ -1,6 +1,6 @@
-"""An objective in the graph: a model is run, losses are taken of the run, and differentiated.
+"""An objective in the graph: run a model, compute losses of the run, and differentiate them.
 
-This is what a compiled function holds, whatever calls it: `vis.engine.evaluate` once per batch, a loop at each step.
+This is the body of every compiled function: `vis.engine.evaluate` calls it once per batch, a loop at each step.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 
 class Answer(NamedTuple):
-    """What an objective gives in the graph.
+    """The result of an objective in the graph.
 
     Attributes:
         scores: A tensor of shape (losses, rows): each loss, unweighted.
         tensors: The tensors that were differentiated with respect to, in the order of the sources.
-        gradients: Their gradients in float32, each row's its own; zeros where the gradient is cut off.
+        gradients: Their gradients in float32, separate for each row; zeros where the gradient is cut off.
         sources: A `Source` for each group of tensors; for each input, if nothing is differentiated with respect to.
         notes: What each loss noted about its target.
-        warnings: What the user should know of every result, a triple (code, problem, remedy) each.
+        warnings: Warnings that hold for every result, as triples (code, problem, remedy).
         is_random: Whether the model draws random numbers.
     """
 
@@ -54,21 +54,21 @@ def trace(
     state=None,
     watch_all: bool = False,
 ) -> Answer:
-    """Run a model and differentiate the weighted sum of losses. To be called while tracing.
+    """Run a model and differentiate the weighted sum of losses. Must be called while tracing.
 
     Args:
         model: A Keras model, or one seen through a backprop modifier.
-        losses: A list of `(loss, weight)`; the weights are not these but `weights`.
-        inputs: The samples that show the structure of the model's inputs.
-        wrt: What to differentiate with respect to; nothing if empty.
+        losses: A list of `(loss, weight)`; `weights` replaces these weights.
+        inputs: Samples that show the structure of the model's inputs.
+        wrt: The addresses to differentiate with respect to, or an empty list.
         tensors: The flat list of the model's input tensors, shape (rows, ...) each.
         arguments: The tensors of each loss's arguments.
         weights: A float32 tensor of shape (losses,).
         change: A function `(tensor, index) -> tensor` of each tensor that is differentiated with respect to (of each
             input, if `wrt` is empty), or None.
-        argument: What the caller calls `wrt`, for error messages.
-        state: What the model's own seed generators have for their state, a tensor of shape (2,), or None.
-        watch_all: Whether every feature map is kept on the tape; only the last one, where only the nearest is wanted.
+        argument: The caller's name for `wrt`, for error messages.
+        state: The state of the model's seed generators, a tensor of shape (2,), or None.
+        watch_all: Whether to keep every feature map on the tape, rather than only the last one.
 
     Returns:
         The `Answer`.
@@ -85,12 +85,12 @@ def trace(
     stand_ins: dict[int, tuple] = {}
 
     def differentiated():
-        # Each feature map takes those before it off the tape, where only the latest is wanted.
+        # Each feature map removes the earlier ones from the tape if only the last is wanted.
         return bool(watched) and not only_latest
 
     def on_output(layer, tensor):
         if not tensor.dtype.is_floating or tensor.name in seen:
-            return tensor  # a model's output is that of a layer inside it, which has been here
+            return tensor  # a model's output is that of a layer inside it, which was recorded already
         for i, symbol in wanted.items():
             if i not in stand_ins and tensor.shape.as_list() == symbol.shape.as_list():
                 stand_ins[i] = (layer, tensor)
@@ -126,7 +126,7 @@ def trace(
     groups = nearest.nearest(run, losses) if near else _groups(run, wrt, inputs, argument, stand_ins)
     sources = [tensor for _, found in groups for tensor in found]
     if only_latest and sources and (len(sources) > 1 or sources[0] is not latest[-1]):
-        # Another feature map than the one that ran last is meant: the tape must reach further back.
+        # The feature map is not the one that ran last: the tape must reach further back.
         more = (model, losses, inputs, wrt, given, arguments, weights, change, argument, state)
         return trace(*more, watch_all=True)
     gradients, cut, texts = _gradients(tape, total, sources, groups, losses, argument, run)
@@ -149,7 +149,7 @@ def trace(
 
 
 def _scores(losses, run, arguments):
-    """Return an array of shape (losses, samples), and what each loss noted."""
+    """Return an array of shape (losses, samples), and the notes of each loss."""
     scores, notes = [], []
     for (loss, _), tensors in zip(losses, arguments, strict=True):
         run.notes = taps.Notes()
@@ -203,7 +203,7 @@ def _watched(model, inputs: ModelInputs, wrt: list[Address], argument: str):
 
 
 def _groups(run, wrt, inputs: ModelInputs, argument: str, stand_ins: dict) -> list[tuple[Source, list]]:
-    """Return the tensors to differentiate with respect to, by what names them; of nothing the inputs, as they are."""
+    """Return the tensors to differentiate with respect to, by address; the inputs, if there are none."""
     if not wrt:
         return [
             (Source(name, 1, tensor.shape.rank, run.layout(tensor), i), [])
@@ -229,7 +229,7 @@ def _input_group(run, i: int, inputs: ModelInputs, argument: str, stand_ins: dic
     if is_real(inputs.arrays[i]):
         return Source(name, 1, run.inputs[i].shape.rank, run.layout(run.inputs[i]), i), [run.inputs[i]]
     if i not in stand_ins:
-        if len(run.inputs) > 1:  # its gradient is disconnected, which a warning says
+        if len(run.inputs) > 1:  # its gradient is disconnected; a warning says so
             return Source(name, 1, run.inputs[i].shape.rank, run.layout(run.inputs[i]), i), [run.inputs[i]]
         raise ArgumentError(
             "seed_input",
@@ -242,7 +242,7 @@ def _input_group(run, i: int, inputs: ModelInputs, argument: str, stand_ins: dic
 
 
 def _gradients(tape, total, sources, groups, losses, argument, run):
-    """Return the gradients, zeros where they are cut off on the way, and what to say of that."""
+    """Return the gradients, which are zeros where they are cut off, and a warning about that."""
     given = tape.gradient(total, sources) if sources else []
     gradients = [
         tf.zeros_like(source) if gradient is None else tf.convert_to_tensor(gradient)

@@ -1,4 +1,4 @@
-"""What a method and the engine hand to each other."""
+"""The types that methods and the engine exchange."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Source(NamedTuple):
     """Tensors that are read or differentiated with respect to, in one traced function.
 
     Attributes:
-        name: What to call them in a message: an input's name, or a layer's path.
-        count: How many there are: one per call of a layer that is called several times.
-        rank: Their number of axes, the sample axis included.
-        layout: The `Layout` of the first.
+        name: Their name in messages: an input's name, or a layer's path.
+        count: Their number: one per call of a layer that is called several times.
+        rank: Their number of axes, including the sample axis.
+        layout: The `Layout` of the first tensor.
         input: The position of the input that it is, or None for a layer.
         connected: Whether the gradient reaches them.
-        note: What the user should know of how they were chosen, a pair (code, problem), or None.
-        numbers: Their numbers among the tensors that a change is asked about; -1 for one that is not changed.
+        note: A warning about how they were chosen, a pair (code, problem), or None.
+        numbers: Their numbers among the tensors that a change may modify; -1 for a tensor that is never changed.
     """
 
     name: str
@@ -36,14 +36,14 @@ class Source(NamedTuple):
 
 
 class Change(NamedTuple):
-    """An intervention on what is differentiated (or on the inputs, where nothing is): one per copy of a sample.
+    """An intervention on the differentiated tensors, or else on the inputs: one per copy of a sample.
 
     Attributes:
         to: A function `(value, k, index, *arguments) -> value` in the graph: of a tensor whose rows are copies of one
             sample, of the numbers of these copies (int64, (rows,)), of the tensor's number among those that are
-            changed, and of `arguments`. A tensor that it returns itself is left as it is. It may return a pair (value,
-            factor): `Reduce` is then given the factor, of the value's shape, beside the gradient.
-        key: What tells this change from others, beside its arguments.
+            changed, and of `arguments`. A tensor that it returns unmodified stays unchanged. It may return a pair
+            (value, factor): `Reduce` is then given the factor, of the value's shape, beside the gradient.
+        key: The identity of this change, apart from its arguments.
         arguments: Arrays that may differ from call to call without a new trace.
         rows: Arrays with one row per sample, likewise, or lists of an array per sample, whose sizes may differ; `to`
             gets that of its sample, with an axis of one row before it, after `arguments`.
@@ -56,7 +56,7 @@ class Change(NamedTuple):
 
 
 class Reduce(NamedTuple):
-    """How the copies of a sample are put together: weighted sums of functions of the gradient.
+    """The reduction over the copies of a sample: weighted sums of functions of the gradient.
 
     Attributes:
         terms: Functions of the gradient, and of the change's factor if it has one, elementwise; one sum each, along a
@@ -69,10 +69,10 @@ class Reduce(NamedTuple):
 
 
 class Evaluated(NamedTuple):
-    """The result for some samples.
+    """The result for a number of samples.
 
     Attributes:
-        sources: What was read or differentiated with respect to, a `Source` each; the inputs, if nothing was.
+        sources: One `Source` for each tensor that was read or differentiated with respect to; else for the inputs.
         scores: An array of shape (losses, samples): each loss, unweighted.
         values: For each source a list of its values, one float32 array of shape (samples, ...) per call of its layer;
             empty if not asked for.

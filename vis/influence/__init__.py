@@ -1,8 +1,8 @@
-"""Scores of training examples: which ones helped a model, and which ones harmed it.
+"""Score training examples: which ones help a model, and which ones harm it.
 
-Record a training run with `record_training`, then ask for a score for every training example. A score is the change of
-the validation loss if the example had been left out: negative scores mean harmful examples. `label_errors` needs no
-validation examples and no recorded run: it finds the examples whose labels are wrong.
+Record a training run with `record_training`, then compute a score for every training example. A score is the change in
+validation loss if the example had been left out of training; negative means harmful. `label_errors` finds wrong labels
+and needs neither validation examples nor a recorded run.
 """
 
 from vis.influence.counterfactual import counterfactual_influence

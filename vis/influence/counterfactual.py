@@ -1,9 +1,9 @@
-"""The ground truth: train again without an example, and measure the change of the validation loss.
+"""The ground truth: retrain without an example, and measure the change in validation loss.
 
 Every run is the same training step with one example's weight set to 0. Many runs go through a step at once, as a batch
-of networks (`tf.vectorized_map`), where TensorFlow can do that: dense networks, for which it is some hundred times
-faster. Otherwise (convolutions, whose filters would differ between runs) the runs follow one another, each from the
-first step that its example takes part in.
+of networks (`tf.vectorized_map`), if TensorFlow supports that: for dense networks this is about a hundred times
+faster. Otherwise (for convolutions, whose filters would differ between runs) the runs are made one after another, each
+from the first step with its example.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST_RUNS = 256
 def counterfactual_influence(
     run: TrainingRun, x_val, y_val, indices: Sequence[int] | None = None, *, progress: bool = True
 ) -> np.ndarray:
-    """Measure how the validation loss changes when an example is left out, by training again without it.
+    """Measure how the validation loss changes when an example is left out, by retraining without it.
 
     score_i = L_val(trained without example i) − L_val(trained with it), by leave-one-out retraining with the same
     order, dropout masks and divisor of each batch's loss.
@@ -74,7 +74,7 @@ def counterfactual_influence(
     positions = [position for position, index in enumerate(wanted.tolist()) if index in occurring]
     if not positions:
         return changes
-    # One more run, without any left-out example, to compare with: in the same arithmetic.
+    # One more run that leaves nothing out, to compare with in the same arithmetic.
     size = min(_most_at_once(run), len(positions) + 1)
     many = _vectorized(run, size) if size >= 4 else None
     steps = run.first_step(run.epochs)
@@ -93,7 +93,7 @@ def counterfactual_influence(
 
 
 def _together(run: TrainingRun, many, validation: ValidationLoss, left_out: np.ndarray, bar) -> np.ndarray:
-    """Return the validation losses of runs without one example each, -1 for none."""
+    """Return the validation losses of runs that leave out one example each; -1 leaves out none."""
     step, loss = many
     state = tf.nest.map_structure(
         lambda value: tf.tile(tf.convert_to_tensor(value)[None], [len(left_out)] + [1] * np.ndim(value)), run.state(0)
@@ -108,7 +108,7 @@ def _together(run: TrainingRun, many, validation: ValidationLoss, left_out: np.n
 
 
 def _vectorized(run: TrainingRun, size: int):
-    """Return the step and the sum of losses for many states at once; None where TensorFlow cannot."""
+    """Return the step and the sum of losses for many states at once; None if TensorFlow cannot."""
     specs = signature(run.state(0), run.examples)
     state = tf.nest.map_structure(lambda spec: tf.TensorSpec([size, *spec.shape], spec.dtype), specs[0])
     weights = tf.TensorSpec([size, None], specs[4].dtype)

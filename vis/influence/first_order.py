@@ -1,7 +1,7 @@
-"""How far back through a training run a derivative says what leaving an example out would do.
+"""How many epochs back a derivative predicts the effect of leaving an example out.
 
-A derivative is exact for changes that are small enough. Whether leaving out one example is one of them shows by leaving
-it out of the last epochs, for some examples: the true changes of the validation loss are compared with the scores that
+A derivative is exact for changes that are small enough. To see whether leaving one example out is small enough, some
+examples are left out of the last epochs, and the true changes of the validation loss are compared with the scores that
 go back as many epochs.
 """
 
@@ -20,18 +20,18 @@ from vis.utils.checks import whole_number
 from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError, warn
 
-# The least cosine, over examples, of expected and true changes at which the scores are trusted.
+# The smallest cosine between predicted and true changes at which scores are trusted.
 TRUSTED = 0.5
 
 
 class FirstOrder(NamedTuple):
-    """How far back a first-order approximation holds.
+    """The number of epochs for which a first-order approximation holds.
 
     Attributes:
-        growth: The factor by which ‖∂L_val/∂θ‖ grows per epoch on the way back, the last epoch first: (epochs,).
-        agreement: By the number of epochs gone back, the cosine between the changes of the validation loss that the
-            scores expect and the true ones, over the examples that were left out: 1 where they agree.
-        epochs: How many epochs back the scores can be trusted: as far as `agreement` stays at 0.5 or above.
+        growth: The factor by which ‖∂L_val/∂θ‖ grows per epoch going back, the last epoch first: (epochs,).
+        agreement: For each number of epochs back, the cosine between the changes of the validation loss that the scores
+            predict and the true ones, over the examples left out: 1 means full agreement.
+        epochs: The number of epochs back for which to trust the scores: as long as `agreement` is at least 0.5.
 
     Example:
         >>> FirstOrder(np.array([1.1, 2.0]), {1: 0.9, 2: 0.3}, 1).epochs
@@ -56,14 +56,14 @@ def check_first_order(
     """Measure how many epochs back `sgd_influence` can be trusted.
 
     Some examples are left out of the last 1, 2, 4, 8, ... epochs, one at a time: half of them those with the lowest and
-    the highest scores, which one acts upon, and the others at random. The true changes of the validation loss are
+    the highest scores, which matter most, and the others at random. The true changes of the validation loss are
     compared with the scores that go back as many epochs.
 
     Args:
         {{run}}
         {{validation_set}}
-        epochs: How many epochs to go back from the end; None for all.
-        examples: How many examples to leave out, at least 4; each costs as much as training again, twice.
+        epochs: The number of epochs to go back from the end; None for all.
+        examples: The number of examples to leave out, at least 4; each costs as much as retraining twice.
         {{progress}}
 
     Returns:
@@ -102,11 +102,11 @@ def check_first_order(
 def warn_past_first_order(
     run: TrainingRun, validation: ValidationLoss, found: Differentiated, *, progress: bool = True
 ) -> None:
-    """Warn if scores go back further than a first-order approximation holds.
+    """Warn if scores go back too far for a first-order approximation.
 
     Args:
         run: The run.
-        validation: What was differentiated.
+        validation: The validation loss.
         found: Scores that go back several epochs.
         progress: Whether to show a progress bar.
     """
@@ -146,7 +146,7 @@ def _judged(
 def _agreement(
     run: TrainingRun, validation: ValidationLoss, scores: np.ndarray, back: int, count: int, progress: bool
 ) -> float:
-    """Return the cosine between scores and true changes, of some examples left out of the last epochs."""
+    """Return the cosine between scores and true changes when examples are left out of the last epochs."""
     left_out = _chosen(scores, count)
     steps = run.first_step(run.epochs) - run.first_step(run.epochs - back)
     with tqdm(total=count * steps, desc="Checking", unit="step", disable=not progress) as bar:
@@ -156,7 +156,7 @@ def _agreement(
 
 
 def _chosen(scores: np.ndarray, count: int) -> np.ndarray:
-    """Return the examples with the lowest and the highest scores, and as many at random."""
+    """Return the examples with the lowest and the highest scores, and the same number at random."""
     order = np.argsort(scores, kind="stable")
     low = count // 4
     high = count // 2 - low

@@ -1,11 +1,11 @@
-"""Influence functions: where the optimum would be without an example, to first order, from the Hessian there.
+"""Influence functions: how the optimum moves without an example, to first order, from the Hessian at the optimum.
 
 Koh & Liang, "Understanding Black-box Predictions via Influence Functions" (2017, arXiv 1703.04730), equation 2. With H
 the Hessian of the mean training loss at the trained weights, and δ a damping that makes it positive definite,
 
     score_i = (1/n) ∇ℓ_iᵀ (H + δI)⁻¹ ∇L_val
 
-is the change of the validation loss if example i is left out: the optimum moves by (1/n) H⁻¹∇ℓ_i. This holds for a
+is the change in validation loss if example i is left out: the optimum moves by (1/n) H⁻¹∇ℓ_i. This holds for a
 model at the minimum of its training loss; `sgd_influence` does not need one.
 """
 
@@ -62,16 +62,16 @@ def influence_functions(
         {{training_set}}
         {{validation_set}}
         {{loss}}
-        damping: δ, at least 0, which is added to the Hessian's diagonal.
+        damping: δ, at least 0, added to the diagonal of the Hessian.
         solver: `'cg'`: conjugate gradient over all examples. `'lissa'`: the stochastic Neumann series of Agarwal,
-            Bullins & Hazan (2016, arXiv 1602.03943), one batch per iteration, for data too large for the former.
+            Bullins & Hazan (2016, arXiv 1602.03943), one batch per iteration, for data that is too large for `'cg'`.
         {{l2}}
         {{sample_weight}}
         iterations: The largest number of iterations; None for 100 (`'cg'`) or 1000 (`'lissa'`).
         tolerance: `'cg'` ends when the residual is this small relative to ‖∇L_val‖.
         scale: `'lissa'` divides the Hessian by it; it must exceed the largest eigenvalue.
         batch_size: The number of examples per iteration of `'lissa'`.
-        samples: How many runs of `'lissa'` are averaged.
+        samples: The number of `'lissa'` runs to average.
         seed: The seed of the batches of `'lissa'`, an int of at least 0.
         {{progress}}
 
@@ -135,7 +135,7 @@ def influence_functions(
 
 
 def _hessian_product(step: TrainingStep, state: State, examples: Examples) -> Callable:
-    """Return a function of a direction and indices to the product with the Hessian of these examples' mean loss."""
+    """Return a function that multiplies a direction by the Hessian of the mean loss of indexed examples."""
 
     def product(batch, direction):
         with tf.GradientTape(watch_accessed_variables=False) as outer:

@@ -1,18 +1,18 @@
-"""Wrong labels: which examples bear one, which label would suit them better, and how many there are.
+"""Wrong labels: find the examples that have one, suggest a better label, and estimate how many there are.
 
-Two things tell a wrong label from a right one, and neither needs clean data: networks that never saw the example give
-its label little probability, and a network that trains on it is slow to believe it. With p̄_i the probability that the
-networks trained without example i give its label, the mean over epochs, and ℓ_i the mean of its cross entropy in the
-first epochs of those trained with it, each before the step that learns from it,
+Two signs separate wrong labels from right ones, and neither needs clean data: networks that never saw the example
+assign low probability to its label, and networks that train on it learn the label late. With p̄_i the probability of
+the label of example i in networks trained without it, averaged over epochs, and ℓ_i its mean cross entropy in the first
+epochs of the networks trained with it, each before the step that learns from it,
 
     score_i = 1 − √(p̄_i exp(−ℓ_i)),
 
-one minus the geometric mean of two probabilities of the label. How many labels are wrong is told by confident learning
-(`vis.influence.confident_learning`); as many of the highest scores are taken for errors.
+one minus the geometric mean of two probabilities of the label. Confident learning estimates how many labels are wrong
+(`vis.influence.confident_learning`); that many of the highest scores are marked as errors.
 
 The area under the margin (Pleiss et al. 2020, arXiv 2001.10528) and the norm of the gradient with respect to the logits
-(EL2N, Paul et al. 2021, arXiv 2107.07075), which are columns of the table too, are no part of the score: a network that
-learns its training set by heart spoils both first.
+(EL2N, Paul et al. 2021, arXiv 2107.07075) are columns of the table but not part of the score: memorization spoils both
+first.
 """
 
 from __future__ import annotations
@@ -48,53 +48,52 @@ def label_errors(
     directory: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Find the training examples whose labels are wrong, the surest error first, and tell how many there are.
+    """Find the training examples with wrong labels, the most likely error first, and estimate how many there are.
 
-    Fresh copies of the model are trained, each without one fold of the examples. The score is one minus the geometric
-    mean of two probabilities of the label: that predicted by the networks that never saw the example, and that of the
-    networks that train on it, in their first epochs, before each step. The number of errors is estimated by confident
-    learning (Northcutt, Jiang & Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels", arXiv
-    1911.00068).
+    Trains freshly initialized copies of the model, each without one fold of the examples. The score is one minus the
+    geometric mean of two probabilities of the label: that predicted by the networks that never saw the example, and
+    that of the networks that train on it, in their first epochs, before each step. The number of errors is estimated by
+    confident learning (Northcutt, Jiang & Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels",
+    arXiv 1911.00068).
 
     Args:
-        model: A Keras classifier with one output, whose architecture is trained; its own weights do not count, except
-            those of frozen layers. It is not changed.
+        model: A Keras classifier with one output. Only its architecture is used, and the weights of frozen layers. It
+            is not changed.
         x: The training inputs, an array of shape (examples, ...); for several inputs a list or dict of arrays. Or a
-            `tf.data.Dataset` or `keras.utils.PyDataset` of batches `(x, y)`, finite and of a fixed order.
-        y: The labels: class numbers, of shape (examples,), or one-hot rows, (examples, classes). 0 and 1 for a model of
-            one sigmoid output. None for a data set.
+            `tf.data.Dataset` or `keras.utils.PyDataset` of batches `(x, y)`, finite and in a fixed order.
+        y: The labels: class numbers, of shape (examples,), or one-hot rows, (examples, classes). 0 and 1 for a model
+            with a single sigmoid output. None for a data set.
         folds: The number of folds. Each training leaves one out; every class needs as many examples.
-        epochs: The number of epochs of each training; None stops where the loss of the held-out examples falls by less
-            than 0.5 % in 3 epochs (or 200 steps), after 30 epochs (or 2,000 steps) at the latest. In both cases the
-            scores are means over the epochs until that loss was lowest, so that overfitting afterwards does no harm.
+        epochs: The number of epochs of each training; None stops when the loss of the held-out examples falls by less
+            than 0.5 % in 3 epochs (or 200 steps), and after 30 epochs (or 2,000 steps) at the latest. In both cases
+            the scores are means over the epochs until that loss was lowest, so later overfitting does no harm.
         batch_size: The number of examples per step.
         {{loss}}
-        optimizer: A Keras optimizer or its name; None for the one that the model is compiled with, or Adam if it is not
-            compiled.
+        optimizer: A Keras optimizer or its name; None for that of the compiled model, or Adam if it is not compiled.
         seed: The seed of the folds, of the fresh weights, of the order and of dropout, an int of at least 0.
-        directory: A folder for the result of each fold; None for none. An interrupted call resumes after its last
-            complete fold when it is made again with the same arguments.
+        directory: A folder for the result of each fold, or None. An interrupted call resumes after its last complete
+            fold when repeated with the same arguments.
         {{progress}}
 
     Returns:
-        A `pandas.DataFrame` of one row per example, the highest score first, with the columns
+        A `pandas.DataFrame` with one row per example, the highest score first, and the columns
 
-            datasource_index: The place of the example in `x`.
+            datasource_index: The index of the example in `x`.
             label: Its class, an int.
-            suggested_label: The most probable class, predicted without the example; of an error, the most probable
+            suggested_label: The most probable class, predicted without the example; for an error, the most probable
                 other class.
-            is_error: Whether the example is one of the errors, whose number is estimated.
-            score: From 0 to 1; larger = surer to be an error.
-            confidence: The probability of the label predicted without the example, the mean over epochs.
-            early_loss: The cross entropy of the label in the training pass, the mean over epochs.
-            aum: The area under the margin: the log-probability of the label less the largest other one, likewise.
+            is_error: Whether the example is among the estimated number of errors.
+            score: From 0 to 1; larger means more likely to be an error.
+            confidence: The probability of the label predicted without the example, averaged over epochs.
+            early_loss: The cross entropy of the label in the training pass, averaged over epochs.
+            aum: The area under the margin: the log-probability of the label minus the largest other one, likewise.
             gradient_norm: The norm of the cross entropy's gradient with respect to the logits, likewise.
 
     Raises:
-        ValueError: The model is a regressor, has several outputs or nothing to train, or cannot be made again from its
-            configuration; a label is no class of the model, or a class has fewer examples than there are folds; inputs
-            are not finite; a number is out of range; the optimizer has no update rule; the training loss becomes NaN;
-            or `directory` holds other results.
+        ValueError: The model is a regressor, has several outputs or nothing to train, or cannot be rebuilt from its
+            configuration; a label is not a class of the model, or a class has fewer examples than there are folds;
+            inputs are not finite; a number is out of range; the optimizer has no update rule; the training loss becomes
+            NaN; or `directory` holds other results.
         TypeError: `model` is not a Keras model, or the labels are not numeric or missing.
 
     Warns:
@@ -137,10 +136,10 @@ def label_errors(
 
 
 def ranked(labels: np.ndarray, found: Sequence[FoldScores]) -> pd.DataFrame:
-    """Combine what the folds tell.
+    """Combine the results of the folds.
 
     Args:
-        labels: int64, (examples,), the classes that the labels name.
+        labels: int64, (examples,), the class of each label.
         found: The result of every fold.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Reads the record of a training run."""
+"""Read the record of a training run."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def load_training(directory: str | os.PathLike, x=None, y=None, *, sample_weight
     Args:
         directory: The folder.
         x: The training inputs, (examples, ...), or the data set of inputs and labels, which are not part of the record;
-            None if only the weights are wanted. Those that `model.fit` split off for validation may be among them.
+            None if you need only the weights. Examples that `model.fit` split off for validation may be included.
         y: The training labels, (examples,) or (examples, ...); None if `x` is None or a data set.
-        sample_weight: The weights that `record_training` was given, (examples,); class weights, and the weights that
-            `model.fit` was given, are part of the record.
-        model: A model of the same architecture; None to make it from the record, which Keras can do for models of its
-            own layers and of registered classes.
+        sample_weight: The weights passed to `record_training`, (examples,); class weights, and the weights passed to
+            `model.fit`, are part of the record.
+        model: A model of the same architecture; None rebuilds it from the record, which works for models of Keras
+            layers and registered classes.
 
     Returns:
         The `TrainingRun`, as far as it was recorded.
 
     Raises:
-        ValueError: There is no run in the folder, its model or loss cannot be made again, `x` and `y` are not what
+        ValueError: There is no run in the folder, its model or loss cannot be rebuilt, `x` and `y` are not what
             it was trained on, or the first file of the run is damaged.
 
     Warns:
@@ -105,7 +105,7 @@ def _examples_of_record(storage: Storage, settings: dict, model, x, y, sample_we
 
 
 def _without_validation(source: sources.Source, settings: dict) -> sources.Source:
-    """Return the examples without those at the end that `model.fit(validation_split=...)` took away."""
+    """Return the examples without those at the end that `model.fit(validation_split=...)` held out."""
     split, count = (settings.get("fit") or {}).get("validation_split"), settings["examples"]
     if not split or math.floor(len(source.y) * (1 - split)) != count:
         return source

@@ -18,15 +18,15 @@ def example_losses(run: TrainingRun, *, progress: bool = True) -> np.ndarray:
     """Compute the loss of every training example at every checkpoint, as the model predicts there.
 
     Examples that are learned late, or not at all, are often mislabelled (Arpit et al. 2017, "A Closer Look at
-    Memorization in Deep Networks", arXiv 1706.05394). It needs no replay, so that it takes every recorded run. Dropout
-    is off, batch normalization uses its moving averages, and sample weights and regularization are left out.
+    Memorization in Deep Networks", arXiv 1706.05394). It needs no replay, so it accepts every recorded run. Dropout
+    is off, batch normalization uses its moving averages, and sample weights and regularization are ignored.
 
     Args:
         {{run}}
         {{progress}}
 
     Returns:
-        A float64 array of shape (checkpoints, training examples): a row for each epoch in `run.recorded`, the first one
+        A float64 array of shape (checkpoints, training examples): one row per epoch in `run.recorded`, the first one
         before training.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Ranks training examples by influence."""
+"""Rank training examples by influence."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def rank(scores, table: pd.DataFrame | None = None, *, indices=None) -> pd.DataF
 
     Args:
         scores: (examples,), from `sgd_influence`, `tracin`, `influence_functions` or `counterfactual_influence`; or
-            (runs, examples), which are averaged over runs.
-        table: What is known about the examples, one row each; its columns follow those of the scores.
+            (runs, examples), to average over runs.
+        table: Data about the examples, one row each; its columns follow those of the scores.
         indices: (examples,), the number of each example in the data source; None for 0, 1, ...
 
     Returns:

@@ -47,54 +47,56 @@ def record_training(
     directory: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> TrainingRun:
-    """Train with a copy of a model's weights and record the run, for replaying it and for computing influences.
+    """Train a copy of a model and record the run, to replay it and to compute influence scores.
 
-    The weights are those of `model.fit` with the same examples in the same order.
+    The weights are those that `model.fit` reaches with the same examples in the same order.
 
     Args:
         model: A Keras model with one output; it is not changed.
         x: The training inputs, an array of shape (examples, ...); for several inputs a list or dict of arrays. Or a
-            `tf.data.Dataset` or `keras.utils.PyDataset` of batches `(x, y)` or `(x, y, sample_weight)`, finite and of a
-            fixed order, which every epoch follows; it is read twice into memory.
+            `tf.data.Dataset` or `keras.utils.PyDataset` of batches `(x, y)` or `(x, y, sample_weight)`, finite and in a
+            fixed order, which every epoch follows; it is read into memory twice.
         y: The training labels, of shape (examples,) or (examples, ...); None for a data set.
         {{loss}}
-        optimizer: A Keras optimizer or its name; None for the one that the model is compiled with. It starts anew: its
-            momenta and step count are not taken over. SGD (momentum, nesterov), Adam, AdamW and RMSprop are supported,
+        optimizer: A Keras optimizer or its name; None for that of the compiled model. Its momenta and step
+            count start at zero. SGD (momentum, nesterov), Adam, AdamW and RMSprop are supported,
             with learning-rate schedules, weight decay and clipping.
-        epochs: How often each example is seen.
-        batch_size: The number of examples per step; the last batch of an epoch may be smaller. A data set has its own.
+        epochs: The number of passes over the examples.
+        batch_size: The number of examples per step; the last batch of an epoch may be smaller. Data sets set it
+            themselves.
         seed: The seed of the order, of dropout and of fresh weights, an int of at least 0.
         {{l2}}
-        init: `'weights'` starts from the model's weights, `'fresh'` from newly drawn ones (frozen layers keep theirs,
-            preprocessing layers what they learned in `adapt`).
+        init: `'weights'` starts from the model's weights, `'fresh'` from freshly initialized ones (frozen layers keep
+            their weights, preprocessing layers what they learned in `adapt`).
         batches: The steps, instead of seeded shuffling: a list of arrays of indices, one per step of every epoch; or a
             list of one such list per epoch.
         {{sample_weight}}
         class_weight: A dict of class numbers to factors of the loss of their examples; other classes have 1.
-        validation_data: `(x_val, y_val)`, `(x_val, y_val, sample_weight)` or a data set, whose loss is computed at each
-            epoch's end, for `run.history["val_loss"]` and the callbacks.
-        callbacks: Keras callbacks. They see the losses and a model with the weights of the last epoch's end, may change
-            the learning rate and stop the training; weights that they change are not part of the run.
+        validation_data: `(x_val, y_val)`, `(x_val, y_val, sample_weight)` or a data set, whose loss is computed at the
+            end of each epoch, for `run.history["val_loss"]` and the callbacks.
+        callbacks: Keras callbacks. They see the losses and a model with the weights at the end of the epoch, and may
+            change the learning rate or stop the training. Changes they make to weights are not part of the run.
         directory: A folder for the record; None for a temporary one. An interrupted run resumes after its last complete
-            epoch when this function is called again with the same arguments, or with more epochs; callbacks begin anew.
+            epoch when this function is called again with the same arguments, or with more epochs; callbacks start
+            afresh.
         progress: Whether to show a progress bar.
 
     Returns:
         The `TrainingRun`.
 
     Raises:
-        ValueError: The model has several outputs or nothing to train, computes in float16, or has a `train_step` or
-            `compute_loss` of its own; lengths differ or labels are out of range; a number or `init` is out of range or
+        ValueError: The model has several outputs or nothing to train, computes in float16, or overrides `train_step` or
+            `compute_loss`; lengths differ or labels are out of range; a number or `init` is out of range or
             unknown; the optimizer has no update rule; neither the arguments nor the model name a loss or an optimizer;
             the loss has no reduction or becomes NaN; a data set is infinite or has no fixed order; or `directory` holds
             another run.
         TypeError: `model` is not a Keras model, the labels are not numeric or missing, or a callback or
-            `validation_data` is something else.
+            `validation_data` has the wrong type.
 
     Warns:
-        VisWarning: `directory` holds a run that began with other weights, which is resumed, or a damaged file, from
-            before which it is resumed; the loss is far higher at the end than at the beginning; or a callback changed
-            weights.
+        VisWarning: `directory` holds a run that started from other weights, which is resumed; or a damaged file, and
+            the run is resumed from before it; the loss is much higher at the end than at the beginning; or a callback
+            changed weights.
 
     Example:
         >>> import keras, numpy as np
@@ -174,7 +176,7 @@ def record_training(
 
 
 def _begin(storage: Storage, settings: dict, initial: State) -> None:
-    """Start a record, or check that the one in the folder is of this very run and drop what is damaged of it."""
+    """Start a record, or check that the record in the folder is of the same run and drop its damaged files."""
     known = storage.read_settings()
     if known is None or storage.epochs() < 0:
         storage.write_settings(settings)
@@ -187,7 +189,7 @@ def _begin(storage: Storage, settings: dict, initial: State) -> None:
         differing.remove("batches")
         storage.write_settings({**known, "batches": settings["batches"]})
     if differing:
-        # Another number of examples has another checksum, too.
+        # A different number of examples changes the checksum, too.
         words = {"checksum": "x, y or sample_weight", "adapted": "what the model's preprocessing layers learned"}
         names = [words.get(name, name) for name in differing if name != "examples"]
         raise ArgumentError(
@@ -208,13 +210,13 @@ def _begin(storage: Storage, settings: dict, initial: State) -> None:
 
 
 def _is_longer(ours, theirs) -> bool:
-    """Return whether the one list of steps per epoch continues the other, or begins it."""
+    """Return whether one list of steps per epoch is the beginning of the other."""
     lists = all(isinstance(batches, list) and is_per_epoch(batches) for batches in (ours, theirs))
     return lists and all(a == b for a, b in zip(ours, theirs, strict=False))
 
 
 def descriptions(model, loss, each) -> dict:
-    """Return what a record says of a model and a loss, for `load_training` to make them again.
+    """Return the description of a model and a loss in a record, from which `load_training` rebuilds them.
 
     Args:
         model: A Keras model.
@@ -222,7 +224,7 @@ def descriptions(model, loss, each) -> dict:
         each: Its `ExampleLoss`.
 
     Returns:
-        A dict of what JSON can hold; None stands for what Keras has no configuration of.
+        A dict that JSON can hold; None means that Keras has no configuration.
     """
     return {
         "loss": _serialized(loss),
@@ -235,11 +237,11 @@ def descriptions(model, loss, each) -> dict:
 def _serialized(thing):
     try:
         with warnings.catch_warnings():
-            # Of a lambda, which trains as well as any function.
+            # A lambda, which trains as well as any function.
             warnings.simplefilter("ignore", UserWarning)
             if isinstance(thing, keras.Model):
                 return {"class_name": type(thing).__name__, "json": thing.to_json()}
             return keras.losses.serialize(thing)
     except (ValueError, TypeError, AttributeError, NotImplementedError, OSError):
-        # Models and losses of one's own need no configuration to be trained; only loading asks for one.
+        # Custom models and losses need no configuration to be trained; only loading needs one.
         return None

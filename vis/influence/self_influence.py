@@ -1,6 +1,7 @@
-"""Self-influence: how much each example's own steps lowered its own loss.
+"""Self-influence: how much the training steps on an example lowered its own loss.
 
-A mislabelled example is learned from itself alone, as no other example teaches its label: its self-influence is large
+A model can learn a wrong label only from the example itself, because no other example teaches it: its self-influence is
+large
 (Pruthi et al. 2020, "Estimating Training Data Influence by Tracing Gradient Descent", arXiv 2002.08484, section 4.1).
 """
 
@@ -24,13 +25,13 @@ _BATCH = 128
 
 @shared_docs
 def self_influence(run: TrainingRun, *, method: str = "tracin", progress: bool = True) -> np.ndarray:
-    """Score every training example by how much its own steps lowered its own loss.
+    """Score every training example by how much its own training steps lowered its loss.
 
     score_i = Σ_k (η_k / B) ‖∇ℓ_i(θ_k)‖², over the weights θ_k at the end of each epoch k, with the learning rate η_k
     and the batch size B (Pruthi et al. 2020, "Estimating Training Data Influence by Tracing Gradient Descent", arXiv
     2002.08484, sections 3.3 and 4.1). Dropout is off and batch normalization uses its moving averages. It needs neither
-    a validation set nor a replay, so that it takes every recorded run. Of a network that has learned its examples by
-    heart the gradients are nearly 0, those of wrong labels too: record the training from its beginning.
+    a validation set nor a replay, so it accepts every recorded run. In a network that has memorized its examples the
+    gradients are almost 0, even those of wrong labels: record the training from its beginning.
 
     Args:
         {{run}}
@@ -38,8 +39,8 @@ def self_influence(run: TrainingRun, *, method: str = "tracin", progress: bool =
         {{progress}}
 
     Returns:
-        A float64 array of shape (training examples,), in units of the loss, at least 0: large for examples that the
-        model learned from themselves alone, such as rare or mislabelled ones.
+        A float64 array of shape (training examples,), in units of the loss, at least 0: large for examples that
+        the model could learn only from themselves, such as rare or mislabelled ones.
 
     Raises:
         ValueError: An unknown `method`, or the run was loaded without its examples.
@@ -84,8 +85,8 @@ def squared_gradients(step: TrainingStep, state, examples):
         examples: The examples, for their shapes.
 
     Returns:
-        A function of weights, buffers and a batch to s_i‖∇ℓ_i‖², (examples,), s_i being the sample weight, with the
-        model in prediction mode: without dropout, with moving averages.
+        A function that maps weights, buffers and a batch to s_i‖∇ℓ_i‖², (examples,), where s_i is the sample weight,
+        with the model in prediction mode: without dropout, with moving averages.
     """
 
     def squares(weights, buffers, batch: Batch):
@@ -99,7 +100,7 @@ def squared_gradients(step: TrainingStep, state, examples):
             norms = [tf.reduce_sum(tf.square(tf.convert_to_tensor(gradient))) for gradient in gradients]
             return one.sample_weight[0] * tf.cast(tf.add_n(norms), one.sample_weight.dtype)
 
-        # One example after another: no operation then has to be known to be independent of the rest of its batch.
+        # One example at a time, so that it does not matter whether operations couple the examples of a batch.
         return tf.map_fn(of_one, batch, fn_output_signature=batch.sample_weight.dtype, parallel_iterations=4)
 
     specs = signature(state, examples)

@@ -1,6 +1,6 @@
 """SGD influence: what the validation loss would be without a training example, by the adjoint of training.
 
-Leaving an example out moves its weight w_i in the training loss from 1 to 0, so that its score is -∂L_val/∂w_i.
+Leaving an example out moves its weight w_i in the training loss from 1 to 0, so its score is -∂L_val/∂w_i.
 
 With plain SGD this is the method of Hara, Nitanda & Maehara, "Data Cleansing for Models Trained with SGD" (2019, arXiv
 1906.08473), where the adjoint is propagated by Hessian-vector products; here it runs through the optimizer's update as
@@ -33,26 +33,26 @@ def sgd_influence(
     check: bool = True,
     progress: bool = True,
 ) -> np.ndarray:
-    """Score every training example by the change of the validation loss if it had been left out, to first order.
+    """Score every training example by the change in validation loss if it had been left out, to first order.
 
     score_i = −Σ_t u_{t+1}ᵀ ∂f_t/∂w_i, with f_t the training step t, w_i the example's weight in it and u_t the
     derivative of the validation loss with respect to the state before step t (Hara, Nitanda & Maehara 2019, "Data
-    Cleansing for Models Trained with SGD", arXiv 1906.08473; here through the optimizer's update as well).
+    Cleansing for Models Trained with SGD", arXiv 1906.08473; here also through the optimizer's update).
     With `weights='final'`, Suzuki et al. 2021, arXiv 2103.11807.
 
     Args:
         {{run}}
         {{validation_set}}
-        epochs: How many epochs to go back from the end; None for all.
-        weights: The weights at which steps are differentiated. `'exact'`: each step's own, computed again from the
-            start of its epoch. `'epoch'`: those at the end of the step's epoch. `'final'`: those after training.
-        check: Whether to compare the scores of four examples, the two lowest and the two highest, with training without
-            each, where several epochs are gone back. That about doubles the time.
+        epochs: The number of epochs to go back from the end; None for all.
+        weights: The weights at which steps are differentiated. `'exact'`: the weights of each step, recomputed from the
+            start of its epoch. `'epoch'`: the weights at the end of the epoch. `'final'`: the weights after training.
+        check: Whether to compare the scores of four examples with retraining without each of them, if the scores go
+            back several epochs. This about doubles the time.
         {{progress}}
 
     Returns:
         {{scores}}
-        With batch normalization an example left out still counts in its batch's statistics.
+        With batch normalization, an example that is left out still counts in the statistics of its batch.
 
     Raises:
         ValueError: The model has a layer whose second derivatives are wrong (bilinear resizing, a custom gradient or a
@@ -62,7 +62,7 @@ def sgd_influence(
 
     Warns:
         {{validation_warning}}
-        VisWarning: The scores go back further than a first-order approximation holds; see `check_first_order`.
+        VisWarning: The scores go back too far for a first-order approximation; see `check_first_order`.
 
     Example:
         >>> import keras, numpy as np

@@ -1,12 +1,12 @@
-"""TracIn: how much each example's own steps lowered the validation loss, from the recorded checkpoints.
+"""TracIn: how much the steps on each example lowered the validation loss, from the recorded checkpoints.
 
 Pruthi, Liu, Kale & Sundararajan, "Estimating Training Data Influence by Tracing Gradient Descent" (2020, arXiv
 2002.08484), TracInCP. With θ_k the weights at the end of epoch k, η_k the learning rate there and B the batch size,
 
     score_i = Σ_k (η_k / B) ∇ℓ_i(θ_k)·∇L_val(θ_k)
 
-Between checkpoints several epochs apart an example counts once for each epoch. It needs no second derivative, and does
-not see what later steps made of an earlier one.
+If checkpoints are several epochs apart, an example counts once per epoch. TracIn needs no second derivatives, and
+ignores how later steps change the effect of an earlier one.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _BATCH = 128
 
 @shared_docs
 def tracin(run: TrainingRun, x_val, y_val, *, progress: bool = True) -> np.ndarray:
-    """Score every training example by the checkpoints of a run.
+    """Score every training example from the checkpoints of a run.
 
     score_i = Σ_k (η_k / B) ∇ℓ_i(θ_k)·∇L_val(θ_k), over the weights θ_k at the end of each epoch k, with the learning
     rate η_k and the batch size B (Pruthi et al. 2020, "Estimating Training Data Influence by Tracing Gradient Descent",
     arXiv 2002.08484, TracInCP). Dropout is off and batch normalization uses its moving averages. It needs no replay, so
-    that it takes every recorded run; one that was recorded every few epochs has a term per checkpoint, in which an
-    example counts once per epoch.
+    it accepts every recorded run; a run recorded every few epochs has one term per checkpoint, in which an example
+    counts once per epoch.
 
     Args:
         {{run}}
@@ -92,12 +92,12 @@ def gradients_along(step: TrainingStep, state, examples):
         examples: The examples, for their shapes.
 
     Returns:
-        A function of weights, buffers, a batch and the direction (a tuple of tensors like the weights) to ∇ℓ_i·v,
-        (examples,), with the model in prediction mode: without dropout, with moving averages.
+        A function that maps weights, buffers, a batch and the direction (a tuple of tensors like the weights) to
+        ∇ℓ_i·v, (examples,), with the model in prediction mode: without dropout, with moving averages.
     """
 
     def along(weights, buffers, batch: Batch, direction):
-        # ∂(∇Σ w_i ℓ_i · v)/∂w_i: one pass for all examples, linear in w, so that no second derivative is in it.
+        # ∂(∇Σ w_i ℓ_i · v)/∂w_i: one pass for all examples; linear in w, so it contains no second derivative.
         ones = tf.ones_like(batch.sample_weight)
         with tf.GradientTape(watch_accessed_variables=False) as outer:
             outer.watch(ones)

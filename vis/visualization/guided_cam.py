@@ -52,7 +52,7 @@ def visualize_guided_cam(
         {{penultimate_layer_idx}}
         {{cam_method}}
         keepdims: Whether to keep the channel axis, one value per channel, instead of the value of largest magnitude.
-        grad_modifier: The modifier of the gradient that weights the feature map, as in `visualize_cam`; the guided
+        grad_modifier: The modifier of the gradient that weights the feature map, as for `visualize_cam`; the guided
             gradient is not modified.
         {{smoothing}} The guided gradient is that of the input itself.
         {{token_grid}}
@@ -72,7 +72,8 @@ def visualize_guided_cam(
         {{map_errors}}
 
     Warns:
-        VisWarning: As for `visualize_cam`; or guided backpropagation could not reach every activation.
+        VisWarning: A reason for which `visualize_cam` warns; or guided backpropagation could not reach every
+            activation.
 
     Example:
         >>> import keras, numpy as np

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vis.regularizers import LPNorm, TotalVariation
+from vis.losses import Loss
+from vis.regularizers import LPNorm, TotalVariation, normalize
 from vis.visualization import visualize_saliency_with_losses
 
 
@@ -120,3 +121,20 @@ def test_bad_arguments():
         LPNorm(model.input, 0.5)
     with pytest.raises(ValueError, match="beta must be above 0, not 0"):
         TotalVariation(model.input, 0)
+
+
+@pytest.mark.parametrize("size", [(6, 5), (None, None)], ids=["fixed", "any"])
+def test_a_regularizer_of_one_s_own_is_divided_by_the_size_of_the_input(size):
+    class Contrast(Loss):
+        def __init__(self, img_input):
+            self.img = img_input
+
+        def build_loss(self):
+            return normalize(self.img, keras.ops.sum(self.img**2, axis=(1, 2, 3)))
+
+    inputs = keras.Input((*size, 3))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
+    images = np.random.default_rng(4).normal(size=(2, 6, 5, 3)).astype("float32")
+    options = {"grad_modifier": None, "normalize": False, "keepdims": True}
+    maps = visualize_saliency_with_losses(model.input, [(Contrast(model.input), 1)], images, **options)
+    np.testing.assert_allclose(maps, 2 * images / images[0].size, rtol=1e-5)

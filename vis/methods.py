@@ -433,9 +433,9 @@ _ROWS = (
             Option("num_samples", "How many noisy copies to average", 25, int, minimum=1, short="-n"),
             Option(
                 "aggregate",
-                "Mean, mean of the squared gradients, or variance",
+                "Mean of the gradients, of their magnitudes or of their squares, or their variance",
                 "mean",
-                choices=("mean", "square", "var"),
+                choices=("mean", "absolute", "square", "var"),
             ),
             Option("seed", "Seed of the noise: the same seed gives the same picture", 0, int, minimum=0),
             _GRAD_MODIFIER,

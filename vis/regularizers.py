@@ -22,6 +22,26 @@ from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError, ArgumentTypeError
 
 
+def normalize(input_tensor, output_tensor):
+    """Divide a value by the size of the input, so that its weight means the same for small and large images.
+
+    For regularizers of your own, as in keras-vis.
+
+    Args:
+        input_tensor: The images, (samples, ...): a tensor, an array or a Keras tensor such as `model.input`.
+        output_tensor: The value to divide, such as one of shape (samples,).
+
+    Returns:
+        `output_tensor` / n, where n is the number of values of a sample: channels times positions.
+
+    Example:
+        >>> images = np.ones((2, 4, 5, 3), "float32")
+        >>> normalize(images, ops.sum(images, axis=(1, 2, 3))).numpy()
+        array([1., 1.], dtype=float32)
+    """
+    return output_tensor / _size(input_tensor)
+
+
 class _Regularizer(Loss, abc.ABC):
     """A loss of the input, whatever the model makes of it; a subclass overrides `of`."""
 
@@ -195,4 +215,6 @@ def _summed(values):
 
 
 def _size(images):
+    if isinstance(images, keras.KerasTensor) and None in images.shape[1:]:
+        return ops.sum(ops.ones_like(images[0]))  # there is no symbolic shape
     return ops.cast(ops.prod(ops.shape(images)[1:]), images.dtype)

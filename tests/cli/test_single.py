@@ -352,7 +352,7 @@ def test_output(model_path, digit, tmp_path, output, message):
         ),
         ("saliency", ["--colormap", "foo"], ["Error: --colormap must be the name of a matplotlib colormap"]),
         ("smoothgrad", ["--num-samples", "0"], ["--num-samples", "0"]),
-        ("smoothgrad", ["--aggregate", "median"], ["--aggregate", "median", "mean", "square", "var"]),
+        ("smoothgrad", ["--aggregate", "median"], ["--aggregate", "median", "mean", "absolute", "square", "var"]),
         ("saliency", ["--preprocess", "imagenet"], ["--preprocess", "imagenet", "unit", "caffe"]),
         ("saliency", ["--preprocess", "unit:0.5:0"], ["Error: --preprocess must have numbers", "above 0"]),
         ("saliency", ["--preprocess", "unit:1,2,3:1"], ["Error: --preprocess must have one mean", "not 3"]),

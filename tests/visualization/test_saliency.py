@@ -214,7 +214,7 @@ def test_new_weights_and_a_changed_activation_are_seen():
 
 
 def smoothgrad_reference(gradient_of, x, noise_level, num_samples, seed):
-    """The mean, the mean square and the variance of the gradient over the very draws that `smoothgrad` makes."""
+    """Each aggregate of the gradient over the very draws that `smoothgrad` makes."""
     draws = []
     for draw in range(num_samples):
         key = tf.random.experimental.stateless_fold_in(tf.constant([seed, draw], tf.int64), 1)
@@ -222,10 +222,15 @@ def smoothgrad_reference(gradient_of, x, noise_level, num_samples, seed):
         span = np.ptp(x, axis=(1, 2, 3), keepdims=True)
         draws.append(gradient_of(x + noise_level * span * noise))
     draws = np.array(draws, "float64")
-    return {"mean": draws.mean(0), "square": (draws**2).mean(0), "var": draws.var(0)}
+    return {
+        "mean": draws.mean(0),
+        "absolute": np.abs(draws).mean(0),
+        "square": (draws**2).mean(0),
+        "var": draws.var(0),
+    }
 
 
-@pytest.mark.parametrize("aggregate", ["mean", "square", "var"])
+@pytest.mark.parametrize("aggregate", ["mean", "absolute", "square", "var"])
 def test_smoothgrad_matches_the_reference(plain, reference, aggregate):
     x = zoo.images(2)
     expected = smoothgrad_reference(lambda noisy: reference.input_gradient(noisy, 2), x, 0.2, 7, seed=3)[aggregate]
@@ -279,7 +284,7 @@ def test_smoothgrad_noise_has_the_stated_standard_deviation():
         ({"num_samples": 0}, "num_samples must be a whole number of at least 1"),
         ({"num_samples": 2.5}, "num_samples must be a whole number of at least 1"),
         ({"num_samples": 1, "aggregate": "var"}, "num_samples must be at least 2 for aggregate='var'"),
-        ({"aggregate": "median"}, "must be one of 'mean', 'square', 'var', not 'median'"),
+        ({"aggregate": "median"}, "must be one of 'mean', 'absolute', 'square', 'var', not 'median'"),
     ],
 )
 def test_smoothgrad_refuses(plain, arguments, message):

@@ -152,9 +152,10 @@ TEXTS: dict[str, str | list[str]] = {
     ),
     "num_noisy": "num_samples: The number n of noisy copies per sample.",
     "aggregate": (
-        "aggregate: What is taken over the copies' gradients: `'mean'`, as in the paper; `'square'`, the mean of "
-        "their squares, which keeps what opposite signs would cancel (Hooker et al. 2019, arXiv 1806.10758); or "
-        "`'var'`, their variance (Adebayo et al. 2018, arXiv 1810.03307)."
+        "aggregate: What is taken over the copies' gradients: `'mean'`, as in the paper; `'absolute'`, the mean "
+        "of their magnitudes, as in tf-keras-vis; `'square'`, the mean of their squares, which keeps what opposite "
+        "signs would cancel (Hooker et al. 2019, arXiv 1806.10758); or `'var'`, their variance (Adebayo et al. 2018, "
+        "arXiv 1810.03307)."
     ),
     "fill": (
         "fill: The replacement of hidden values: a number, an array that broadcasts against one sample or against all, "

@@ -249,6 +249,7 @@ _ATTRIBUTIONS = {
 # The moments of the gradient to average, and how to combine them.
 _AGGREGATES: dict[str, tuple] = {
     "mean": ((tf.identity,), lambda mean: mean),
+    "absolute": ((tf.abs,), lambda mean: mean),
     "square": ((tf.square,), lambda square: square),
     "var": ((tf.identity, tf.square), lambda mean, square: np.maximum(square - mean**2, 0)),
 }

@@ -240,3 +240,14 @@ def test_tokens_cannot_be_moved_and_the_advice_can_be_followed(seed_input):
     with pytest.raises(vis.ArgumentError, match="visualize_saliency with wrt_tensor='words' shows which tokens"):
         visualize_activation(model, -1, 0, seed_input=seed_input)
     assert vis.visualization.visualize_saliency(model, -1, 0, np.arange(6), wrt_tensor="words").shape == (6,)
+
+
+def test_one_of_two_inputs_moves():
+    inputs = [keras.Input((2,), name=name) for name in ("left", "right")]
+    dense = keras.layers.Dense(1)
+    model = keras.Model(inputs, dense(keras.layers.Concatenate()(inputs)))
+    dense.set_weights([np.array([[1.0], [1.0], [1.0], [-1.0]]), np.zeros(1)])
+    options = {"input_range": (0.0, 1.0), "lp_norm_weight": 0, "tv_weight": 0}
+    seeds = [np.full((1, 2), 0.5), np.full((1, 2), 0.5)]
+    moved = vis.visualization.visualize_activation(model, -1, 0, inputs[1], seeds, **options)
+    np.testing.assert_allclose(moved, [1, 0])

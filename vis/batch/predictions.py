@@ -200,6 +200,6 @@ def _structure_warning_silenced() -> Iterator[None]:
 
 
 def _as_taken(model, x):
-    """A batch in the structure that the model's inputs have."""
+    """Return a batch in the structure of the model's inputs."""
     structure = model.input if isinstance(model, keras.Function) else x
     return keras.tree.pack_sequence_as(structure, [x])

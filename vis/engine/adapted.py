@@ -1,7 +1,7 @@
-"""What a layer has learned from data in `adapt`: statistics, bin boundaries, vocabularies.
+"""The state that layers learn from data in `adapt`: statistics, bin boundaries, vocabularies.
 
-Keras has it neither in the layer's configuration nor, for a vocabulary, in variables: it saves and loads it by the
-layer's `save_own_variables` and `save_assets`. So does this module, for a copy of a model and for a record of it.
+Keras stores it neither in the configuration of the layer nor, for a vocabulary, in variables: it saves and loads it
+with the layer's `save_own_variables` and `save_assets`. This module does the same, for copies and records of models.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ def adapted_layers(model) -> list:
 
 
 def adapted_state(model) -> list[dict]:
-    """Return what a model's layers have learned in `adapt`.
+    """Return the state that a model's layers have learned in `adapt`.
 
     Args:
         model: A built Keras model.
 
     Returns:
-        A dict for each of `adapted_layers`, which JSON can hold; the list is empty for most models.
+        One dict per layer of `adapted_layers`, in a form that JSON can hold; empty for most models.
     """
     return [{"variables": _variables(layer), "assets": _assets(layer)} for layer in adapted_layers(model)]
 
 
 def set_adapted_state(model, state: list[dict]) -> None:
-    """Make a model's layers what others of the same model have learned in `adapt`.
+    """Restore the state that layers of the same architecture have learned in `adapt`.
 
     Args:
         model: A built Keras model, which is changed.
-        state: What `adapted_state` returned for a model of the same architecture.
+        state: The result of `adapted_state` for a model of the same architecture.
 
     Raises:
-        ValueError: The model has other layers.
+        ValueError: The layers of the model differ.
     """
     for layer, each in zip(adapted_layers(model), state, strict=True):
         layer.load_own_variables({name: np.asarray(*value) for name, value in each["variables"].items()})

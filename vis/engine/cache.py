@@ -1,4 +1,4 @@
-"""Remembers what was traced for a model, for as long as the model lives and is what it was."""
+"""Cache traced functions per model, as long as the model lives and does not change."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ import numpy as np
 from vis.engine import addressing, keras_internals
 from vis.engine.rules import rule_of, underlying
 
-# What has been traced, by model; a model that is dropped takes it along. What is kept holds graphs, not the model.
+# Traced results by model, freed together with the model. They reference graphs, not the model.
 _traced: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-# By model, the `_States` that it was in.
+# The `_States` of each model.
 _states: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _tracing = threading.RLock()
-_MOST_TRACED = 64  # a model; the least recently used one goes
+_MOST_TRACED = 64  # per model; the least recently used one is dropped
 
 
 def remember(model, key: tuple, trace: Callable):
-    """Return what was traced for a model under a key, traced now if it is not there.
+    """Return the traced result for a model and a key, tracing it if it is not cached.
 
     Args:
-        model: A Keras model, or one seen through a backprop modifier.
-        key: What tells one traced thing from another, beside the backprop rule and the state of the model. It is
-            compared, but layers and functions in it are not kept alive.
-        trace: A function of no arguments that traces it. What it returns must not lead to the model or its layers.
+        model: A Keras model, with or without a backprop modifier.
+        key: The identity of the result, apart from the backprop rule and the state of the model. It is compared, but
+            layers and functions in it are not kept alive.
+        trace: A function without arguments that traces. Its result must not reference the model or its layers.
 
     Returns:
-        What `trace` returned, now or earlier.
+        The result of `trace`, new or cached.
     """
     keras_model = underlying(model)
     rule = rule_of(model)
     key, state = _weakly(key, None if rule is None else rule.key), state_of(keras_model)
     known = _traced.setdefault(keras_model, OrderedDict())
-    with _tracing:  # a thread that asks the same waits for the answer
+    with _tracing:  # a thread with the same key waits for the result
         key = (key, _states.setdefault(keras_model, _States()).number_of(state))
         if key not in known:
             known[key] = trace()
@@ -48,7 +48,7 @@ def remember(model, key: tuple, trace: Callable):
 
 
 class _States:
-    """The states that a model was in, by numbers: a state is long, and is compared once and never hashed."""
+    """The past states of a model, numbered: states are long, so each is compared once and never hashed."""
 
     def __init__(self):
         self._seen: list[tuple[int, tuple]] = []  # the last one last
@@ -65,15 +65,15 @@ class _States:
 
 
 def traced(model) -> int:
-    """Return how many functions have been traced for a model and are kept."""
+    """Return the number of traced functions that are cached for a model."""
     return len(_traced.get(underlying(model), ()))
 
 
 def forget(model) -> None:
-    """Drop what was traced for a model, so that the next call traces anew.
+    """Drop the traced functions of a model, so that the next call traces again.
 
-    A change of a model is noticed in its layers, their variables, their configuration and their plain attributes. Call
-    this after another change: a dictionary or an object that a layer of your own reads, or a method replaced by hand.
+    Changes of a model are detected in its layers, their variables, their configuration and their plain attributes. Call
+    this after any other change: to a dictionary or an object that a custom layer reads, or a method replaced by hand.
 
     Args:
         model: A Keras model.
@@ -91,16 +91,16 @@ def forget(model) -> None:
 
 
 def state_of(model) -> tuple:
-    """Return what a trace takes in of a model beside the values of its weights.
+    """Return the part of a model that a trace depends on, apart from the values of its weights.
 
-    That is which layers and variables it has, and the plain attributes of the layers: numbers, texts, flags, tuples of
+    These are its layers and variables, and the plain attributes of the layers: numbers, texts, flags, tuples of
     these, and functions such as an activation. It keeps none of them alive.
     """
     return tuple(part for layer in addressing.flatten(model) for part in keras_internals.fingerprint(layer))
 
 
 def _weakly(*parts) -> tuple:
-    """Return a key that compares as its parts do but keeps no layer, tensor or function alive, and so no model."""
+    """Return a key that compares like its parts but keeps no layer, tensor, function or model alive."""
 
     def weak(part):
         if isinstance(part, tuple) and type(part) is not types.CodeType:
@@ -111,7 +111,7 @@ def _weakly(*parts) -> tuple:
             return part
         try:
             reference = weakref.ref(part)
-            hash(reference)  # which it remembers when the part is gone
+            hash(reference)  # which it keeps when the part is gone
         except TypeError:
             return part
         return reference

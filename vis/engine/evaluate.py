@@ -1,8 +1,8 @@
 """The one primitive: run a model on samples, intervene, read, differentiate, and reduce over copies of each sample.
 
-One compiled function serves all samples of one question. Class indices, loss weights, samples and whatever a change
-takes are arguments of it, so that only a new question is traced. Copies are made, changed, differentiated and summed in
-one loop, whose memory does not grow with their number.
+One compiled function serves all samples of one question. Class indices, loss weights, samples and the arguments of a
+change are its arguments, so only a new question is traced. Copies are made, changed, differentiated and summed in one
+loop, whose memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vis.engine.types import Change, Evaluated, Reduce, Source
 from vis.utils import checks
 from vis.utils.errors import ArgumentError, warn
 
-# How many input values to compute at once: of samples, and of copies, which go through a smaller loop.
+# The number of input values to compute at once: of samples, and of copies, which go through a smaller loop.
 _VALUES_OF_SAMPLES, _VALUES_OF_COPIES = 1_200_000, 750_000
 # How many batches of copies a call of the compiled function takes: few enough that progress can be told.
 _BATCHES_OF_COPIES = 16
@@ -34,12 +34,11 @@ _HALF_SCALES = (1024.0, 1.0, 2.0**-10, 2.0**-20)
 
 
 class Objective:
-    """What is explained: a model, seen through a backprop rule or not, and the losses that are differentiated.
+    """A model, with or without a backprop rule, and the losses to differentiate.
 
     Args:
-        model: A Keras model, or one seen through a backprop modifier.
-        losses: A list of `(loss, weight)`, as `vis.losses.weighted` makes it. A layer that a loss names is found here,
-            once.
+        model: A Keras model, with or without a backprop modifier.
+        losses: A list of `(loss, weight)`, from `vis.losses.weighted`. The layers of losses are resolved here, once.
     """
 
     def __init__(self, model, losses):
@@ -55,11 +54,11 @@ class Function(NamedTuple):
     """A traced question.
 
     Attributes:
-        call: Its compiled function of the losses' weights, the scale, whatever more it takes, and the arrays.
+        call: The compiled function of the losses' weights, the scale, any further arguments, and the arrays.
         sources: A `Source` for each group of tensors that it differentiates with respect to.
         notes: What each loss noted about its target during the trace.
-        batch_size: The only number of rows it takes, or None.
-        warnings: What the user should know of every result.
+        batch_size: The only number of rows it accepts, or None.
+        warnings: Warnings that hold for every result.
     """
 
     call: Callable
@@ -81,7 +80,7 @@ class Function(NamedTuple):
 
 
 class Question:
-    """An objective, samples, and what it is differentiated with respect to.
+    """An objective, samples, and the tensors to differentiate with respect to.
 
     Args:
         objective: The `Objective`.
@@ -94,7 +93,7 @@ class Question:
     Attributes:
         arrays: The inputs and the losses' arguments, with one row per sample each.
         weights: The losses' weights.
-        scales: The factors to try the losses with.
+        scales: The factors with which to try the losses.
     """
 
     def __init__(
@@ -192,17 +191,17 @@ class Question:
         )
         each = itertools.chain(*([source] * source.count for source in function.sources))
         flat = zip(each, gradients, strict=True) if gradients else ()
-        # By a change of the whole input the score would change by less than its last digit.
+        # Even a change of the whole input would change the score by less than its last digit.
         least = 1e-7 * np.abs(self.weights.numpy() @ scores)
         for source, gradient in flat:
             if saturated or source.input is None or gradient.ndim != source.rank:
                 continue
-            slopes = gradient.reshape(len(gradient), -1)
-            highest = np.maximum(slopes.max(axis=1, initial=0), -slopes.min(axis=1, initial=0))
-            low = highest < least  # elsewhere the sum of slopes is not lower either, and need not be taken
+            values = gradient.reshape(len(gradient), -1)
+            highest = np.maximum(values.max(axis=1, initial=0), -values.min(axis=1, initial=0))
+            low = highest < least  # elsewhere the sum is not lower either, and need not be computed
             if low.any():
                 largest = np.abs(self.inputs.arrays[source.input][rows].astype(np.float32)).max(initial=0)
-                sums = np.abs(slopes[low]).sum(axis=1)
+                sums = np.abs(values[low]).sum(axis=1)
                 saturated = bool(((sums > 0) & (sums * max(largest, 1) < least[low])).any())
         if saturated:
             names = ", ".join(loss.name for loss, _ in self.losses)
@@ -232,15 +231,15 @@ def evaluate(
     """Run a model on samples, change it, and differentiate the losses, sample by sample.
 
     Args:
-        objective: What is explained.
+        objective: The objective.
         inputs: The samples.
-        wrt: The addresses of what to differentiate with respect to: None for all inputs, a layer's address, a Keras
+        wrt: The addresses to differentiate with respect to: None for all inputs, a layer's address, a Keras
             tensor, `addressing.NEAREST`; empty for the scores alone.
-        read: Whether to return the values of what is differentiated with respect to.
-        change: The intervention on that, one for each copy; without `wrt` on the inputs.
-        copies: How many copies of each sample there are; one number, or one per sample.
-        reduce: How the gradients of the copies are put together; None returns the score of each copy instead, as an
-            array of shape (losses, copies) for each sample.
+        read: Whether to return the values of the tensors at `wrt`.
+        change: The intervention on those tensors, one per copy; without `wrt`, on the inputs.
+        copies: The number of copies of each sample: one number, or one per sample.
+        reduce: The reduction of the gradients of the copies; None returns the score of each copy instead, as an array
+            of shape (losses, copies) per sample.
         batch_size: The most rows to compute at once; None chooses. The result does not depend on it.
         argument: What the caller calls `wrt`, for error messages.
         seed: Of what a model draws by itself, such as the masks of a dropout that is always on.
@@ -252,8 +251,8 @@ def evaluate(
         The `Evaluated` of each internal batch, in the order of the samples; with a change that of each sample.
 
     Raises:
-        ArgumentError: A target that does not depend on what it is differentiated with respect to, an integer input,
-            a filter out of range, a layer that is not there.
+        ArgumentError: The target does not depend on the tensors at `wrt`, an input holds integers, a filter is out of
+            range, or a layer does not exist.
 
     Warns:
         VisWarning: Part of the gradient is cut off, the target is saturated, or a backprop modifier could not reach
@@ -274,7 +273,7 @@ def _batches(question: Question, read: bool) -> Iterator[Evaluated]:
     size = function.batch_size or even(count, question.rows_at_once())
     for start in range(0, count, size):
         rows = range(start, min(start + size, count))
-        # A model for batches of just one size has its last one filled up.
+        # For a model with a fixed batch size, the last batch is padded.
         taken = np.resize(rows, size) if len(rows) < (function.batch_size or 0) else slice(rows.start, rows.stop)
         given = [tf.constant(array[taken]) for array in question.arrays]
         for scale in question.scales:
@@ -295,11 +294,11 @@ def _batches(question: Question, read: bool) -> Iterator[Evaluated]:
 
 
 def batch_trace(question: Question, read: bool = False) -> Callable[[list[tf.TensorSpec]], Function]:
-    """Return what traces the function of a batch of rows; for `Question.function`, kind `('batch', read)`.
+    """Return a function that traces a batch of rows; for `Question.function`, kind `('batch', read)`.
 
     Args:
         question: The question.
-        read: Whether the function gives the values of what is differentiated with respect to.
+        read: Whether the traced function returns the values of the tensors at `wrt`.
 
     Returns:
         A function that traces. The traced one takes `question.weights`, a scale and a tensor for each of
@@ -347,7 +346,7 @@ def _copies(
             sample, rows_ = rest[: len(specs)], rest[len(specs) :]
 
             def some(start, sums, losses, _):
-                # A model for batches of just one size has all of them filled; the copies too many count nothing.
+                # For a model with a fixed batch size, all batches are padded; the extra copies have no weight.
                 end = start + specs[0].shape[0] if specs[0].shape[0] else tf.minimum(start + step, stop)
                 numbers = tf.range(start, end)
 
@@ -392,7 +391,7 @@ def _copies(
                     losses += tf.linalg.matvec(scores, share)
                 return end, sums, losses, shapes
 
-            # What a layer's gradient looks like is known in the loop only: it starts from numbers that broadcast.
+            # The shape of a layer's gradient is known only inside the loop: it starts from scalars that broadcast.
             of_each = tf.zeros([*weights.shape, 0], tf.float64)
             zero = tf.zeros(weights.shape, tf.float64) if reduce is not None else of_each
             unknown = tf.TensorShape([None] if reduce is not None else [*weights.shape, None])

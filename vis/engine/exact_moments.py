@@ -1,7 +1,7 @@
 """Normalization that can be differentiated twice.
 
-`tf.nn.moments`, by which Keras takes variances, computes them around a mean whose gradient is stopped. That leaves a
-variance's gradient as it is, but makes its second derivative wrong, by a third in a small convolutional network.
+Keras computes variances with `tf.nn.moments`, around a mean whose gradient is stopped. The gradient of the variance is
+still right, but its second derivative is wrong, by a third in a small convolutional network.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from vis.engine import addressing, keras_internals
 def exact_moments(model):
     """Correct the second derivatives of a model's normalization, for this thread, inside a `with` statement.
 
-    Values and first derivatives stay as they are, and so does everything for other threads.
+    Values and first derivatives do not change, and nothing changes for other threads.
 
     Args:
-        model: A Keras model. Corrected are its layers for batch, group and layer normalization, at any depth, and
-            `keras.ops.moments` and `keras.ops.layer_normalization` in its functional graph; not what a layer of
-            another class does inside its `call`.
+        model: A Keras model. Its layers for batch, group and layer normalization are corrected, at any depth, and so
+            are `keras.ops.moments` and `keras.ops.layer_normalization` in its functional graph, but not operations in
+            the `call` of other layers.
 
     Returns:
         A context manager.
@@ -32,7 +32,7 @@ def exact_moments(model):
 
 
 def wrong_variances(graph: tf.Graph) -> list[str]:
-    """Return the names of the operations of a graph that make a variance whose second derivative is wrong.
+    """Return the names of the operations of a graph that compute a variance with a wrong second derivative.
 
     Args:
         graph: A traced graph; the functions that it calls count too.
@@ -52,9 +52,9 @@ def wrong_variances(graph: tf.Graph) -> list[str]:
 
 
 def _exact(layer) -> tuple[str, Callable] | None:
-    """The name of the function to replace of a layer that takes a variance, and what to call in its place."""
+    """Return the function of a layer that computes a variance, by name, and its replacement."""
     if _runs(keras.layers.BatchNormalization, layer, keras_internals.BATCH_MOMENTS):
-        # Over several replicas, and where a mask is, Keras takes the variance without `tf.nn.moments`.
+        # Over several replicas, and with a mask, Keras computes the variance without `tf.nn.moments`.
         return None if layer.synchronized else (keras_internals.BATCH_MOMENTS, _batch_moments(layer))
     if _runs(keras.layers.GroupNormalization, layer, "call"):
         return "call", lambda inputs: _group_normalization(layer, inputs)
@@ -68,7 +68,7 @@ def _exact(layer) -> tuple[str, Callable] | None:
 
 
 def _runs(kind, layer, method: str) -> bool:
-    """Whether a layer is of a kind, or of a subclass that leaves a method as it is."""
+    """Return whether a layer is of a class, or of a subclass that does not override a method."""
     return isinstance(layer, kind) and getattr(type(layer), method) is getattr(kind, method)
 
 

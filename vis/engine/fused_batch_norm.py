@@ -49,7 +49,7 @@ def fast(layer, call: Callable) -> Callable:
 
 
 def _is_depthwise(tensor: tf.Tensor) -> bool:
-    """Whether a depthwise convolution of channels last, and nothing behind it, gives a tensor."""
+    """Return whether a depthwise convolution of channels last, and nothing behind it, gives a tensor."""
     if not tf.is_symbolic_tensor(tensor) or tensor.op.type != "DepthwiseConv2dNative":
         return False
     return tensor.op.get_attr("data_format") == b"NHWC"

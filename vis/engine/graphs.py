@@ -1,4 +1,4 @@
-"""What a traced graph tells: what a tensor was computed from, and where a probability or a rectifier stands in it."""
+"""Analyze a traced graph: what a tensor was computed from, and where probabilities and rectifiers are."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-# What makes probabilities of logits.
+# Operations that turn logits into probabilities.
 PROBABILITIES = ("Softmax", "Sigmoid")
-# What a class score is read before, where one ends the model.
+# Operations before which a class score is read, if one of them ends the model.
 ENDS = (*PROBABILITIES, "LogSoftmax")
 
 _ASSIGNMENTS = ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp")
@@ -41,11 +41,11 @@ _CARRIERS: dict[str, Callable] = {
 
 
 def logits_of(output, target, kinds=ENDS):
-    """Return the values from which a final softmax, log-softmax or sigmoid makes a tensor.
+    """Return the input of the final softmax, log-softmax or sigmoid that produced a tensor.
 
     Args:
-        output: A tensor that a model puts out.
-        target: That tensor, or one before it with the same values, as before a cast or a reshape.
+        output: An output of a model.
+        target: That tensor, or one with the same values before it, as before a cast or a reshape.
         kinds: The operations that count as a softmax or sigmoid.
 
     Returns:
@@ -67,7 +67,7 @@ def logits_of(output, target, kinds=ENDS):
 
 
 def ends_in_probability_call(tensor) -> bool:
-    """Whether a tensor is what a function returns, such as a SavedModel's, that ends in a softmax or sigmoid."""
+    """Return whether a tensor is the result of a function, such as a SavedModel, that ends in a softmax or sigmoid."""
     while tensor.op.type in _CARRIERS:
         tensor = tensor.op.inputs[0]
     if tensor.op.type not in _CALLS:
@@ -85,12 +85,12 @@ def ends_in_probability_call(tensor) -> bool:
 
 
 def ancestors(tensor, past=()) -> set:
-    """Return the names of all operations of the graph that a tensor was computed from, its own included.
+    """Return the names of all operations that a tensor was computed from, including its own.
 
     Args:
         tensor: A tensor of the graph.
-        past: Other tensors. If there are any, only what the first is also computed from by ways that do not pass
-            these; ways that tell no more than a shape do not count.
+        past: Other tensors. If there are any, only operations on paths that avoid them count; paths that carry only
+            a shape do not count.
     """
     found, stack = set(), [tensor.op]
     ends = {each.op.name for each in past}
@@ -115,7 +115,7 @@ def descendants(tensor) -> set:
 
 
 def reads_directly(tensor, inputs) -> bool:
-    """Whether a tensor was computed from inputs of the model by the operations of one lookup, and nothing between."""
+    """Return whether a tensor was computed from inputs of the model by the operations of a single lookup."""
     names, stack = {each.op.name for each in inputs}, [(tensor.op, 0)]
     while stack:
         op, depth = stack.pop()
@@ -126,32 +126,32 @@ def reads_directly(tensor, inputs) -> bool:
 
 
 def draws_numbers(graph, tensor) -> bool:
-    """Whether a tensor is computed from random numbers that the model draws."""
+    """Return whether a tensor is computed from random numbers that the model draws."""
     names = ancestors(tensor)
     random = (op.name for op in graph.get_operations() if op.type in _RANDOM and CHANGED not in op.name)
     return any(name in names for name in random)
 
 
 def assigns(graph) -> bool:
-    """Whether a graph changes a variable."""
+    """Return whether a graph changes a variable."""
     return any(op.type in _ASSIGNMENTS for op in graph.get_operations())
 
 
 def unreached_activations(tensor) -> list[str]:
-    """The rectifying operations behind a tensor that no backprop rule was applied to, by their names in the graph."""
+    """Return the names of the rectifying operations before a tensor that no backprop rule was applied to."""
     operations = (tensor.graph.get_operation_by_name(name) for name in ancestors(tensor) if REACHED not in name)
     return sorted(op.name for op in operations if _rectifies(op))
 
 
 def _rectifies(op) -> bool:
-    """Whether an operation is a rectifier, or the sigmoid or tanh of one: of x·σ(x), as in swish and gelu."""
+    """Return whether an operation is a rectifier, or the sigmoid or tanh of x·σ(x), as in swish and gelu."""
     if op.type in ("Sigmoid", "Tanh") or _is_hard_sigmoid(op):
         return _gates_itself(op)
     return op.type in _RECTIFYING_OP_TYPES
 
 
 def _is_hard_sigmoid(op) -> bool:
-    """Whether an operation is the relu6(x + 3) of the hard sigmoid, relu6(x + 3) / 6."""
+    """Return whether an operation is the relu6(x + 3) of the hard sigmoid, relu6(x + 3) / 6."""
     if op.type != "Relu6" or op.inputs[0].op.type != "AddV2":
         return False
     return any(_is_three(value) for value in op.inputs[0].op.inputs)
@@ -163,7 +163,7 @@ def _is_three(tensor) -> bool:
 
 
 def _gates_itself(op) -> bool:
-    """Whether what an operation makes of a tensor is multiplied with that tensor."""
+    """Return whether the result of an operation on a tensor is multiplied by that tensor."""
     sources = {id(source) for source in _elementwise_sources(op.inputs[0], 6)}
     reached = [op.outputs[0]]
     for _ in range(3):
@@ -179,7 +179,7 @@ def _gates_itself(op) -> bool:
 
 
 def _elementwise_sources(tensor, depth: int) -> list:
-    """A tensor and those that it was computed from value by value, by at most so many operations; no constants."""
+    """Return a tensor and those it was computed from elementwise, by a limited number of operations; no constants."""
     if tensor.op.type == "Const":
         return []
     found = [tensor]

@@ -55,7 +55,7 @@ def prepare(model, seed_input, texts: bool = False) -> ModelInputs:
     """Check a seed input, add a sample axis, cast it to the model's dtype, and build the model if necessary.
 
     Args:
-        model: A Keras model, or one seen through a backprop modifier.
+        model: A Keras model, with or without a backprop modifier.
         seed_input: One sample or a batch: an array, a tensor or a Pillow image; for a model with several inputs a
             list, tuple or dict of them.
         texts: Whether string inputs may hold strings; strings cannot be explained.

@@ -1,7 +1,7 @@
-"""What `vis` needs of Keras that Keras has no public name for: each private attribute is read in this file alone.
+"""Access to the parts of Keras that have no public name: private attributes are read only in this file.
 
-`tests/engine/test_keras_internals.py` compares every function here with what Keras does, so that a new version of Keras
-which changes one of them fails there, and not in a map or a score.
+`tests/engine/test_keras_internals.py` compares every function here with Keras, so that a change in a new version of
+Keras fails there, and not in a map or a score.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _replacing = threading.RLock()
 
 
 def producer(symbol) -> tuple:
-    """Return what computes a symbolic tensor.
+    """Return the operation that computes a symbolic tensor.
 
     Args:
         symbol: A `keras.KerasTensor`.
 
     Returns:
-        The `keras.Operation`, which of its calls (the index of the node), and which of that call's outputs.
+        The `keras.Operation`, the index of the call (the node), and the index of the output of that call.
 
     Example:
         >>> operation, node_index, tensor_index = producer(keras.layers.Dense(2, name="scores")(keras.Input((4,))))
@@ -51,7 +51,7 @@ def node_inputs(operation, node_index: int) -> list:
 
 
 def consumers(operation) -> list:
-    """Return the nodes that take an output of an operation; `node.operation` is whose call each of them is."""
+    """Return the nodes that take an output of an operation; `node.operation` is the operation of a node."""
     return list(operation._outbound_nodes)
 
 
@@ -76,7 +76,7 @@ def node_order(function) -> list:
 
 
 def sublayers(layer) -> list:
-    """Return the layers directly inside a layer or a model, in the order in which they were made part of it."""
+    """Return the layers directly inside a layer or a model, in the order in which they were added."""
     if isinstance(layer, keras.Model):
         return list(layer.layers)
     return list(layer._layers)
@@ -99,7 +99,7 @@ def mask_of(tensor):
 
 
 def seed_states(model) -> list:
-    """Return the variables that hold the states of a model's random generators, dropout's for one.
+    """Return the variables with the states of a model's random generators, such as those of dropout.
 
     Args:
         model: A Keras model or layer.
@@ -140,7 +140,7 @@ def learning_rate(optimizer):
 
 def excludes_from_weight_decay(optimizer) -> bool:
     """Return whether `optimizer.exclude_from_weight_decay` has named any weight, which is in no configuration."""
-    # An optimizer has these only once that method was called.
+    # An optimizer has these only after that method was called.
     names = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
     return any(bool(getattr(optimizer, name, None)) for name in names)
 
@@ -162,7 +162,7 @@ def optimizer_slots(optimizer, weights) -> list[list] | None:
         weights: Trainable variables that it was built for.
 
     Returns:
-        A list of `keras.Variable`s for each weight; None for an optimizer or a weight that is not known.
+        A list of `keras.Variable`s for each weight; None for an unknown optimizer or weight.
 
     Example:
         >>> weight = keras.Variable([1.0])
@@ -183,7 +183,7 @@ _OF_FIT = "x y sample_weight batch_size shuffle class_weight steps_per_epoch val
 
 
 def fit_arguments() -> dict | None:
-    """Return what the `model.fit` that is running now was given, for a callback, which Keras tells nothing of it.
+    """Return the arguments of the `model.fit` that is running, which Keras does not pass to callbacks.
 
     Returns:
         The arguments `x`, `y`, `sample_weight`, `batch_size`, `shuffle`, `class_weight`, `steps_per_epoch` and
@@ -206,7 +206,7 @@ def fit_arguments() -> dict | None:
 
 
 def is_reordered(dataset) -> bool:
-    """Return whether a `tf.data.Dataset` may give other batches each time it is read: shuffled, or made at random.
+    """Return whether a `tf.data.Dataset` may differ each time it is read, by shuffling or random operations.
 
     Args:
         dataset: A `tf.data.Dataset`; it is not read.
@@ -331,16 +331,16 @@ def not_rematerialized(layer) -> list[tuple[str, Callable]]:
     return [("rematerialized_call", lambda layer_call, *args, **kwargs: layer_call)]
 
 
-# Attributes of Keras's own, some of which change when a layer is called.
+# Attributes of Keras, some of which change when a layer is called.
 _OF_EVERY_LAYER = frozenset(vars(keras.layers.Layer())) | {"_parent_path", "_saved_model_arg_spec", "_called"}
 _PLAIN = frozenset((bool, int, float, str, bytes, type(None)))
 
 
 def fingerprint(layer) -> list:
-    """Return what a trace takes in of a layer beside the values of its weights, to be compared.
+    """Return the part of a layer that a trace depends on, apart from the values of its weights, for comparison.
 
-    That is which layer and which variables they are, and the layer's plain attributes: numbers, texts, flags, tuples
-    of these, and functions such as an activation.
+    These are the identities of the layer and its variables, and the layer's plain attributes: numbers, texts, flags,
+    tuples of these, and functions such as an activation.
 
     Example:
         >>> layer = keras.layers.LeakyReLU(negative_slope=0.25)
@@ -349,12 +349,12 @@ def fingerprint(layer) -> list:
         >>> fingerprint(layer) == before
         False
     """
-    # A weak reference, for a new layer may stand where one that is gone stood.
+    # A weak reference, because a new layer may reuse the id of a deleted one.
     found: list = [weakref.ref(layer)]
     own = not type(layer).__module__.startswith("keras.")
     for name, value in vars(layer).items():
         if name[0] == "_" and not (own and name not in _OF_EVERY_LAYER):
-            # Of Keras's own only these count: the others are how it keeps its books.
+            # Of Keras's attributes only these count; the others are bookkeeping.
             if name in ("_trainable_variables", "_non_trainable_variables"):
                 found.extend(map(id, value))
             continue
@@ -372,13 +372,13 @@ def fingerprint(layer) -> list:
 def replaced(replacements: Iterable[tuple[object, str, Callable]]):
     """Replace functions of layers, for what this thread calls inside a `with` statement.
 
-    Other threads, which may run the same model meanwhile, call what was there before. Only one thread at a time is
-    inside such a `with` statement; another one waits.
+    Other threads that run the same model meanwhile call the original functions. Only one thread at a time can be
+    inside such a `with` statement; others wait.
 
     Args:
         replacements: `(layer, name, function)`: a layer or an operation, the name of its method or of an attribute
-            that is a function (`"call"`, `"activation"`), and the function to call in its place. A layer that comes
-            twice with one name has the later function.
+            that is a function (`"call"`, `"activation"`), and the function to call in its place. If a layer
+            and a name occur twice, the later function is used.
 
     Example:
         >>> layer = keras.layers.ReLU()
@@ -400,7 +400,7 @@ def replaced(replacements: Iterable[tuple[object, str, Callable]]):
 
     with _replacing, contextlib.ExitStack() as restore:
         for layer, name, function in replacements:
-            attributes = vars(layer)  # past `Layer.__setattr__`, which keeps track of what a layer is made of
+            attributes = vars(layer)  # bypasses `Layer.__setattr__`, which tracks the parts of a layer
             if name in attributes:
                 restore.callback(attributes.__setitem__, name, attributes[name])
             else:

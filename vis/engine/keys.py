@@ -1,7 +1,7 @@
-"""What tells one thing from another: functions and objects by what they compute, not by which they are.
+"""Keys that compare functions and objects by what they compute, not by identity.
 
-A lambda made anew for each image has the key of the last one if its code and all that it reads are the same; one that
-reads a loop variable, a global or an attribute that has changed has another.
+A lambda created for each image has the key of the last one if its code and all that it reads are the same; a lambda
+that reads a changed loop variable, global or attribute has a different key.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _BY_IDENTITY = (keras.KerasTensor, keras.Operation, keras.Variable, tf.Variable,
 
 
 def key_of(thing) -> tuple:
-    """Return a key that two things have in common if and only if they compute the same.
+    """Return a key that is equal for two things if and only if they compute the same.
 
     Args:
         thing: A number, a text, a container, an array, a function (with all that it closes over, its defaults and the
             globals that it reads), a method, or an object (its class and its attributes). Layers, tensors of a graph
-            and variables are told apart by which they are.
+            and variables are compared by identity.
 
     Returns:
-        A hashable tuple that keeps no layer and no model alive. That of something which cannot be compared equals
-        no other.
+        A hashable tuple that keeps no layer and no model alive. The key of something that cannot be compared
+        equals no other key.
 
     Example:
         >>> keys = [key_of(lambda x, k=k: x[k]) for k in (0, 1, 1)]
@@ -92,7 +92,7 @@ def _function_key(function, inside: tuple):
 
 
 def _globals_key(function, inside: tuple) -> tuple:
-    """Return what a function reads of its module, and of other modules of the user's by attribute."""
+    """Return what a function reads from its module, and by attribute from other modules of the user."""
     names, attributes = _names(function.__code__)
     found: list[tuple] = []
     for name in names:
@@ -140,7 +140,7 @@ def _object_key(thing, inside: tuple):
         return ("object", _class_key(kind, inside), _key(state, inside))
     try:
         reduced = thing.__reduce_ex__(4)
-    except Exception:  # whatever an object that cannot be pickled raises
+    except Exception:  # objects that cannot be pickled may raise anything
         return ("unlike any other", object())
     if isinstance(reduced, str) or reduced[0] in (object.__reduce_ex__,):
         return ("is", _ref(thing))
@@ -176,7 +176,7 @@ def _filled(cell) -> bool:
 def _ref(thing):
     try:
         reference = weakref.ref(thing)
-        hash(reference)  # which it remembers when the thing is gone
+        hash(reference)  # which it keeps when the thing is gone
     except TypeError:
         return id(thing)
     return reference

@@ -1,12 +1,12 @@
-"""Which axis of a tensor is which: where its channels are, and which axis of an input each of its positions is from.
+"""The meaning of the axes of a tensor: its channels, and the input axis that each of its positions comes from.
 
-The traced graph tells. Each axis of an input is an `Atom`; one walk over the graph's operations follows the atoms
-through transposes, reshapes, convolutions, contractions and concatenations to every tensor. An axis that was made by
-merging others, such as the tokens of a vision transformer, knows them and their sizes. An axis that appears new is a
-feature if a contraction with weights made it, and else one made inside the model.
+It is derived from the traced graph. Each axis of an input is an `Atom`; one walk over the operations of the graph
+follows the atoms through transposes, reshapes, convolutions, contractions and concatenations to every tensor. An axis
+that merges others, such as the tokens of a vision transformer, keeps them and their sizes. A new axis is a feature if a
+contraction with weights created it, and otherwise one made inside the model.
 
-Nothing is guessed from the sizes of tensors. Where an operation is not known, an axis of the same size as that of the
-operation's (or the layer's) input is taken for the same one, and any other for a new one.
+Nothing is guessed from the sizes of tensors, except for unknown operations: an axis of the same size as in the input of
+the operation (or layer) counts as the same axis, and any other as a new one.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ FEATURE, MADE = "feature", "made"
 
 
 class Atom(NamedTuple):
-    """An axis as it first appeared.
+    """An axis at its first appearance.
 
     Attributes:
         origin: The position of an input, or the name of the tensor in which it appeared.
         axis: Its axis there, the sample axis being 0.
         kind: `"input"`, `"feature"` or `"made"`.
-        part: Where it was split by a reshape, its place among the parts: a pair (index, count) for each split.
+        part: Its index among the parts, if reshapes split it: a pair (index, count) per split.
     """
 
     origin: Any
@@ -40,8 +40,8 @@ class Axis(NamedTuple):
 
     Attributes:
         atoms: The atoms; a single one for an axis that was never merged.
-        sizes: Their sizes in this tensor, None where the trace does not know.
-        extra: How many tokens were put before and after them.
+        sizes: Their sizes in this tensor, None if the trace does not know.
+        extra: The numbers of extra tokens before and after them.
     """
 
     atoms: tuple
@@ -50,18 +50,18 @@ class Axis(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What the axes of one sample of a tensor are.
+    """The meaning of the axes of one sample of a tensor.
 
     Attributes:
         channel: The axis of the channels, counted without the sample axis; None if there is none.
         along: For each position (for tokens that are folded, of the folded ones) the pair (input, axis), counted
             without the sample axis, that it lies along; None for a position that is made inside the model.
-        sizes: For each position the size of the first tensor that has it; None where the trace does not know.
-        grid: The positions that the tokens fold into, or None where there is nothing to fold.
-        extra: How many tokens stand before and after those.
+        sizes: For each position the size of the first tensor that has it; None if the trace does not know.
+        grid: The positions that the tokens fold into, or None if there is nothing to fold.
+        extra: The numbers of tokens before and after those.
         melted: The axes of inputs that were folded into the channels, as pairs (input, axis).
         is_guess: Whether the channel axis is a guess.
-        is_map: Whether it is a feature map: channels at positions of an input, or of something made of it.
+        is_map: Whether it is a feature map: channels at positions of an input, or of a tensor derived from it.
     """
 
     channel: int | None
@@ -102,7 +102,7 @@ class Axes:
             self._visit(op)
 
     def of(self, tensor) -> list[Axis] | None:
-        """Return the axes of a tensor, or None where nothing of it comes from the inputs."""
+        """Return the axes of a tensor, or None if nothing of it comes from the inputs."""
         return self.known.get(tensor.name)
 
     # -- What axes are used for ---------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ class Axes:
             self.roles.setdefault(atom, set()).add(role)
 
     def is_position(self, atom: Atom) -> bool:
-        """Whether an atom is a place: an input's that is not its channels, or a made one that is convolved over."""
+        """Return whether an atom is a position: of an input, not its channels, or a new one that is convolved over."""
         roles = self.roles.get(_whole(atom), set()) | self.roles.get(atom, set())
         if atom.kind == "input":
             return atom != BATCH and atom != self.channel_atom(atom.origin)
@@ -133,7 +133,7 @@ class Axes:
     def _channel(self, roles: list[set], sizes: list) -> tuple[int | None, bool]:
         if len(roles) < 2:
             return None, False
-        # A position that is folded into the channels later is used as both; one used as channels alone is the channel.
+        # A position folded into the channels later is used as both; an axis used only as channels is the channel.
         found = [i for i, used in enumerate(roles) if "channel" in used and "position" not in used]
         if found:
             return found[-1], len(found) > 1
@@ -256,12 +256,12 @@ class Axes:
             self._set(tensor, self._as_called(tensor, axes))
 
     def _as_called(self, tensor, axes: list[Axis]) -> list[Axis]:
-        """Take axes that a layer seems to have made for those of its input, where all sizes but the last agree."""
+        """Identify axes that seem new in a layer with those of its input, if all sizes but the last agree."""
         source = self.calls.get(tensor.name)
         before = None if source is None else self.of(source)
         if source is None or before is None or source is tensor:
             return axes
-        if len(before) != len(axes):  # frames, each of which a layer makes something else of
+        if len(before) != len(axes):  # frames, which a layer treats differently
             same = len(axes) > 1 < len(before) and None is not tensor.shape[1] == source.shape[1]
             return [axes[0], before[1], *axes[2:]] if same and _is_made(axes[1], tensor) else axes
         return [
@@ -279,7 +279,7 @@ class Axes:
         return axis._replace(sizes=(size,)) if len(axis.atoms) == 1 and axis.extra == (0, 0) else axis
 
     def _contracted(self, axis: Axis) -> frozenset:
-        """Return what an axis leaves behind in the features that it is contracted to."""
+        """Return what remains of an axis in the features that it is contracted to."""
         found: set = set()
         for atom in axis.atoms:
             found |= self.melted.get(atom, frozenset()) | {_whole(atom)}
@@ -289,7 +289,7 @@ class Axes:
         self._use(axis, "channel" if len(axis.atoms) == 1 else "flat")
 
     def alike(self, op, given, tensor) -> list[Axis]:
-        """Return, for each axis, that of an operand which broadcasts to it; a new one where none does."""
+        """Return, for each axis, the axis of an operand that broadcasts to it, or a new one."""
         rank = tensor.shape.rank
         axes = []
         for i in range(rank):
@@ -304,7 +304,7 @@ class Axes:
         return axes
 
     def same(self, op, given, tensor):
-        """Return the axes of the first operand, whatever became of their sizes."""
+        """Return the axes of the first operand, regardless of their sizes."""
         known = next((each for each in given if each is not None), None)
         if known is None or len(known) != tensor.shape.rank:
             return None
@@ -431,7 +431,7 @@ class Axes:
             places = [(j, axis) for j, axis in found if any(self._may_be_places(atom) for atom in axis.atoms)]
             sizes = [tensor_.shape[at] for tensor_, _ in parts]
             if all(axis == found[0][1] for _, axis in found) and len(found) == len(parts):
-                # Maps beside each other, such as features of several branches: all the same kind of axis.
+                # Maps side by side, such as features of several branches: all the same kind of axis.
                 melted = frozenset().union(*(self._contracted(axis) for _, axis in found))
                 kind = FEATURE if all(a.kind == FEATURE for _, axis in found for a in axis.atoms) else MADE
                 axes.append(self._new(tensor, i, kind, melted))
@@ -484,7 +484,7 @@ class Axes:
         ]
 
     def _cut(self, axis: Axis, size, first, last) -> Axis:
-        """Return an axis without its first and last tokens; those that were put beside it go first."""
+        """Return an axis without its first and last tokens, dropping extra tokens first."""
         if axis.extra == (0, 0) or first is None or last is None:
             return axis
         end = 0 if last == 0 else (-last if last < 0 else (0 if size is None else max(size - last, 0)))
@@ -538,7 +538,7 @@ class Axes:
         return [*kept, self._new(tensor, last, FEATURE, self._contracted(axes[-1]))]
 
     def _loop(self, op, given):
-        """Follow the axes of a recurrent loop's steps to what it gives: a list of steps, or its last state."""
+        """Follow the axes of a recurrent loop's steps to its result: a list of steps, or its last state."""
         steps = next((self.lists[tensor.name] for tensor in op.inputs if tensor.name in self.lists), None)
         if steps is None:
             for tensor, known in zip(op.outputs, given, strict=False):
@@ -567,7 +567,7 @@ class Axes:
             back += 1
         inner, outer = len(before) - back, len(after) - back
         if front and (inner == front) != (outer == front) and None in (before[front - 1], after[front - 1]):
-            front -= 1  # the sizes that the trace does not know are not the same
+            front -= 1  # the unknown sizes differ
         elif front > 1 and not back and inner > front == outer:
             front -= 1  # axes of size 1 at the end are flattened with the one before them
         middle = self._grouped(known[front:inner], before[front:inner], after[front:outer], tensor, front)
@@ -617,7 +617,7 @@ class Axes:
 
 
 def _more_needed(left, after) -> bool:
-    """Whether more atoms are left than the sizes that follow can take."""
+    """Return whether more atoms are left than the remaining sizes can hold."""
     if not all(size is not None for size in after) or any(size is None for _, size in left):
         return False
     return math.prod(size for _, size in left) > math.prod(after)
@@ -632,7 +632,7 @@ def _halves(atom: Atom) -> tuple[Atom, Atom]:
 
 
 def _merged(pairs: list) -> list:
-    """Return atoms and sizes with the two halves of one atom, where they stand together, put together again."""
+    """Return atoms and sizes with adjacent halves of an atom merged again."""
     merged: list = []
     for atom, size in pairs:
         merged.append((atom, size))
@@ -654,7 +654,7 @@ def _without_ones(axis: Axis) -> Axis:
 
 
 def _rank_of(axis: Axis) -> int:
-    """Return how much an axis tells, to choose among operands: most, if it comes from an input."""
+    """Return how informative an axis is, to choose among operands: most, if it comes from an input."""
     kinds = {atom.kind for atom in axis.atoms}
     return 2 if "input" in kinds else 1 if FEATURE in kinds else 0
 

@@ -14,16 +14,16 @@ from vis.utils.errors import ArgumentError
 def nearest(run, losses) -> list[tuple[Source, list]]:
     """Find, for each input, the last feature map of more than one position that the target was computed from.
 
-    If the target also reads an input past its last feature map, by a branch beside, that one would tell half the
-    truth: then the last one that all branches come from is taken. Where there is none, as in an average of several
-    networks, the last one of each branch is.
+    If the target also reads an input through a branch that bypasses its last feature map, that feature map would show
+    only part of the truth: then the last one that all branches come from is used. If there is none, as in an average
+    of several networks, the last one of each branch is used.
 
     Args:
         run: The `vis.engine.taps.Run`.
         losses: A list of `(loss, weight)`.
 
     Returns:
-        A list of `(source, tensors)`: one for each layer, with a tensor for each call of the layer that counts.
+        A list of `(source, tensors)`: one per layer, with one tensor per call of the layer that counts.
 
     Raises:
         ArgumentError: There is no feature map.
@@ -54,7 +54,7 @@ def nearest(run, losses) -> list[tuple[Source, list]]:
 
 
 def _candidates(run, targets, own, fits) -> list:
-    """Return pairs of a layer and a tensor, the last ones first, each tensor by the innermost layer that gave it."""
+    """Return pairs of a layer and a tensor, the last first, each tensor with the innermost layer that returned it."""
     before = set().union(*(graphs.ancestors(target) for target in targets))
     first: dict[str, object] = {}
     for layer, outputs in run.calls:
@@ -81,7 +81,7 @@ def _of_input(candidates, tensor, targets) -> list:
             return [each]
     if not found:
         return []
-    # No feature map has all of it: the last ones of the branches, which hide each other from the target no more.
+    # No feature map covers it all: take the last ones of the branches, none of which hides another from the target.
     chosen = found[:1]
     for each in found[1:]:
         if not _is_passed(chosen, tensor, targets):
@@ -93,7 +93,7 @@ def _of_input(candidates, tensor, targets) -> list:
 
 
 def _is_passed(chosen, tensor, targets) -> bool:
-    """Whether the targets read an input by a way that passes none of the chosen tensors."""
+    """Return whether the targets read an input by a path that avoids all chosen tensors."""
     ends = [each[1] for each in chosen]
     return any(tensor.op.name in graphs.ancestors(target, ends) for target in targets)
 
@@ -107,7 +107,7 @@ def _positions(tensor, layout) -> float:
 
 
 def _is_all_features(run, tensor) -> bool:
-    """Whether a tensor has no axis that might be a place: heads of (classes, dimensions), capsules, prototypes."""
+    """Return whether a tensor has no axis of positions: heads of (classes, dimensions), capsules, prototypes."""
     axes = run.axes.of(tensor)
     if axes is None:
         return False
@@ -150,10 +150,10 @@ def _as_sources(run, chosen) -> list[tuple[Source, list]]:
 
 
 def _reads_places(run, tensor, targets) -> bool:
-    """Whether the targets read more of a tensor's tokens than those that were put beside the places.
+    """Return whether the targets read more of a tensor's tokens than the extra ones.
 
-    Followed is the axis of the tokens through the operations after the tensor, until an operation mixes it, a slice
-    takes other tokens than the extra ones, or the target itself has it.
+    It follows the axis of the tokens through the operations after the tensor, until an operation mixes it, a slice
+    takes tokens other than the extra ones, or the target itself has it.
     """
     axes = run.axes.of(tensor)
     tokens = [i for i, axis in enumerate(axes or ()) if axis.extra != (0, 0)]
@@ -187,10 +187,10 @@ def _carried(run, op, value, axis: int, output) -> list[int] | None:
         return None
     if op.type in ("StridedSlice", "GatherV2"):
         taken = _taken(op, axis, value.shape[axis])
-        before, behind = known[axis].extra
+        leading, trailing = known[axis].extra
         size = value.shape[axis]
         if taken is not None and taken:
-            inside = all(i < before or (size is not None and i >= size - behind) for i in taken)
+            inside = all(i < leading or (size is not None and i >= size - trailing) for i in taken)
             if inside:
                 return []
             if len(taken) == 1:
@@ -218,16 +218,16 @@ def _carried(run, op, value, axis: int, output) -> list[int] | None:
 def _letter(term: str, rank: int, axis: int) -> str:
     if "..." not in term:
         return term[axis]
-    before, behind = term.split("...")
+    before, after = term.split("...")
     if axis < len(before):
         return before[axis]
-    if axis >= rank - len(behind):
-        return behind[axis - rank]
-    return f"...{axis - rank + len(behind)}"
+    if axis >= rank - len(after):
+        return after[axis - rank]
+    return f"...{axis - rank + len(after)}"
 
 
 def _taken(op, axis: int, size) -> list[int] | None:
-    """Return which entries of an axis an operation takes, or None if that cannot be told."""
+    """Return the entries of an axis that an operation takes, or None if they are unknown."""
     if op.type == "GatherV2":
         indices, at = tf.get_static_value(op.inputs[1]), tf.get_static_value(op.inputs[2])
         if indices is None or at is None or int(at) != axis:

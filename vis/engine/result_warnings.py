@@ -1,4 +1,4 @@
-"""What the user should know of every result of a traced objective."""
+"""Warnings that hold for every result of a traced objective."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from vis.engine.rules import rule_of, underlying
 
 
 def result_warnings(model, run, total, is_random: bool) -> list[tuple]:
-    """Return what the user should know of an objective's results, whatever the samples.
+    """Return the warnings about an objective that hold for all samples.
 
     Args:
-        model: A Keras model, or one seen through a backprop modifier.
-        run: The `vis.engine.taps.Run` of it.
+        model: A Keras model, with or without a backprop modifier.
+        run: Its `vis.engine.taps.Run`.
         total: The tensor that was differentiated.
         is_random: Whether the model draws random numbers.
 
     Returns:
-        A tuple `(code, problem)` or `(code, problem, remedy)` for each warning.
+        One tuple `(code, problem)` or `(code, problem, remedy)` per warning.
     """
     found = [*_unreached(model, run, total), *_assigned(run)]
     return [*found, *(_random(run) if is_random else ())]
@@ -62,7 +62,7 @@ def _assigned(run):
 
 
 def not_the_output(model, losses) -> Iterator[tuple]:
-    """Yield a warning where the last layer was asked for by -1, and the model's output is made of it by operations."""
+    """Yield a warning if -1 addressed the last layer, but operations follow it in the model."""
     layers = [getattr(loss, "given", getattr(loss, "layer", None)) for loss, _ in losses]
     if any(isinstance(layer, Integral) and layer == -1 for layer in layers):
         model = underlying(model)

@@ -1,4 +1,4 @@
-"""Backprop rules, and a model seen through one: the caller's own model, with a rule beside it."""
+"""Backprop rules, and models paired with a rule: the caller's model itself, unchanged."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Rule:
 
     @property
     def key(self) -> tuple:
-        """What two rules have in common if they do the same."""
+        """A key that is equal for rules that do the same."""
         return "rule", self.name, key_of(self.gradient), self.through_activation
 
     def apply(self, x, y):
-        """Return the activation's output `y`, with the rule in force for a gradient that comes back to it."""
+        """Return the activation's output `y` so that the rule applies to gradients that pass back through it."""
         key = (y.dtype, self.key)
         if key not in self._gates:
             self._gates = {key: self._gate(y.dtype), **{k: gate for k, gate in self._gates.items() if k[1] == key[1]}}
@@ -63,8 +63,8 @@ class Rule:
         return passed
 
     def _gate(self, dtype):
-        # TensorFlow keeps every custom gradient that a graph creates for ever, and with it that graph. Inside a
-        # function of its own, traced once for all shapes, it keeps this tiny graph and not the user's model.
+        # TensorFlow keeps every custom gradient that a graph creates forever, and the graph with it. Inside a
+        # separate function, traced once for all shapes, it keeps only this tiny graph, not the user's model.
         @tf.custom_gradient
         def gate(x, y):
             def gradient(upstream):
@@ -79,7 +79,7 @@ class Rule:
 
 
 def from_rule(name: str, *, through_activation: bool = True) -> Callable:
-    """Makes a backprop modifier from a rule; a decorator.
+    """Make a backprop modifier from a rule; a decorator.
 
             Args:
                 name: The modifier's name, for messages.
@@ -87,8 +87,8 @@ def from_rule(name: str, *, through_activation: bool = True) -> Callable:
                     backpropagation; False if it takes the place of it, as in a deconvolution network.
 
             Returns:
-                A decorator that turns `rule(gradient, output) -> gradient` (two tensors of the activation's shape: what
-                arrives from above and what the activation put out; the result has that shape too) into a modifier
+                A decorator that turns `rule(gradient, output) -> gradient` (two tensors of the activation's shape: the
+                incoming gradient and the output of the activation; the result has the same shape) into a modifier
                 `model -> model`.
 
             Example:
@@ -119,10 +119,10 @@ def from_rule(name: str, *, through_activation: bool = True) -> Callable:
 
 
 def underlying(model):
-    """The Keras model itself, whatever modifier it is seen through."""
+    """Return the Keras model itself, without its modifier."""
     return model.model if isinstance(model, ModifiedModel) else model
 
 
 def rule_of(model) -> Rule | None:
-    """The rule that a model is seen through, or None."""
+    """Return the backprop rule of a modified model, or None."""
     return model.rule if isinstance(model, ModifiedModel) else None

@@ -228,7 +228,7 @@ def run(
     """Call a model in inference mode and record what each of its layers returns. Must be called while tracing.
 
     Args:
-        model: A Keras model, or one seen through a backprop modifier.
+        model: A Keras model, with or without a backprop modifier.
         inputs: The model's input tensors, in the structure the model takes.
         on_output: A function `(layer, tensor) -> tensor` that gets each tensor that a layer returns, and returns the
             tensor with which the rest of the model continues.
@@ -295,7 +295,7 @@ def input_layouts(model, inputs: ModelInputs | None = None) -> list[Layout]:
     """Return the layout of each input of a model, by tracing the model once.
 
     Args:
-        model: A Keras model, or one seen through a backprop modifier.
+        model: A Keras model, with or without a backprop modifier.
         inputs: Samples that show the model's inputs; None uses its symbolic inputs.
 
     Returns:

@@ -57,7 +57,7 @@ def trace(
     """Run a model and differentiate the weighted sum of losses. Must be called while tracing.
 
     Args:
-        model: A Keras model, or one seen through a backprop modifier.
+        model: A Keras model, with or without a backprop modifier.
         losses: A list of `(loss, weight)`; `weights` replaces these weights.
         inputs: Samples that show the structure of the model's inputs.
         wrt: The addresses to differentiate with respect to, or an empty list.

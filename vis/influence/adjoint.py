@@ -71,8 +71,8 @@ def differentiated(
             for step, state in _states_backwards(run, epoch, weights, final):
                 indices = order[step]
                 arguments = run.step_arguments(run.first_step(epoch) + step, indices)
-                slopes, adjoint = backward(state, *arguments, adjoint)
-                np.add.at(scores, indices, -slopes.numpy().astype(np.float64))
+                weight_gradients, adjoint = backward(state, *arguments, adjoint)
+                np.add.at(scores, indices, -weight_gradients.numpy().astype(np.float64))
                 bar.update()
             norms.append(_norm(adjoint, final))
             if back == backs or back & (back - 1) == 0:
@@ -103,10 +103,10 @@ def compiled_backward(step: TrainingStep, state: State, examples):
             tape.watch([example_weights, sources])
             after, _ = step(state, number, rate, batch, example_weights)
             targets = floating(after)
-        slopes, *before = tape.gradient(
+        weight_gradients, *before = tape.gradient(
             targets, [example_weights, *sources], output_gradients=list(adjoint), unconnected_gradients="zero"
         )
-        return slopes, tuple(map(tf.convert_to_tensor, before))
+        return weight_gradients, tuple(map(tf.convert_to_tensor, before))
 
     specs = signature(state, examples)
     adjoint = tuple(tf.TensorSpec(spec.shape, spec.dtype) for spec in floating(specs[0]))

@@ -198,12 +198,12 @@ def _error(step: TrainingStep, weights, buffers, batch: Batch, shift: float, see
             objective, _ = step.objective(weights, buffers, batch, ones)
         found = _zeros_for_none(dense_gradients(inner, objective, weights), weights)
         product = tf.add_n([tf.reduce_sum(g * direction) for g, direction in zip(found, v, strict=True)])
-    *hessian, slopes = outer.gradient(product, [*weights, ones], unconnected_gradients="zero")
+    *hessian, weight_gradients = outer.gradient(product, [*weights, ones], unconnected_gradients="zero")
     hessian = [tf.convert_to_tensor(value) for value in hessian]
     (above, shares_above), (below, shares_below) = gradient(+1), gradient(-1)
     differences = [(up - down) / (2 * shift) for up, down in zip(above, below, strict=True)]
-    slope_differences = (shares_above - shares_below) / (2 * shift)
-    return max(_relative(hessian, differences), _relative([slopes], [slope_differences]))
+    weight_differences = (shares_above - shares_below) / (2 * shift)
+    return max(_relative(hessian, differences), _relative([weight_gradients], [weight_differences]))
 
 
 def _relative(ours, theirs) -> float:

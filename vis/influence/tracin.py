@@ -77,8 +77,8 @@ def tracin(run: TrainingRun, x_val, y_val, *, progress: bool = True) -> np.ndarr
             rate = run.last_rate(epoch)
             for start in parts:
                 part = slice(start, start + _BATCH)
-                slopes = along(state.weights, state.buffers, run.examples.batch(part), tuple(gradient))
-                scores[part] += rate * share[part] * slopes.numpy()
+                derivatives = along(state.weights, state.buffers, run.examples.batch(part), tuple(gradient))
+                scores[part] += rate * share[part] * derivatives.numpy()
                 bar.update()
     return scores
 

@@ -187,8 +187,8 @@ class Descent:
             gradients = [_unit(each) for each in gradients]
         if self.steps.grad_modifier is not None:
             gradients = [in_python(token, "gradient", each) for each in gradients]
-        slopes = to_images.gradient(images, parameters, output_gradients=gradients)
-        moved, slots = rule.update(parameters, slopes, now.slots)
+        parameter_gradients = to_images.gradient(images, parameters, output_gradients=gradients)
+        moved, slots = rule.update(parameters, parameter_gradients, now.slots)
         moved = [self.parameterization.bounded(each) for each in moved]
         if self.steps.modifiers:
             moved = self._modified("post", moved, ranges, token)

@@ -259,7 +259,7 @@ class Optimizer:
                 wrong = part.scores[~np.isfinite(part.scores)]
                 if wrong.size:
                     return ValueError(sentence(f"the loss {loss.name!r} became {wrong[0]} {when}", _REMEDY))
-                if not all(np.isfinite(slope).all() for slopes in part.gradients for slope in slopes):
+                if not all(np.isfinite(each).all() for gradients in part.gradients for each in gradients):
                     return ValueError(sentence(f"the gradient of the loss {loss.name!r} is not finite {when}", _REMEDY))
         names = ", ".join(map(repr, self.loss_names))
         return ValueError(sentence(f"the weighted sum of the losses {names} is not finite {when}", _REMEDY))

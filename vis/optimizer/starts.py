@@ -70,7 +70,7 @@ def data_format_of(model, samples: ModelInputs) -> str:
     """Return in which order a model takes its images, by what it does with them.
 
     Args:
-        model: A Keras model, or one seen through a backprop modifier.
+        model: A Keras model, with or without a backprop modifier.
         samples: Inputs that show what it takes.
 
     Returns:
@@ -86,7 +86,7 @@ def samples_of(model, seed_input, count: int, value_range: Range) -> ModelInputs
     """Return the samples of the first step.
 
     Args:
-        model: A Keras model, or one seen through a backprop modifier.
+        model: A Keras model, with or without a backprop modifier.
         seed_input: One image or a batch, (images, ...), a list or dict of these for several inputs, or None for the
             middle of the range.
         count: How many images are wanted where `seed_input` holds one.
@@ -184,7 +184,7 @@ def are_inputs(model, wrt_tensor) -> bool:
     """Return whether an address names inputs of a model, and nothing after them.
 
     Args:
-        model: A Keras model, or one seen through a backprop modifier.
+        model: A Keras model, with or without a backprop modifier.
         wrt_tensor: The model, a tensor, a layer or its address, or a list of these.
 
     Returns:
@@ -206,7 +206,7 @@ def moved_inputs(model, samples: ModelInputs, wrt_tensor) -> list[int]:
     """Return the positions of the inputs that a descent moves: those that are named and hold real numbers.
 
     Args:
-        model: A Keras model, or one seen through a backprop modifier.
+        model: A Keras model, with or without a backprop modifier.
         samples: The samples of the first step.
         wrt_tensor: The addresses of inputs: the model, a tensor, a layer, or a list of these.
 

@@ -35,7 +35,7 @@ class Losses:
     """Explains losses.
 
     Args:
-        model: A Keras model, or one seen through a backprop modifier.
+        model: A Keras model, with or without a backprop modifier.
         losses: A list of `(loss, weight)`; None takes them from the y of a stream.
     """
 
@@ -52,7 +52,7 @@ class Filter:
     """Explains a filter of a layer, or a function of its output.
 
     Args:
-        model: A Keras model, or one seen through a backprop modifier.
+        model: A Keras model, with or without a backprop modifier.
         layer_idx: The layer's address.
         filter_indices: As in `visualize_saliency`; None takes the labels from the y of a stream.
         logits: Whether a class score is read before the softmax or sigmoid that ends the model.

@@ -171,8 +171,8 @@ def _maps(objective, inputs, layers, recipe: Recipe, noted: set, quiet: bool = F
                 gradient = _channels_last(source, checks.modified(gradient, recipe.modify))
                 if isinstance(recipe.method, (ScoreCAM, AblationCAM)):
                     scores = objective.total(part.scores)
-                    asked = (objective, inputs, layers, source, number, activations, scores, lay)
-                    features = FeatureMap(*asked, recipe.batch_size, recipe.progress)
+                    arguments = (objective, inputs, layers, source, number, activations, scores, lay)
+                    features = FeatureMap(*arguments, recipe.batch_size, recipe.progress)
                     raw = weighted(activations, recipe.method.weights(features))
                 else:
                     raw = _checked(recipe.method, activations, gradient)
@@ -237,8 +237,8 @@ def _warn_of_blank(source: Source, activations, gradients, maps, recipe: Recipe)
     # Flat features have a flat sum: look at the features only if the sum is flat.
     even = np.ptp(flat, axis=1) <= 1e-6 * np.abs(flat).max(axis=1)
     negative = flat[(flat.max(axis=1) <= 0) & flat.any(axis=1)]
-    before, behind = source.layout.extra
-    patches = gradients[:, before : gradients.shape[1] - behind]
+    before, after = source.layout.extra
+    patches = gradients[:, before : gradients.shape[1] - after]
     if np.prod(activations.shape[1:-1]) == 1:
         warn(
             "single_position",
@@ -247,7 +247,7 @@ def _warn_of_blank(source: Source, activations, gradients, maps, recipe: Recipe)
         )
     elif (np.ptp(activations[even], axis=places) == 0).all(axis=-1).any():
         warn("flat_features", f"the feature map of {source.name!r} is the same at every position, so its map is flat")
-    elif (before or behind) and not patches.any() and gradients.any():
+    elif (before or after) and not patches.any() and gradients.any():
         warn(
             "class_token_only",
             f"the target reads only the class token of {source.name!r}: the gradient is zero at every patch, and the "

@@ -49,12 +49,12 @@ class Subject(NamedTuple):
 
     @property
     def has_ids(self) -> bool:
-        """Whether the values are tokens, of which there is no mean; pixels come in 8 or 16 bits."""
+        """Return whether the values are tokens, of which there is no mean; pixels come in 8 or 16 bits."""
         return self.values.dtype.kind in "iu" and self.values.dtype.itemsize >= 4
 
     @property
     def is_unordered(self) -> bool:
-        """Whether the positions are features of a table, whose neighbours have nothing in common."""
+        """Return whether the positions are features of a table, whose neighbours have nothing in common."""
         return self.values.ndim == 2 and not self.has_ids
 
     def own(self, argument: str, value: Any) -> Any:

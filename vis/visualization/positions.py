@@ -148,8 +148,8 @@ def _folded_as_told(maps, layout: Layout, inputs: ModelInputs, folding: Folding)
         raise ArgumentError(
             "token_grid", f"must be left out for a feature map of positions {maps.shape[1:]}, which has no tokens"
         )
-    before, behind = folding.extra if folding.extra is not None else layout.extra
-    patches = maps[:, before : maps.shape[1] - behind]
+    before, after = folding.extra if folding.extra is not None else layout.extra
+    patches = maps[:, before : maps.shape[1] - after]
     grid = folding.grid
     pictures = [i for i, array in enumerate(inputs.arrays) if array.ndim >= 3]
     position = layout.along[0][0] if layout.along and layout.along[0] else pictures[0] if pictures else 0
@@ -159,7 +159,7 @@ def _folded_as_told(maps, layout: Layout, inputs: ModelInputs, folding: Folding)
     if np.prod(grid) != patches.shape[1]:
         raise ArgumentError(
             "token_grid",
-            f"must have as many places as there are tokens ({patches.shape[1]} beside {before} before and {behind} "
+            f"must have as many places as there are tokens ({patches.shape[1]} beside {before} before and {after} "
             f"after them), not {tuple(grid)}",
             "Give extra_tokens=(before, after) where some are no places",
         )

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.batch import SIDE, _bare_gradcam, _data_set
 from benchmarks.harness import Row, benchmark, compare
-from vis.batch import data_sets, model_files, run, shards
+from vis.batch import model_files, run, shards, surveys
 from vis.batch.executors import LOCAL, executor_named
 from vis.batch.plan import Outcome
 from vis.methods import METHODS
@@ -52,10 +52,10 @@ def driver(quick):
         path = Path(folder, "data.csv")
         rows = (f"photographs/{row // 1000:04d}/{row}.jpg,{row % 1000}\n" for row in range(count))
         path.write_text("x:image,y:label\n" + "".join(rows))
-        options = data_sets.checked_options(METHODS["gradcam"], {})
+        options = surveys.checked_options(METHODS["gradcam"], {})
         model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(1000)])
         begin = time.perf_counter()
-        survey = data_sets.plan(model, path, Path(folder, "out.csv"), method=METHODS["gradcam"], options=options)
+        survey = surveys.plan(model, path, Path(folder, "out.csv"), method=METHODS["gradcam"], options=options)
         checked = time.perf_counter() - begin
         with run.journal_of(survey, model) as journal:
             sent = received = 0
@@ -71,7 +71,7 @@ def driver(quick):
                     journal.append(outcomes[at : at + 32])
             handed_out = time.perf_counter() - begin
             begin = time.perf_counter()
-            run._finish(survey, journal)
+            survey.table.write(survey.output, {survey.column: (each.picture for each in run.outcomes(journal))})
             written = time.perf_counter() - begin
             size = survey.journal.stat().st_size
     for name, value, limit in (
@@ -100,14 +100,14 @@ def pieces(quick):
 
 def _survey(model, table, executor):
     method = METHODS["gradcam"]
-    survey = data_sets.plan(
+    survey = surveys.plan(
         model,
         table.path,
         table.folder / "maps.csv",
         method=method,
-        options=data_sets.checked_options(method, {}),
+        options=surveys.checked_options(method, {}),
     )
-    survey, _ = data_sets.for_model(survey, model, data_sets.scale("unit", None, model))
+    survey, _ = surveys.for_model(survey, model, surveys.scale("unit", None, model))
     file = model_files.packed(model) if executor.is_remote else None
     with executor, run.journal_of(survey, model) as journal:
         for _ in run.explain(survey, model, journal, executor, file):

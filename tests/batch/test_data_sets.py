@@ -13,7 +13,7 @@ from PIL import Image
 
 import vis.batch
 from vis import ArgumentError
-from vis.batch import data_sets, model_files, ray_executor
+from vis.batch import model_files, ray_executor, surveys
 from vis.batch.executors import executor_named
 from vis.batch.shards import Shard, _write
 from vis.methods import METHODS
@@ -184,7 +184,7 @@ def test_refusals(model, folder, changes, message):
 
 def test_an_option_that_has_to_be_given():
     with pytest.raises(ArgumentError, match="options must have 'background' for expected-gradients"):
-        data_sets.checked_options(METHODS["expected-gradients"], {})
+        surveys.checked_options(METHODS["expected-gradients"], {})
 
 
 def test_without_ray_a_line_says_how_to_install_it(monkeypatch):

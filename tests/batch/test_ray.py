@@ -20,7 +20,7 @@ from PIL import Image
 
 import vis.batch
 from vis import ArgumentError, VisWarning
-from vis.batch import data_sets, label_errors, model_files, run
+from vis.batch import label_errors, model_files, run, surveys
 from vis.batch.executors import LOCAL, executor_named
 from vis.batch.influence_trials import Compiled, score, training_of
 from vis.methods import METHODS
@@ -91,11 +91,11 @@ def table(images, tmp_path, monkeypatch):
 
 def survey_of(model, table, output, *, method="saliency", options=None, **more):
     method = METHODS[method]
-    options = data_sets.checked_options(method, options or {})
-    survey = data_sets.plan(
+    options = surveys.checked_options(method, options or {})
+    survey = surveys.plan(
         model, table, Path(output), method=method, options=options, predict=True, save_map=True, **more
     )
-    return data_sets.for_model(survey, model, data_sets.scale("unit", None, model))[0]
+    return surveys.for_model(survey, model, surveys.scale("unit", None, model))[0]
 
 
 def explained(survey, model, executor, *, resume=False, most=None):

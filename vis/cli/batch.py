@@ -110,7 +110,7 @@ def every_row(
     unsafe: UnsafeOption = False,
 ) -> None:
     """For every row of a data set: the table again, with the paths of the pictures in a column more."""
-    from vis.batch import data_sets, executors, model_files
+    from vis.batch import executors, model_files, surveys
 
     if output == Path(f"{method.name}.csv") and input.suffix.lower() in (".parquet", ".pq"):
         output = output.with_suffix(".parquet")
@@ -121,7 +121,7 @@ def every_row(
     names = _OPTIONS | methods.flags(method)
     with argument_errors(names, _REMEDIES):
         executor = executors.executor_named("local" if ray is None else "ray", ray or None)
-        survey = data_sets.plan(
+        survey = surveys.plan(
             model,
             input,
             output,
@@ -141,7 +141,7 @@ def every_row(
     network = methods.load(model, custom_objects, **loading)
     scale = methods.scale(preprocess, model, network)
     with argument_errors(names, _REMEDIES):
-        survey, _ = data_sets.for_model(survey, network, scale)
+        survey, _ = surveys.for_model(survey, network, scale)
     file = None
     if executor.is_remote:
         file = model_files.packed(model, custom_objects=methods.objects_named(custom_objects), **loading)

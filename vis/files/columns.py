@@ -70,7 +70,7 @@ class Columns(abc.ABC):
         parts = [(position, _VECTOR.fullmatch(name)) for position, name in enumerate(names)]
         vector = sorted((int(part[2]), position) for position, part in parts if part and part[1] == variable)
         if not vector:
-            raise self._missing(variable)
+            raise self.no_such_column(variable)
         missing = next((i for i, (number, _) in enumerate(vector) if number != i), None)
         if missing is not None:
             raise ArgumentError(
@@ -127,7 +127,15 @@ class Columns(abc.ABC):
         """
         return ValueError(f"{self.path} has changed meanwhile: it has {how} rows than before. Start again.")
 
-    def _missing(self, variable: str) -> ArgumentError:
+    def no_such_column(self, variable: str) -> ArgumentError:
+        """Return the error of a variable that the table does not have.
+
+        Args:
+            variable: Its name.
+
+        Returns:
+            The error, to be raised.
+        """
         return NoSuchColumnError(
             "variable", f"must be a column of {self.path}, not {variable!r}", f"It has {', '.join(self.header)}"
         )

@@ -132,14 +132,14 @@ class Table(Columns):
         with self.path.open(encoding="utf-8-sig", newline="") as file:
             yield _WithoutComments(file)
 
-    def _missing(self, variable: str) -> ArgumentError:
+    def no_such_column(self, variable: str) -> ArgumentError:
         if len(self.header) == 1 and re.search("[;\t]", self.header[0]):
             return ArgumentError(
                 "variable",
                 f"must be a column of {self.path}, not {variable!r}",
                 f"It has one column, {self.header[0]!r}; save it with commas between the cells",
             )
-        return super()._missing(variable)
+        return super().no_such_column(variable)
 
     def _long_row(self) -> ArgumentError | None:
         """Return the error of the first row that has more cells than the header, if there is one."""

@@ -231,7 +231,7 @@ def test_a_row_is_all_that_the_commands_need(linear, tmp_path, monkeypatch):
 
     out = run("--help").stdout
     assert re.search(r"\n  dummy +Which weights are large\.\n  activation", out)
-    assert "dummy for every row of a CSV file." in out
+    assert "dummy for every row of a data set." in out
     assert run("dummy", "--model", "linear.keras", "--image", "a.png", "--size", "1").returncode == 0
     batch = run("dummy-batch", "--model", "linear.keras", "--factor", "3")
     assert batch.returncode == 0, batch.stderr

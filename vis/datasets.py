@@ -41,20 +41,15 @@ class Row(NamedTuple):
     error: str | None = None
 
 
-class Rows(Protocol):
-    """What rows are read from: a table, or a part of one.
-
-    Example:
-        >>> callable(Rows.rows)
-        True
-    """
+class _Rows(Protocol):
+    """What rows are read from: a table, or a part of one."""
 
     def rows(self, size: int, start: int = 0) -> Iterator[pd.DataFrame]:
         """Yield data frames of `size` rows, indexed by the rows' numbers, from row `start` on."""
 
 
 def read(
-    table: Rows, function: Callable[[list[str]], Any], size: int, *, start: int = 0, threads: int | None = None
+    table: _Rows, function: Callable[[list[str]], Any], size: int, *, start: int = 0, threads: int | None = None
 ) -> Iterator[list[Row]]:
     """Call a function on every row, in threads and ahead of the consumer of the results.
 

@@ -243,7 +243,7 @@ def test_influence_of_tables(name, request, tmp_path):
 
 
 def test_a_solver_that_has_no_update_rule_is_replaced_and_that_is_said(iris, tmp_path):
-    options = ("--n-trials", 1, "--method", "tracin")
+    options = ("--n-trials", 1, "--method", "tracin", "--learning-rate", 0.001)
     written, warnings = influence("influence-tabular", iris, tmp_path, *options, model="lars.nnp")
     assert warnings == [
         "Warning: the solver of lars.nnp, Lars, has no update rule here; SGD is taken instead. "

@@ -261,23 +261,3 @@ def test_a_score_of_a_copy_that_is_not_finite_is_refused():
 def test_refusals(options, message):
     with pytest.raises(ValueError, match=message):
         occlusion(zoo.functional(), -1, 0, zoo.images(1)[0], **options)
-
-
-def test_a_bar_is_told_of_every_copy(monkeypatch):
-    from vis.visualization import perturbation
-
-    made = []
-
-    class Noted(perturbation.tqdm):
-        def __init__(self, **options):
-            super().__init__(**options)
-            made.append(options)
-            made.append(self)
-
-    monkeypatch.setattr(perturbation, "tqdm", Noted)
-    for progress in (True, False):
-        occlusion(zoo.functional(), -1, 0, zoo.images(2), batch_size=3, progress=progress)
-        options, bar = made[-2:]
-        assert options["total"] == 2 * (15 * 15 + 1)
-        assert options["delay"] == 3
-        assert bar.n == (options["total"] if progress else 0)

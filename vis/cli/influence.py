@@ -562,16 +562,26 @@ def _write(output: Path, ranked: pd.DataFrame, scores: Scores, asked: dict[str, 
         "--optimizer": scores.training.optimizer,
     }
     with replacing(output.with_suffix(".json")) as file:
-        json.dump({name.lstrip("-").replace("-", "_"): value for name, value in made.items()}, file, indent=1)
+        json.dump(
+            {name.lstrip("-").replace("-", "_"): value for name, value in made.items()},
+            file,
+            indent=1,
+            default=_written,
+        )
     for line in _told(scores):
         typer.echo(line)
     if scores.is_noise:
         typer.echo(
-            f"Warning: these scores are mostly noise: trials rank the examples differently (stability "
-            f"{scores.agreement:.2f}). Take a smaller --learning-rate, such as --learning-rate auto finds, or more "
-            "--n-trials.",
-            err=True,
+            "These scores are mostly noise: two shuffles rank the examples differently. Use a smaller --learning-rate, "
+            "such as the one that --learning-rate auto finds, or more --n-trials."
         )
+
+
+def _written(value: Any) -> Any:
+    """Return what JSON can hold of a schedule of the learning rate."""
+    import keras
+
+    return keras.optimizers.schedules.serialize(value)
 
 
 def _finish(output: Path, training: TrainingRows, validation: TrainingRows) -> None:

@@ -138,4 +138,4 @@ def test_what_is_done_otherwise_is_said(solver, difference, tmp_path):
         compiled = compiled_with(path)
     assert caught[0].message.code == "trained_otherwise"
     assert (compiled.optimizer is None) == ("Lars" in solver)
-    assert training_of(compiled, default_rate=0.05).optimizer["class_name"] == ("RMSprop" if "RMS" in solver else "SGD")
+    assert training_of(compiled).optimizer["class_name"] == ("RMSprop" if "RMS" in solver else "SGD")

@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
+from scipy.ndimage import zoom
 
 PAGE = Path(__file__).parent.parent / "docs" / "migrating.md"
 FILE = Path(__file__).parent / "migrating" / "tf_keras_vis.npz"
-SECTIONS = ("From keras-vis", "From tf-keras-vis")
+KERAS_VIS, TF_KERAS_VIS = "From keras-vis", "From tf-keras-vis"
 
 
 class Row(NamedTuple):
@@ -42,15 +44,14 @@ def code(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def rows(section: str) -> list[Row]:
-    """Return the rows of all tables of a section of the page, without their heads."""
+def tables(section: str) -> list[list[Row]]:
+    """Return the rows of each table of a section of the page, without their heads."""
     text = re.split(rf"^## {section}$", PAGE.read_text("utf-8"), flags=re.MULTILINE)[1]
     text = re.sub(r"^```.*?^```$", "", text.split("\n## ")[0], flags=re.DOTALL | re.MULTILINE)
-    found = []
-    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
-        for line in table.splitlines()[2:]:
-            found.append(Row(*(cell.strip() for cell in line.strip().strip("|").split("|"))))
-    return found
+    return [
+        [Row(*(cell.strip() for cell in line.strip().strip("|").split("|"))) for line in table.splitlines()[2:]]
+        for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    ]
 
 
 def definitions() -> dict:
@@ -111,3 +112,27 @@ def models(weights: list[np.ndarray]) -> dict[str, keras.Model]:
     two_inputs.set_weights(weights)
     two_outputs = keras.Model(model.inputs, [model.layers[-1].output, binary.output])
     return {"model": model, "binary": binary, "two_outputs": two_outputs, "two_inputs": two_inputs}
+
+
+def gradient(model, x, score, layer: str | None = None):
+    """Return the value of a layer, or the input, and the gradient of a score of what comes before the softmax."""
+    start = 0 if layer is None else model.layers.index(model.get_layer(layer))
+    inputs = tf.constant(x)
+    value = inputs if layer is None else keras.Model(model.input, model.get_layer(layer).output)(inputs)
+    with tf.GradientTape() as tape:
+        tape.watch(value)
+        features = value
+        for between in model.layers[start + 1 : -1]:
+            features = between(features)
+        end = model.layers[-1]
+        total = tf.reduce_sum(score(features @ end.kernel + end.bias))
+    return value.numpy(), tape.gradient(total, value).numpy()
+
+
+def keras_vis_cam(model, x, layer: str, filter_index: int) -> np.ndarray:
+    """Return what `visualize_cam` of keras-vis 0.5.0 gives for a linear score, from its source."""
+    activations, gradients = gradient(model, x, lambda logits: logits[:, filter_index], layer)
+    gradients = gradients / (gradients.max() + 1e-7)
+    heatmap = np.maximum((activations[0] * gradients.mean(axis=(0, 1, 2))).sum(axis=-1), 0)
+    heatmap = zoom(heatmap, [i / j for i, j in zip(x.shape[1:3], heatmap.shape, strict=True)])
+    return (heatmap - heatmap.min()) / (heatmap.max() - heatmap.min() + 1e-7)

@@ -26,3 +26,13 @@ def names(stored) -> dict:
     for module in (losses, regularizers, input_modifiers, callbacks, visualization):
         found |= {name: value for name, value in vars(module).items() if callable(value)}
     return found | definitions() | models(weights) | {"images": stored["images"], "classes": stored["classes"]}
+
+
+@pytest.fixture
+def model(names) -> keras.Model:
+    return names["model"]
+
+
+@pytest.fixture
+def images(names) -> np.ndarray:
+    return names["images"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import tensorflow as tf
-from migrating_cases import FILE, classifier, models, rows
+from migrating_cases import FILE, TF_KERAS_VIS, classifier, models, tables
 from tf_keras_vis import scorecam
 from tf_keras_vis.activation_maximization import ActivationMaximization, callbacks, input_modifiers, regularizers
 from tf_keras_vis.gradcam import Gradcam
@@ -63,7 +63,7 @@ def main() -> None:
     weights = trained(digits).get_weights()
     stored = {"images": images, "classes": CLASSES, **{f"weights/{i}": value for i, value in enumerate(weights)}}
     names = namespace(weights, images)
-    for row in rows("From tf-keras-vis"):
+    for row in (row for table in tables(TF_KERAS_VIS) for row in table):
         if not is_expression(row.key):
             continue
         keras.utils.set_random_seed(0)

@@ -1,14 +1,14 @@
-"""Cross-validation of fresh copies of a model, and what each example's label looks like along the way.
+"""Cross-validation of freshly initialized copies of a model, with statistics of each example's label during training.
 
-The examples are dealt into K folds. For each, a freshly drawn network is trained on the other folds, and says of every
-example what it can say without having learned the label by heart:
+The examples are split into K folds. For each fold, a freshly initialized network is trained on the other folds, and
+evaluates every example before it can have memorized the label:
 
-* of the held-out examples the probabilities that it predicts after each epoch, averaged over epochs, which is the
-  steadier the more a network overfits;
-* of those it trains on, what it says in the training pass itself, just before the step that learns from the label,
-  averaged over epochs. This costs no further pass.
+* held-out examples by the probabilities predicted after each epoch, averaged over epochs; averaging helps more the more
+  a network overfits;
+* training examples by the outputs of the training pass, just before the step that learns from the label, averaged over
+  epochs. This costs no extra pass.
 
-A fold is a unit of work of its own: it needs nothing of the others, and its result is a few arrays.
+Folds are independent units of work, and the result of each is a few arrays.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _SMALLEST = keras.config.epsilon()  # of a probability whose logarithm is taken,
 
 
 class FoldScores(NamedTuple):
-    """What the training of a fold tells.
+    """The results of training one fold.
 
     Attributes:
         held: int64, the examples that were held out.
-        probabilities: float32, (held-out examples, classes), predicted of them, the mean over epochs.
+        probabilities: float32, (held-out examples, classes), their predictions, averaged over epochs.
         trained: int64, the examples that were trained on.
         loss: float64, (trained examples,), the cross entropy of each in the training pass, the mean over epochs.
-        margin: float64, (trained examples,), the log-probability of the label less the largest other one, likewise.
+        margin: float64, (trained examples,), the log-probability of the label minus the largest other one, likewise.
         gradient_norm: float64, (trained examples,), the norm of the gradient of the cross entropy with respect to the
             logits, likewise.
         epochs: An int64 scalar, the number of epochs that all these are means over.
@@ -82,14 +82,14 @@ class CrossValidation:
     Attributes:
         examples: The `Examples`.
         labels: int64, (examples,), their classes.
-        classes: How many classes there are.
+        classes: The number of classes.
         folds: As given.
-        fold_of: int64, (examples,), the fold in which each example is held out. Every class is dealt evenly.
-        settings: What the results depend on, a dict that JSON can hold.
+        fold_of: int64, (examples,), the fold in which each example is held out. Every class is split evenly.
+        settings: The settings that the results depend on, a dict that JSON can hold.
 
     Raises:
-        ValueError: The model is no classifier or cannot be trained, a class has fewer examples than there are folds, a
-            label is no class, or a number is out of range.
+        ValueError: The model is not a classifier or cannot be trained, a class has fewer examples than there are folds,
+            a label is not a class, or a number is out of range.
         TypeError: `model` is not a Keras model, or the labels are not numeric.
     """
 
@@ -171,7 +171,7 @@ class CrossValidation:
         return best
 
     def _initial(self, fold: int) -> State:
-        """Return the state before the training of a fold: newly drawn weights, those of frozen layers kept."""
+        """Return the state before the training of a fold: fresh weights, except in frozen layers."""
         model = self._step.model
         seed = int(np.random.SeedSequence([self._seed, fold]).generate_state(1)[0] % 2**31)
         weights, drawn = fresh_values(model, self.examples.batch(slice(0, 1)).inputs, seed)
@@ -230,7 +230,7 @@ class CrossValidation:
 
 
 def deal(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Deal examples into folds at random, those of each class evenly.
+    """Split examples into folds at random, evenly per class.
 
     Args:
         labels: int64, (examples,), their classes.

@@ -1,4 +1,4 @@
-"""Which examples each step of training takes: by seeded shuffling, as listed, or as a data set gives them."""
+"""The examples of each step of training: by seeded shuffling, as listed, or in the order of a data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Order:
     """The examples of each step of each epoch.
 
     Args:
-        count: How many examples there are.
+        count: The number of examples.
         batch_size: The number of examples per step of a shuffled epoch; its last step may have fewer.
         seed: The seed of the shuffling.
         batches: Arrays of indices, one per step of every epoch; or one list of these per epoch; None to shuffle.
@@ -54,7 +54,7 @@ class Order:
         return self._batches[epoch]
 
     def steps(self, epoch: int) -> int:
-        """Return how many steps an epoch has.
+        """Return the number of steps of an epoch.
 
         Args:
             epoch: The epoch, from 0.
@@ -65,7 +65,7 @@ class Order:
         return -(-self._count // self._batch_size) if self._batches is None else len(self(epoch))
 
     def first_step(self, epoch: int) -> int:
-        """Return how many steps there are before an epoch.
+        """Return the number of steps before an epoch.
 
         Args:
             epoch: The epoch, from 0.
@@ -91,7 +91,7 @@ def is_per_epoch(batches: Sequence) -> bool:
 
 
 def consecutive(sizes: Sequence[int]) -> list[np.ndarray]:
-    """Return the batches of examples in their own order.
+    """Return batches of consecutive examples.
 
     Args:
         sizes: The number of examples of each batch.
@@ -108,10 +108,10 @@ def consecutive(sizes: Sequence[int]) -> list[np.ndarray]:
 
 
 def sizes_of(count: int, batch_size: int) -> list[int]:
-    """Return the sizes of the batches that some examples are cut into, the last of which may be smaller.
+    """Return the sizes of the batches that examples are split into; the last one may be smaller.
 
     Args:
-        count: How many examples there are.
+        count: The number of examples.
         batch_size: The number of examples of each batch but the last.
 
     Returns:
@@ -125,12 +125,12 @@ def sizes_of(count: int, batch_size: int) -> list[int]:
 
 
 def checked_batches(batches: Sequence, count: int, epochs: int) -> list:
-    """Return batches as arrays of indices, refusing what is none.
+    """Return batches as arrays of indices, and refuse anything else.
 
     Args:
         batches: A list of steps, or of lists of steps, one per epoch; each step a list of indices.
-        count: How many examples there are.
-        epochs: How many epochs there are to be.
+        count: The number of examples.
+        epochs: The number of epochs.
 
     Returns:
         A list of int64 arrays, or of lists of these.
@@ -163,8 +163,8 @@ def checked_indices(values, count: int, name: str) -> np.ndarray:
 
     Args:
         values: A list or array of whole numbers.
-        count: How many examples there are.
-        name: What the caller calls `values`, for the error message.
+        count: The number of examples.
+        name: The caller's name for `values`, for the error message.
 
     Returns:
         An int64 array of shape (len(values),).
@@ -184,7 +184,7 @@ def checked_indices(values, count: int, name: str) -> np.ndarray:
 
 
 def to_json(batches: Sequence | None):
-    """Return batches as JSON can hold them; consecutive ones as the dict of their sizes.
+    """Return batches in a form that JSON can hold; consecutive batches become a dict of their sizes.
 
     Args:
         batches: A list of arrays of indices, or of lists of these, one per epoch; or None.
@@ -203,10 +203,10 @@ def to_json(batches: Sequence | None):
 
 
 def from_json(batches):
-    """Return batches that `to_json` made writable.
+    """Return the batches from the result of `to_json`.
 
     Args:
-        batches: What it returned.
+        batches: The result of `to_json`.
 
     Returns:
         A list of arrays of indices, or of lists of these, one per epoch; or None.

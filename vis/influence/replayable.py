@@ -101,7 +101,7 @@ def batch_size_of(fit: dict, count: int) -> int:
 
     Args:
         fit: What `keras_internals.fit_arguments` returned.
-        count: How many examples there are.
+        count: The number of examples.
 
     Returns:
         An int.

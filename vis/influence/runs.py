@@ -35,12 +35,12 @@ class TrainingRun:
         optimizer: The Keras optimizer, its name or its configuration.
         storage: The folder with the states.
         settings: How the run was made, as `Storage.read_settings` returns it.
-        batches: Arrays of indices, one per step of every epoch, or a list of these per epoch; None for what the
-            settings say, by default seeded shuffling.
-        rates: The learning rates of the first steps, where the storage does not have them yet.
+        batches: Arrays of indices, one per step of every epoch, or a list of these per epoch; None follows the
+            settings, by default seeded shuffling.
+        rates: The learning rates of the first steps, if the storage does not have them yet.
 
     Attributes:
-        epochs: How many epochs are recorded.
+        epochs: The number of recorded epochs.
         batch_size: The number of examples per step.
         seed: The seed of the order, of dropout and of fresh initial weights.
         l2: As given to `record_training`.
@@ -75,7 +75,7 @@ class TrainingRun:
         self._order = Order(settings["examples"], settings["batch_size"], settings["seed"], self._batches)
         self._functions: dict = {}
         self._rates = list(rates)
-        # Whether a replay is known to end where the recorded training did; what is trained here always does.
+        # Whether a replay is known to end where the recorded training did; training by `record_training` always does.
         self._is_exact = not (settings.get("fit") and not settings["fit"].get("replayed"))
         self.epochs = storage.epochs()
         self.batch_size = settings["batch_size"]
@@ -85,7 +85,7 @@ class TrainingRun:
         self.step = TrainingStep(model, each, self._rule, self.l2, each.reduction)
 
     def __len__(self) -> int:
-        """Return how many training examples there are, those left out included."""
+        """Return the number of training examples, including those left out."""
         count = self._settings["examples"]
         return len(self.examples) if count is None else count
 
@@ -109,17 +109,17 @@ class TrainingRun:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Return how many steps an epoch has: the first one, where `batches` has a list for each."""
+        """Return the number of steps per epoch: of the first epoch, if `batches` has one list per epoch."""
         if not self.replayable:
             return len(self._storage.read_rates(self.recorded[1])) // self.recorded[1] if self.epochs else 0
         return self._order.steps(0)
 
     @property
     def replayable(self) -> bool:
-        """Return whether the run's steps can be done again, so that `sgd_influence` and `retrain` can be called.
+        """Return whether the steps of the run can be repeated, as `sgd_influence` and `retrain` require.
 
         A run made inside `model.fit` can be replayed if the order of its examples is known and `vis.influence` knows
-        the optimizer. Every run has its weights, learning rates and losses, which is all that `tracin` needs.
+        the optimizer. Every run has weights, learning rates and losses, which is all that `tracin` needs.
         """
         return not self._settings.get("unknown")
 
@@ -156,7 +156,7 @@ class TrainingRun:
         return self._order(epoch)
 
     def first_step(self, epoch: int) -> int:
-        """Return how many steps of the run there are before an epoch.
+        """Return the number of steps of the run before an epoch.
 
         Args:
             epoch: The epoch, from 0.
@@ -167,10 +167,10 @@ class TrainingRun:
         return self._order.first_step(epoch)
 
     def share(self, epoch: int) -> np.ndarray:
-        """Return how much of the steps of an epoch each example was: Σ 1/D over its steps.
+        """Return the share of each example in the steps of an epoch: Σ 1/D over its steps.
 
-        D is what the loss of a batch is divided by: the number of its examples, for most losses. Where the order is not
-        known each example has an equal share.
+        D is the divisor of the loss of a batch: the number of its examples, for most losses. If the order is unknown,
+        all examples have equal shares.
 
         Args:
             epoch: The epoch, from 0.
@@ -218,7 +218,7 @@ class TrainingRun:
         recorded = self._storage.recorded()
         if epoch in recorded or not recorded or not recorded[0] < epoch < self.epochs:
             return self._storage.read_state(epoch)
-        # Recorded every few epochs: computed again from the last state before it.
+        # Recorded every few epochs: recomputed from the last state before it.
         start = max(known for known in recorded if known < epoch)
         state = self._storage.read_state(start)
         for between in range(start, epoch):
@@ -226,7 +226,7 @@ class TrainingRun:
         return tf.nest.map_structure(np.asarray, state)
 
     def example_weights(self, indices: np.ndarray) -> np.ndarray:
-        """Return the weight of each of some examples in the training loss: 1, or 0 for those left out.
+        """Return the weights of examples in the training loss: 1, or 0 for those left out.
 
         Args:
             indices: Indices of examples, an array of any shape.
@@ -237,7 +237,7 @@ class TrainingRun:
         return (~np.isin(indices, self.without)).astype(self.examples.sample_weight.dtype)
 
     def replay(self, epoch: int, steps: int | None = None, start: int = 0, state: State | None = None) -> Iterator:
-        """Compute the states after the steps of an epoch again.
+        """Recompute the states after the steps of an epoch.
 
         Args:
             epoch: The epoch, from 0.
@@ -257,9 +257,8 @@ class TrainingRun:
     def model(self):
         """Return a copy of the model with the final weights, not compiled.
 
-        Where Keras cannot make the model again from its configuration, as one of a class without `get_config` or with a
-        layer that keeps something besides variables, the copy has weights of its own, and runs the layers of the model
-        that was recorded.
+        If Keras cannot rebuild the model from its configuration, because its class lacks `get_config` or a layer keeps
+        something besides variables, the copy runs the layers of the recorded model with separate weights.
         """
         state = self.state(self.epochs)
         inputs = self._examples.batch(slice(0, 2)).inputs if self._examples else None
@@ -276,9 +275,9 @@ class TrainingRun:
     def retrain(self, without: Sequence[int] = (), *, directory=None, progress: bool = False) -> TrainingRun:
         """Repeat the training without some examples, changing nothing else.
 
-        An example left out keeps its place in its batches with the weight 0: the order, the dropout masks and the
-        number that a batch's loss is divided by stay the same. With batch normalization it still counts in the batch's
-        statistics.
+        An example that is left out keeps its place in its batches with weight 0: the order, the dropout masks and the
+        divisor of each batch's loss stay the same. With batch normalization it still counts in the statistics of its
+        batch.
 
         Args:
             without: Indices of the training examples to leave out, besides those that this run leaves out.
@@ -342,7 +341,7 @@ class TrainingRun:
             ValueError: The loss is NaN or infinite, or the run was loaded without its examples.
 
         Warns:
-            VisWarning: The loss is far higher at the end than at the beginning.
+            VisWarning: The loss is much higher at the end than at the beginning.
         """
         rates = self._rates = self._rates_for(epochs)
         begun = self.epochs > 0
@@ -368,7 +367,7 @@ class TrainingRun:
             _check_convergence(losses[0][0], float(np.mean(losses[-1])))
 
     def check_replay(self) -> None:
-        """Refuse a run that cannot be replayed: an unknown order, or a replay that ends elsewhere than `model.fit` did.
+        """Refuse a run that cannot be replayed: an unknown order, or a replay that does not end where `model.fit` did.
 
         Raises:
             ValueError: The run cannot be replayed.
@@ -414,14 +413,14 @@ class TrainingRun:
             make: A function without arguments that makes it.
 
         Returns:
-            What `make` returned the first time.
+            The result of the first call of `make`.
         """
         if name not in self._functions:
             self._functions[name] = make()
         return self._functions[name]
 
     def step_arguments(self, number: int, indices: np.ndarray, rate: float | None = None) -> tuple:
-        """Return what a training step takes besides the state.
+        """Return the arguments of a training step, apart from the state.
 
         Args:
             number: The step, counted from the start of the run.

@@ -20,7 +20,7 @@ class Source(NamedTuple):
         x: The inputs: an array, or a list or dict of arrays.
         y: The labels.
         sample_weight: (examples,), or None.
-        sizes: The sizes of the batches that a data set gave them in; None for arrays.
+        sizes: The batch sizes of the data set; None for arrays.
     """
 
     x: Any
@@ -30,10 +30,10 @@ class Source(NamedTuple):
 
 
 def is_data_set(x) -> bool:
-    """Return whether something is a data set that gives its labels by itself.
+    """Return whether an object is a data set that contains its labels.
 
     Args:
-        x: What a user gave as `x`.
+        x: The user's argument `x`.
 
     Returns:
         Whether it is a `tf.data.Dataset` or a `keras.utils.PyDataset`.
@@ -46,19 +46,19 @@ def read(x, y=None, sample_weight=None, class_weight: Mapping | None = None, nam
 
     Args:
         x: Arrays, or a data set of batches `(x, y)` or `(x, y, sample_weight)`, which is read twice: it must be finite
-            and of a fixed order.
+            and in a fixed order.
         y: The labels; None for a data set.
         sample_weight: One factor per example; None for a data set.
         class_weight: A dict of class numbers to factors; other classes have 1.
-        name: What the caller calls `x`, for the error messages.
+        name: The caller's name for `x`, for error messages.
 
     Returns:
         The `Source`.
 
     Raises:
-        ValueError: The data set is infinite or empty, has no labels, or another order when it is read again; or there
-            are both sample weights and class weights.
-        TypeError: `y` or `sample_weight` is given besides a data set, or no `y` besides arrays.
+        ValueError: The data set is infinite or empty, has no labels, or changes its order when read again; or there are
+            both sample weights and class weights.
+        TypeError: `y` or `sample_weight` comes with a data set, or `y` is missing for arrays.
     """
     sizes = None
     if is_data_set(x):

@@ -1,4 +1,4 @@
-"""A training run on disk: one file for the state at each epoch's start, one for how the run was made."""
+"""A training run on disk: one file per epoch with the state at its start, and one file of settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vis.influence.training import State
 from vis.utils.errors import ArgumentError, sentence, warn
 
 _FORMAT = 1
-# What reading a damaged file of arrays raises, by where the damage is.
+# The errors that a damaged file of arrays may raise, depending on where the damage is.
 _DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
@@ -49,7 +49,7 @@ class Storage:
             ) from error
 
     def epochs(self) -> int:
-        """Return how many epochs are recorded, the number of the last state.
+        """Return the number of recorded epochs, which is the number of the last state.
 
         Returns:
             The number of epochs; -1 if the state before the first is missing.
@@ -75,7 +75,7 @@ class Storage:
         return None
 
     def discard(self, first: int) -> None:
-        """Remove the states from an epoch on, which are to be computed again.
+        """Remove the states from an epoch on, which will be recomputed.
 
         Args:
             first: The epoch.
@@ -85,14 +85,14 @@ class Storage:
                 self.path(epoch).unlink()
 
     def write_state(self, epoch: int, state: State, rates=(), history=(), **others) -> None:
-        """Write the state at the start of an epoch, and how training came there from the state before.
+        """Write the state at the start of an epoch, and the steps that led to it from the state before.
 
         Args:
             epoch: The epoch, from 0.
             state: The `State`.
             rates: The learning rate of each step since the state before, a sequence of floats.
             history: For each epoch since the state before, a dict of numbers such as its loss.
-            **others: Further arrays, which are kept for whoever reads the file.
+            **others: Further arrays to keep in the file.
         """
         arrays: dict[str, Any] = {f"weight_{i}": np.asarray(weight) for i, weight in enumerate(state.weights)}
         arrays |= {f"buffer_{i}": np.asarray(buffer) for i, buffer in enumerate(state.buffers)}
@@ -131,7 +131,7 @@ class Storage:
             epoch: The epoch at whose start the state is.
 
         Returns:
-            A float for each step since the state before; none in a record of before learning rates were kept.
+            A float for each step since the state before; empty in old records without learning rates.
 
         Raises:
             ValueError: The file is missing or damaged.
@@ -139,7 +139,7 @@ class Storage:
         return self._read(epoch, lambda file: file["rates"].tolist() if "rates" in file else [])
 
     def read_history(self, epoch: int) -> list[dict]:
-        """Read what was noted of the epochs that lead to a state.
+        """Read the history of the epochs that led to a state.
 
         Args:
             epoch: The epoch at whose start the state is.
@@ -153,7 +153,7 @@ class Storage:
         return self._read(epoch, lambda file: json.loads(file["history"].item()) if "history" in file else [])
 
     def write_sample_weight(self, sample_weight: np.ndarray | None) -> None:
-        """Write the factors of the examples' losses, where they are part of how the run was made.
+        """Write the factors of the examples' losses, if the run has any.
 
         Args:
             sample_weight: (examples,), or None for ones.
@@ -206,7 +206,7 @@ class Storage:
         """Refuse a folder that holds a training run.
 
         Raises:
-            ValueError: There is one.
+            ValueError: The folder holds a run.
         """
         if self.read_settings() is not None:
             raise ArgumentError(
@@ -217,7 +217,7 @@ class Storage:
         """Copy the run into another folder.
 
         Args:
-            directory: The folder, created if needed; its own folder is left as it is.
+            directory: The folder, created if needed; the original stays unchanged.
 
         Raises:
             ValueError: The folder holds a run already, or cannot be created.
@@ -261,11 +261,11 @@ class Storage:
 
 
 def sound_epochs(storage: Storage, remedy: str = "") -> int:
-    """Return how many epochs there are before the first damaged file, and warn of it.
+    """Return the number of epochs before the first damaged file, and warn about it.
 
     Args:
         storage: The `Storage`.
-        remedy: What the warning says to do.
+        remedy: The remedy in the warning.
 
     Returns:
         The number of epochs; -1 if the state before the first one is damaged.

@@ -20,7 +20,7 @@ from vis.engine import keras_internals
 from vis.utils.errors import ArgumentError
 
 SUPPORTED = "SGD (momentum, nesterov), Adam, AdamW, RMSprop"
-# Keras's other optimizers, each with the rule that its own is nearest to.
+# Keras's other optimizers, each with the closest supported rule.
 _NEAREST = {
     "Adadelta": "RMSprop",
     "Adafactor": "RMSprop",
@@ -34,10 +34,10 @@ _NEAREST = {
 
 
 class UpdateRule(NamedTuple):
-    """What an optimizer does with a gradient.
+    """The update of an optimizer, as a pure function.
 
     Attributes:
-        slots: How many variables it keeps for each weight.
+        slots: The number of variables per weight.
         update: Maps a weight, its gradient, its slots, the learning rate and the number of the step (0, 1, ...) to the
             new weight and a tuple of new slots.
         config: The optimizer's configuration, as `keras.optimizers.serialize` returns it.
@@ -62,7 +62,7 @@ class UpdateRule(NamedTuple):
         """Return the learning rate of each of the first steps.
 
         Args:
-            steps: How many steps.
+            steps: The number of steps.
 
         Returns:
             A list of floats.
@@ -82,7 +82,7 @@ class UpdateRule(NamedTuple):
                 loss does not depend on, which stays the same.
             slots: A tuple of slots for each weight.
             rate: The learning rate, a float scalar.
-            step: How many steps were done before, an integer scalar.
+            step: The number of earlier steps, an integer scalar.
 
         Returns:
             The new weights and the new slots.
@@ -109,7 +109,7 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
     """Return the update rule of a Keras optimizer.
 
     Args:
-        optimizer: A Keras optimizer, its name, or its configuration. Its state (momenta, step count) is not taken over.
+        optimizer: A Keras optimizer, its name, or its configuration. Its state (momenta, step count) is ignored.
 
     Returns:
         Its `UpdateRule`.
@@ -124,7 +124,7 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
     """
     given = optimizer
     try:
-        # Keras writes the class's name in small letters into a configuration it is given.
+        # Keras puts the class name in lower case into a configuration.
         optimizer = keras.optimizers.get(dict(given) if isinstance(given, dict) else given)
     except ValueError:
         raise ArgumentError("optimizer", f"must be one of {SUPPORTED}, not {given!r}", kind="unknown") from None
@@ -156,7 +156,7 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
 
 
 def unknown_rule(optimizer: keras.optimizers.Optimizer | dict) -> UpdateRule:
-    """Return what stands for the rule of an optimizer whose steps are not done again.
+    """Return a placeholder for the rule of an optimizer whose steps are never repeated.
 
     Args:
         optimizer: A Keras optimizer, or its configuration.

@@ -1,4 +1,4 @@
-"""The validation loss: the mean over validation examples, as the model predicts (no dropout, moving averages)."""
+"""The validation loss: the mean over validation examples in prediction mode (no dropout, moving averages)."""
 
 from __future__ import annotations
 

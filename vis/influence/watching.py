@@ -1,4 +1,4 @@
-"""What looks on while a run is recorded: the validation loss, and Keras callbacks."""
+"""Observers of a recording: the validation loss, and Keras callbacks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MeanLoss:
 
     Raises:
         ValueError: The data do not fit the model, or a label is out of range.
-        TypeError: `data` is something else.
+        TypeError: `data` has the wrong type.
     """
 
     def __init__(self, step: TrainingStep, state: State, loss, data, batch_size: int):
@@ -70,14 +70,14 @@ class MeanLoss:
 
 
 class Watch:
-    """Looks on while `TrainingRun.train` trains.
+    """Observes `TrainingRun.train`.
 
-    Callbacks are called as `model.fit` calls them, with a model of their own that has the weights of the last epoch's
-    end. They may change the learning rate and stop the training; weights that they change are not part of the run.
+    Callbacks are called as by `model.fit`, with a separate model that has the weights at the end of the last epoch.
+    They may change the learning rate or stop the training. Changes they make to weights are not part of the run.
 
     Args:
         run: The `TrainingRun`, before it trains.
-        epochs: How many epochs it is to have.
+        epochs: The total number of epochs.
         validation_data: Validation data, or None.
         callbacks: A list of `keras.callbacks.Callback`.
 
@@ -86,7 +86,7 @@ class Watch:
 
     Raises:
         ValueError: The validation data do not fit the model, or Keras cannot copy the model for the callbacks.
-        TypeError: A callback is none, or `validation_data` is something else.
+        TypeError: A callback or `validation_data` has the wrong type.
     """
 
     def __init__(self, run, epochs: int, validation_data=None, callbacks: Sequence | None = ()):

@@ -1,8 +1,8 @@
-"""Backprop modifiers: how a gradient passes back through a rectifier such as ReLU.
+"""Backprop modifiers: rules for passing a gradient back through a rectifier such as ReLU.
 
-A modifier is a function `model -> model`. Those made by `from_rule` return a `ModifiedModel`: the caller's own model,
-with a rule beside it that the visualization functions apply while they run it. Nothing is cloned and nothing of the
-model is changed, so its weights stay shared.
+A modifier is a function `model -> model`. Modifiers made by `from_rule` return a `ModifiedModel`: the caller's model,
+paired with a rule that the visualization functions apply while they run it. The model is neither cloned nor changed, so
+its weights stay shared.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def guided(gradient, output):
         model: A Keras model.
 
     Returns:
-        The same model, seen through this rule.
+        The same model, with this rule applied.
 
     Raises:
         TypeError: `model` is not a Keras model.
@@ -41,7 +41,7 @@ def guided(gradient, output):
 
 @from_rule("rectified", through_activation=False)
 def rectified(gradient, output):
-    """Apply the deconvolution network's rule: a gradient passes where it is positive, whatever the activation was.
+    """Apply the deconvolution network's rule: a gradient passes where it is positive, regardless of the activation.
 
     The source is Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks" (arXiv 1311.2901).
 
@@ -49,7 +49,7 @@ def rectified(gradient, output):
         model: A Keras model.
 
     Returns:
-        The same model, seen through this rule.
+        The same model, with this rule applied.
 
     Raises:
         TypeError: `model` is not a Keras model.

@@ -1,4 +1,4 @@
-"""Gradient modifiers: what is done to a gradient before it becomes a map.
+"""Gradient modifiers: functions applied to a gradient before it becomes a map.
 
 A modifier takes an array of gradients and returns a new one of the same shape. The functions of
 `vis.visualization` take one as `grad_modifier`, by name or as any function of one array::
@@ -6,7 +6,7 @@ A modifier takes an array of gradients and returns a new one of the same shape. 
     visualize_saliency(model, -1, 3, image, grad_modifier='absolute')
     visualize_saliency(model, -1, 3, image, grad_modifier=lambda gradients: gradients**2)
 
-For a regressor, `None`, `'negate'` and `'small_values'` ask what would increase, decrease and maintain the output.
+For a regressor, `None`, `'negate'` and `'small_values'` show what would increase, decrease and keep the output.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _SMALLEST_DENOMINATOR = EPSILON**2
 
 
 def identity(gradients: np.ndarray) -> np.ndarray:
-    """Return the gradients as they are; what `get(None)` returns.
+    """Return the gradients unchanged; `get(None)` returns this function.
 
     Args:
         gradients: An array of any shape.
@@ -106,7 +106,7 @@ def invert(gradients: np.ndarray) -> np.ndarray:
 
 
 def small_values(gradients: np.ndarray) -> np.ndarray:
-    """Highlight where the gradient is nearly zero: what keeps the output as it is.
+    """Highlight where the gradient is nearly zero: what keeps the output unchanged.
 
     Args:
         gradients: An array g of any shape.
@@ -125,8 +125,7 @@ def get(identifier: str | Callable | None) -> Callable[[np.ndarray], np.ndarray]
     """Find a gradient modifier.
 
     Args:
-        identifier: The name of a function of this module, a function of your own, or None to leave gradients as they
-            are.
+        identifier: The name of a function of this module, your own function, or None to leave gradients unchanged.
 
     Returns:
         A function of one array.

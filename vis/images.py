@@ -1,4 +1,4 @@
-"""Reads images from files, and turns them into what a model takes."""
+"""Read images from files, and convert them to what a model takes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vis.utils.errors import ArgumentError, warn
 if TYPE_CHECKING:
     import keras
 
-# Pixels that an image may have, and those that it is reduced to.
+# The most pixels of an image, and the number to reduce it to.
 _MOST_PIXELS = 500_000_000
 _LARGEST_IMAGE = 16_777_216
 
 PREPROCESSING = ("unit", "raw", "tf", "caffe", "torch")
-# What white is at most after a `Rescaling` layer for pixels from 0 to 255.
+# The largest value of white after a `Rescaling` layer for pixels from 0 to 255.
 _LARGEST = 10
-# Layers that leave the scale of values as it is.
+# Layers that do not change the scale of values.
 _KEEPING = (
     "InputLayer Resizing CenterCrop RandomCrop RandomFlip RandomTranslation RandomRotation RandomZoom ZeroPadding2D "
     "Cropping2D Permute Reshape Identity Dropout"
@@ -71,8 +71,8 @@ class InputLayout(NamedTuple):
     """The images that a model takes.
 
     Attributes:
-        height: The number of pixel rows, or None where the model takes any number.
-        width: The number of pixel columns, or None where the model takes any number.
+        height: The number of pixel rows, or None if the model takes any number.
+        width: The number of pixel columns, or None if the model takes any number.
         channels: 1 (grayscale) or 3 (RGB).
         channel_axis: The axis of the channels in one sample: -1, 0, or None for images without a channel axis.
 
@@ -88,11 +88,11 @@ class InputLayout(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """A scale of pixel values, and what speaks for it.
+    """A scale of pixel values, and the reason for it.
 
     Attributes:
         name: One of `PREPROCESSING`.
-        reason: Why it is this one: a part of a sentence, or nothing where nothing speaks for any.
+        reason: Why this one: part of a sentence, or empty if there is no reason.
 
     Example:
         >>> Scale("unit")
@@ -119,7 +119,7 @@ def read_image(path: str | os.PathLike) -> Image.Image:
             per pixel.
 
     Warns:
-        VisWarning: The image is reduced, or the file has more frames than the first, which is the one that is read.
+        VisWarning: The image is reduced, or only the first of several frames is read.
 
     Example:
         >>> import os, tempfile
@@ -135,9 +135,9 @@ def read_image(path: str | os.PathLike) -> Image.Image:
         image.load()
         turn = _TURNS.get(image.getexif().get(_ORIENTATION))
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
-        # What is white in it is not known; only these two formats give 16 bits as 32.
+        # Its white is unknown; only these two formats return 16 bits as 32.
         raise ValueError(f"{path} holds 32 bits a pixel. Save it with 8 or 16 bits.")
-    if image.mode in ("L", "LA", "RGB", "RGBA"):  # before anything else needs memory; the other modes have no means
+    if image.mode in ("L", "LA", "RGB", "RGBA"):  # first, to save memory; the other modes have no means
         image = _reduced(image)
     if turn is not None:
         image = image.transpose(turn)
@@ -154,7 +154,7 @@ def read_image(path: str | os.PathLike) -> Image.Image:
 
 
 def read_size(path: str | os.PathLike) -> tuple[int, int]:
-    """Read the size that `read_image` gives an image, without decoding it.
+    """Read the size of an image after `read_image`, without decoding it.
 
     Args:
         path: A file that Pillow can read: PNG, JPEG, GIF, BMP, TIFF, WebP, ...
@@ -178,7 +178,7 @@ def read_size(path: str | os.PathLike) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
-    """Open an image file; turn whatever goes wrong in decoding it into a ValueError that names it."""
+    """Open an image file; turn any error in decoding into a ValueError that names the file."""
     try:
         with _pillow_s_limit_lifted, Image.open(path) as image:
             if image.width * image.height > _MOST_PIXELS:
@@ -193,7 +193,7 @@ def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
     except MemoryError:
         raise
     except Exception as error:
-        # Decoders raise whatever they stumble over in a damaged file: struct.error, RuntimeError, KeyError, ...
+        # Decoders raise all kinds of errors on a damaged file: struct.error, RuntimeError, KeyError, ...
         if isinstance(error, OSError) and error.errno is not None:
             raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
         raise ValueError(
@@ -220,12 +220,12 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def input_layout(model: keras.Model) -> InputLayout:
-    """Read off a model which images it takes.
+    """Return the layout of the images that a model takes.
 
     Args:
         model: A model with one input of shape (height, width), (height, width, channels) or (channels, height, width),
-            in which each size may be None. Where both ends could be the channels, what the model does with them
-            decides.
+            in which each size may be None. If both ends could be the channels, the operations of the model
+            decide.
 
     Returns:
         The `InputLayout`.
@@ -247,7 +247,7 @@ def input_layout(model: keras.Model) -> InputLayout:
 
     first, last = (shape[axis] in (1, 3) for axis in (0, -1))
     channel_axis = (0 if first else -1) if first != last else _channel_axis(model)
-    # A model that takes any number of channels is given colours.
+    # A model that takes any number of channels gets colours.
     channels = 3 if shape[channel_axis] is None else shape[channel_axis]
     if channels not in (1, 3):
         raise ArgumentError(
@@ -260,7 +260,7 @@ def input_layout(model: keras.Model) -> InputLayout:
 
 
 def scale_of(model: keras.Model) -> Scale:
-    """Tell which scale of pixel values a model takes, by the layers that it begins with.
+    """Determine the scale of pixel values that a model takes, from its first layers.
 
     Args:
         model: The model. A `Rescaling` layer that makes white a small number takes 0 to 255, and so does a
@@ -345,7 +345,7 @@ def check_preprocess(preprocess: str, layout: InputLayout | None = None) -> None
     Args:
         preprocess: The scale: `'unit'`, `'raw'`, `'tf'`, `'caffe'`, `'torch'`, `'unit:MEAN:DEVIATION'` or
             `'raw:MEAN:DEVIATION'`.
-        layout: What the model takes, from `input_layout`; None refuses only what no model can take.
+        layout: What the model takes, from `input_layout`; None refuses only scales that no model can take.
 
     Raises:
         ValueError: `preprocess` is unknown, a mean or a deviation is no number or the latter not above 0, there are
@@ -399,10 +399,10 @@ def _parts(preprocess: str) -> tuple[str, np.ndarray | None, np.ndarray | None]:
 
 
 def check_size(model: keras.Model, layout: InputLayout) -> None:
-    """Refuse a size of images that the layers of a model for images of any size leave nothing of.
+    """Refuse an image size that is too small for the layers of a model for images of any size.
 
     Args:
-        model: The model; a subclassed one, which does not tell its layers' shapes, is not asked.
+        model: The model; subclassed models, whose layer shapes are unknown, are not checked.
         layout: What it takes, with a height and a width.
 
     Raises:
@@ -456,7 +456,7 @@ def value_range(layout: InputLayout, preprocess: str = "unit") -> tuple[np.ndarr
 
 
 def from_model_input(images: np.ndarray, layout: InputLayout, preprocess: str = "unit") -> np.ndarray:
-    """Turn what a model takes back into colours, the inverse of `to_model_input` but for the size.
+    """Convert model inputs back to colours: the inverse of `to_model_input`, except for the size.
 
     Args:
         images: (images, height, width, channels), or (images, height, width) where the layout has no channel axis.
@@ -484,7 +484,7 @@ def from_model_input(images: np.ndarray, layout: InputLayout, preprocess: str = 
 
 
 def _first_layer(model: keras.Model):
-    """Return the first layer that changes values, inside nested models too, or None where several take the input."""
+    """Return the first layer that changes values, inside nested models too, or None if several take the input."""
     import keras
 
     from vis.engine import keras_internals
@@ -512,7 +512,7 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _input_shape(model: keras.Model) -> tuple[int | None, ...]:
-    """Return the shape of one sample; a subclassed model has no symbolic input but remembers what it was built with."""
+    """Return the shape of one sample; a subclassed model has no symbolic input but stores its build shape."""
     inputs = getattr(model, "inputs", None)
     if inputs:
         if len(inputs) != 1:
@@ -527,7 +527,7 @@ def _input_shape(model: keras.Model) -> tuple[int | None, ...]:
 
 
 def _channel_axis(model: keras.Model) -> int:
-    """Return the channel axis of a model's input as the model uses it, where the shape does not tell: 0 or -1."""
+    """Return the channel axis of a model's input from its operations, if the shape is ambiguous: 0 or -1."""
     from vis.engine.taps import input_layouts
 
     layouts = input_layouts(model)

@@ -1,9 +1,9 @@
-"""Input modifiers: what happens to the input at each step of an optimization, to make the result robust to it.
+"""Input modifiers: changes of the input at each step of an optimization, which make the result robust to them.
 
 `Jitter`, `Rotate` and `Scale` are transforms: random, differentiable, and part of the compiled loop. The model sees the
-transformed image and the gradient flows back through the transformation, so the image itself stays where it is (Olah et
+transformed image and the gradient flows back through the transformation, so the image itself does not move (Olah et
 al. 2017, "Feature Visualization", the section on transformation robustness). A keras-vis modifier, which changes NumPy
-arrays in `pre` and `post`, works as well, a little slower.
+arrays in `pre` and `post`, works too, but is slightly slower.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class InputModifier:
         return img
 
     def post(self, img):
-        """Change the images after a step; of several modifiers the last one comes first.
+        """Change the images after a step; several modifiers are applied in reverse order.
 
         Args:
             img: An array of shape (images, ...), in the axis order and units of the model's input.
@@ -52,7 +52,7 @@ class InputModifier:
 
 
 class Transform(InputModifier):
-    """Base class of transforms: override `transform`. The model sees what it returns; the image itself stays.
+    """Base class of transforms: override `transform`. The model sees its result; the image itself does not change.
 
     Example:
         >>> class Mirror(Transform):
@@ -79,7 +79,7 @@ class Transform(InputModifier):
 
     @property
     def key(self):
-        """Return what two transforms must share for one traced loop to serve both; by default the object itself."""
+        """Return what two transforms must share to use one traced loop; by default the object itself."""
         return self
 
     def pre(self, img):
@@ -98,13 +98,13 @@ class Transform(InputModifier):
 
 
 class Jitter(Transform):
-    """Shift images by a random number of pixels along each axis; what leaves at one end comes in at the other.
+    """Shift images by a random number of pixels along each axis; pixels that leave at one end enter at the other.
 
     The source is Olah et al. 2017, "Feature Visualization", the section on transformation robustness.
 
     Args:
-        jitter: The largest shift, in either direction: below 1 a fraction of the image's size, from 1 on pixels. A
-            number for all axes, or a list with one for each.
+        jitter: The largest shift, in either direction: a fraction of the image's size below 1, else pixels. One
+            number for all axes, or a list with one number per axis.
 
     Raises:
         ValueError: It is negative, or (when images come) the list has another length than they have axes.
@@ -138,7 +138,7 @@ class Jitter(Transform):
             )
         sizes = tf.cast(tf.gather(tf.shape(images), axes), tf.float32)
         largest = tf.stack([value if value >= 1 else value * sizes[i] for i, value in enumerate(values)])
-        # Of the whole numbers from -n to n each is as likely as the others.
+        # All whole numbers from -n to n are equally likely.
         whole = tf.floor(largest)
         shifts = tf.floor(tf.random.stateless_uniform([len(axes)], seed) * (2 * whole + 1)) - whole
         return tf.roll(images, tf.cast(shifts, tf.int32), axes)
@@ -159,7 +159,7 @@ class _Affine(Transform, abc.ABC):
 
     @abc.abstractmethod
     def matrix(self, value):
-        """Return the matrix that leads from a place in the result to the place in the image that it is taken from.
+        """Return the matrix that maps a position in the result to its source position in the image.
 
         Args:
             value: A random value, a float32 scalar.

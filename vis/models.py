@@ -1,4 +1,4 @@
-"""Loads trained models from disk, and says in one sentence what is wrong where that fails."""
+"""Load trained models from disk, with one-sentence errors."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def load_model(
 ) -> keras.Model:
     """Load a trained model for explaining it.
 
-    The model is not compiled: an explanation needs neither the optimizer nor the training loss, so a file whose loss or
-    metric is not at hand can be read all the same.
+    The model is not compiled: an explanation needs neither the optimizer nor the training loss, so files with unknown
+    losses or metrics can be read, too.
 
     A SavedModel folder, from `model.export` or Keras 2's `model.save`, holds a graph rather than layers: its output can
     be explained with respect to its input (saliency, SmoothGrad), but class activation maps, which need a layer, and
@@ -55,22 +55,21 @@ def load_model(
             with `@keras.saving.register_keras_serializable()`.
         unsafe: Whether code inside the file may run: Python of `Lambda` layers, and operations of a SavedModel that
             read or write files. Only for files from someone you trust.
-        output_variable: Of an `.nnp` file the output to compute, by the name of its variable or as its data set calls
-            it; unless given the first that is a softmax's or a sigmoid's.
-        training: Whether to build the network of an `.nnp` file that was trained, up to its loss, rather than the one
-            that is executed. Other files have one model for both.
+        output_variable: The output of an `.nnp` file to compute, by the name of its variable or by its name in the data
+            set; by default the first that ends in a softmax or sigmoid.
+        training: Whether to build the training network of an `.nnp` file, up to its loss, rather than that of the
+            executor. Other files have one model for both.
 
     Returns:
         The model, not compiled; for a SavedModel folder one layer that calls it.
 
     Raises:
-        ValueError: There is no such file, it is cut short, it is not a model, it needs a custom object that is not
-            given, or an `.nnp` file has a function that is not supported. The message names the file or
-            the function.
+        ValueError: There is no such file, it is truncated, it is not a model, it needs a custom object that is
+            missing, or an `.nnp` file has an unsupported function. The message names the file or the function.
         TypeError: `custom_objects` is not a mapping.
 
     Warns:
-        VisWarning: An `.nnp` file has other outputs, or asks for something that is done in another way.
+        VisWarning: An `.nnp` file has other outputs, or a setting that is handled differently.
 
     Example:
         >>> import keras, tempfile, vis
@@ -108,13 +107,13 @@ def load_model(
     except ArgumentError:
         raise
     except Exception as error:
-        # Keras raises whatever it stumbles over (OSError, KeyError, TypeError, ValueError, ...), often with the whole
+        # Keras raises all kinds of errors (OSError, KeyError, TypeError, ValueError, ...), often with the whole
         # configuration of the model in the message.
         raise _explained(path, error) from error
 
 
 def is_project(path: str | os.PathLike) -> bool:
-    """Return whether a path is that of an `.nnp` file, by its name.
+    """Return whether a path names an `.nnp` file.
 
     Args:
         path: A file or folder.
@@ -130,7 +129,7 @@ def is_project(path: str | os.PathLike) -> bool:
 
 
 def scale_of(path: str | os.PathLike, model: keras.Model) -> Scale:
-    """Tell which scale of pixel values a model takes, by what its file says or by the layers that it begins with.
+    """Determine the scale of pixel values that a model takes, from its file or its first layers.
 
     Args:
         path: The file that the model was loaded from.
@@ -158,7 +157,7 @@ def check_file(path: Path) -> None:
         path: A file or a SavedModel folder. Only its first bytes are read.
 
     Raises:
-        ValueError: The file does not exist, cannot be read, is cut short or is not a model, or its extension is that of
+        ValueError: The file does not exist, cannot be read, is truncated or is not a model, or it has the extension of
             another format. The message names the file.
 
     Example:
@@ -199,7 +198,7 @@ def check_file(path: Path) -> None:
 
 
 def _explained(path: Path, error: Exception) -> ArgumentError:
-    """Say which argument Keras's error is about, and what it means."""
+    """Translate an error of Keras: name the argument, and explain the problem."""
     message = str(error)
     missing = re.search(r"Could not locate (?:class|function) '([^']+)'|Unknown \w+: '([^']+)'", message)
     if missing and (missing[1] or missing[2]) in _KERAS_2_OPERATIONS:

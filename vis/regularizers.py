@@ -1,7 +1,7 @@
 """Regularizers: losses of the input itself, which keep an optimized input from turning into noise.
 
-They are divided by the size of the input (channels and positions, not samples), as in keras-vis, so that a weight means
-the same for small and large images. Every sample has its own value.
+They are divided by the size of the input (channels and positions, not samples), as in keras-vis, so a weight means
+the same for small and large images. Every sample has a separate value.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def normalize(input_tensor, output_tensor):
 
 
 class _Regularizer(Loss, abc.ABC):
-    """A loss of the input, whatever the model makes of it; a subclass overrides `of`."""
+    """A loss of the input alone, independent of the model; subclasses override `of`."""
 
     def __init__(self, img_input):
         symbols = [] if isinstance(img_input, (keras.Model, ModifiedModel)) else keras.tree.flatten(img_input)
@@ -110,7 +110,7 @@ class TotalVariation(_Regularizer):
 
     @property
     def key(self):
-        """Return what two of them must share for one traced function to serve both: the inputs and β."""
+        """Return what two regularizers must share to use one traced function: the inputs and β."""
         return TotalVariation, *(self._symbols or [self.img]), self.beta
 
     def of(self, images, data_format: str = "channels_last"):
@@ -129,7 +129,7 @@ class TotalVariation(_Regularizer):
             return _summed(images * 0)
         squares = 0
         for axis in axes:
-            # The neighbour along this axis; along the others the last position goes, as it has none there.
+            # The neighbour along this axis; along the other axes the last position has none and is dropped.
             shift = [int(each == axis) for each in range(rank)]
             lost = [int(each in axes) for each in range(rank)]
             squares += ops.square(_part(images, shift, lost) - _part(images, [0] * rank, lost))
@@ -167,7 +167,7 @@ class LPNorm(_Regularizer):
 
     @property
     def key(self):
-        """Return what two of them must share for one traced function to serve both: the inputs and p."""
+        """Return what two regularizers must share to use one traced function: the inputs and p."""
         return LPNorm, *(self._symbols or [self.img]), self.p
 
     def of(self, images, data_format: str = "channels_last"):
@@ -185,7 +185,7 @@ class LPNorm(_Regularizer):
         axes = tuple(range(1, len(images.shape)))
         if np.isinf(self.p):
             return ops.max(values, axis=axes) / _size(images)
-        # In units of the largest value, a constant, so that no power overflows.
+        # In units of the largest value, as a constant, so that no power overflows.
         unit = ops.stop_gradient(ops.max(values, axis=axes, keepdims=True))
         unit = ops.where(unit > 0, unit, ops.ones_like(unit))
         norms = _power(_summed(_power(values / unit, self.p)), 1 / self.p)

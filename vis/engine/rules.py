@@ -12,7 +12,7 @@ from vis.utils.errors import ArgumentTypeError
 
 
 class ModifiedModel:
-    """A model seen through a backprop rule; give it to any `visualize_` function in place of the model.
+    """A model with a backprop rule applied; pass it to any `visualize_` function in place of the model.
 
     Everything else (`layers`, `input`, `predict`, ...) is that of the model itself.
     """

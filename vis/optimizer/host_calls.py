@@ -1,4 +1,4 @@
-"""Calls the user's NumPy functions from inside a compiled loop."""
+"""Call the user's NumPy functions from inside a compiled loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _numbers = itertools.count()
 class PythonSteps:
     """The NumPy part of a step: the user's gradient modifier, and input modifiers with a `pre` or `post`.
 
-    The loop calls it by a number, so that a loop that is kept does not keep the user's functions.
+    The loop refers to it by a number, so a cached loop does not keep the user's functions alive.
 
     Args:
         grad_modifier: A function of an array that returns one of the same shape, or None.
@@ -40,7 +40,7 @@ class PythonSteps:
             Nothing.
 
         Raises:
-            Exception: What one of the user's functions raised, as it was raised.
+            Exception: The original exception of a user's function.
         """
         _running[self.number] = self
         try:

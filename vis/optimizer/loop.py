@@ -19,13 +19,13 @@ class State(NamedTuple):
     """The state of a descent between two steps.
 
     Attributes:
-        step: How many steps are done.
+        step: The number of steps done.
         parameters: For each moving input, the parameters it is decoded from.
-        slots: The update rule's own tensors.
-        best: For each moving input, the images of the lowest loss so far, each image by itself.
+        slots: The tensors of the update rule.
+        best: For each moving input, the images with the lowest loss so far, separately per image.
         best_loss: The losses of those images, (images,).
         mark: The losses that must be beaten to count as progress, (images,).
-        idle: How many consecutive steps brought no image progress.
+        idle: The number of consecutive steps without progress for any image.
         finite: Whether the last step's losses and gradients were finite.
         losses: The last step's losses, (losses, images), unweighted.
         gradients: For each moving input, the last step's gradients, normalized and modified.
@@ -46,11 +46,11 @@ class State(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What ends a descent early: `patience` consecutive steps without a loss that is lower by `min_delta`.
+    """The condition to stop early: `patience` consecutive steps in which no loss fell by `min_delta`.
 
     Attributes:
         patience: The number of steps; None for no such limit.
-        min_delta: The least difference that counts.
+        min_delta: The smallest difference that counts.
     """
 
     patience: int | None
@@ -61,7 +61,7 @@ class Descent:
     """A compiled loop that moves some inputs of a question.
 
     Args:
-        question: The losses, the inputs they start from, and (`wrt`) the inputs that move, and nothing else.
+        question: The losses, the inputs to start from, and (`wrt`) only the inputs that move.
         moved: The positions of the inputs that move.
         parameterization: A `Pixels` or a `Fourier`.
         rule: An `Rms` or a `KerasRule`.
@@ -93,7 +93,7 @@ class Descent:
         self._call, self.rule = remember(question.model, key, lambda: self._trace(rule))
 
     def start(self, parameters: list, images: list) -> State:
-        """Return the state before the first step; hold `rule.lock` meanwhile, as for `advance`.
+        """Return the state before the first step; hold `rule.lock` during the call, as for `advance`.
 
         Args:
             parameters: For each moving input its parameters, float32, of the images' shape.
@@ -111,12 +111,12 @@ class Descent:
         )  # fmt: skip
 
     def advance(self, state: State, stop: int, limits: Limits, seed: int) -> State:
-        """Continue up to a step, or until something ends the descent early.
+        """Continue to a step, or until the descent stops early.
 
         Args:
             state: A `State` from `start` or `advance`.
-            stop: The number of steps that should be done in all.
-            limits: What ends the descent early.
+            stop: The total number of steps to reach.
+            limits: The condition to stop early.
             seed: The seed of the transforms.
 
         Returns:
@@ -209,7 +209,7 @@ class Descent:
         )
 
     def _modified(self, name, parameters, ranges, token):
-        """Return the parameters of the images that NumPy modifiers changed."""
+        """Return the parameters of the images after NumPy modifiers."""
         changed = []
         for each, ends in zip(parameters, ranges, strict=True):
             images = in_python(token, name, self.parameterization.decode(each, *ends))
@@ -233,7 +233,7 @@ class Descent:
             return losses, list(gradients)
 
         def batch(start):
-            # The last batch is filled up with images from the beginning.
+            # The last batch is padded with images from the beginning.
             rows = (start + tf.range(size)) % count
             losses, _, gradients = self.function.call(
                 weights, self.question.scales[0], *(tf.gather(array, rows) for array in arrays)
@@ -252,12 +252,12 @@ class Descent:
 
 
 def _unit(gradients):
-    """Scale each image's gradient to length 1, by its largest value first, as squares may vanish; zero stays zero."""
+    """Scale each image's gradient to length 1, first by its largest value, as squares may vanish; zero stays zero."""
     axes = list(range(1, gradients.shape.rank))
     scaled = tf.math.divide_no_nan(gradients, tf.reduce_max(tf.abs(gradients), axes, keepdims=True))
     return tf.math.divide_no_nan(scaled, tf.sqrt(tf.reduce_sum(scaled**2, axes, keepdims=True)))
 
 
 def _chosen(which, new, old):
-    """Return the new images where they are wanted, the old ones elsewhere."""
+    """Return the new images where selected, the old ones elsewhere."""
     return tf.where(tf.reshape(which, [-1] + [1] * (new.shape.rank - 1)), new, old)

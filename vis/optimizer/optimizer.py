@@ -1,4 +1,4 @@
-"""Optimizes a model's input by gradient descent on losses, compiled, for several images at once."""
+"""Optimize a model's input by compiled gradient descent on losses, for several images at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from vis.utils import checks
 from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError, ArgumentTypeError, sentence, warn
 
-# Steps between two looks at Python, for an interrupt to come through, where no callback asks for fewer.
+# The most steps between two returns to Python, where interrupts are handled; callbacks may need fewer.
 _MOST_STEPS = 50
 
 
@@ -48,10 +48,10 @@ class Optimizer:
     Args:
         input_tensor: `model.input`, or the model itself, which need not be functional.
         losses: A list of pairs `(loss, weight)`, where a loss is a `vis.losses.Loss` or a function of the model's
-            output. A weight of None or 0 leaves its loss out.
+            output. A loss with weight None or 0 is dropped.
         {{input_range}}
         {{optimized_tensor}}
-        norm_grads: Whether each image's gradient is scaled to length 1 before it is modified and applied.
+        norm_grads: Whether to scale each image's gradient to length 1 before modifying and applying it.
 
     Attributes:
         input_tensor: As given.
@@ -60,9 +60,9 @@ class Optimizer:
         loss_names: The names of the losses whose weight is not 0.
 
     Raises:
-        ValueError: `input_range` is not a pair of finite numbers (or of lists with a number per channel), the smaller
-            first; or every loss has the weight 0.
-        TypeError: `losses` holds something that is neither a loss nor a function.
+        ValueError: `input_range` is not a pair of finite numbers (or of lists with one number per channel), the smaller
+            first; or every loss has weight 0.
+        TypeError: `losses` holds an object that is neither a loss nor a function.
 
     Example:
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
@@ -125,27 +125,26 @@ class Optimizer:
             callback_every: The number of steps between two calls of the callbacks, at least 1; the loop runs compiled
                 in between.
             patience: Stop after this many consecutive steps in which no image reached a lower loss; None never does.
-            min_delta: How much lower a loss must be to count as lower for `patience`.
+            min_delta: The smallest decrease of a loss that counts for `patience`.
             {{random_seed}}
             squeeze: Whether to drop the samples axis of a single image.
             batch_size: The most images to compute at once; None chooses. It bounds the memory.
 
         Returns:
-            `(image, grads, wrt_value)`. `image` is float32 and has the input's shape; it is, for each image by itself,
-            the one of all steps with the lowest loss. `grads` are the gradients at the end, normalized and modified,
-            and `wrt_value` is what they are taken with respect to; both keep the samples axis. For several inputs each
-            of the three is a list.
+            `(image, grads, wrt_value)`. `image` is float32 with the shape of the input: for each image, the step with
+            the lowest loss. `grads` are the gradients at the end, normalized and modified, and `wrt_value` is the value
+            of the tensor they refer to; both keep the samples axis. For several inputs each of the three is a list.
 
         Raises:
             ValueError: A number or a name is out of range or unknown, `seed_input` does not fit the model's inputs, it
-                is None though the model does not say which shape it takes, an input modifier that works on pixels comes
+                is None and the input shape of the model is unknown, an input modifier that works on pixels is combined
                 with `parameterization='fourier'`, or a loss or its gradient became NaN or infinite.
             TypeError: `input_modifiers` or `callbacks` is not a list of such objects, `optimizer` is not a Keras
                 optimizer, or a number is of another type.
 
         Warns:
-            VisWarning: `seed_input` has values outside `input_range`; or a filter was never active, so that nothing was
-                found.
+            VisWarning: `seed_input` has values outside `input_range`; or a filter was never active, so there is no
+                result.
 
         Example:
             >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -206,7 +205,7 @@ class Optimizer:
         return _alone(best, squeeze), _alone(gradients), _alone(images)
 
     def _count(self) -> int:
-        """Return how many images the losses ask for."""
+        """Return the number of images that the losses specify."""
         indices = [getattr(loss, "filter_indices", ()) for loss, _ in self.losses]
         return max((len(rows) for rows in indices if np.ndim(rows) == 2), default=1)
 
@@ -217,7 +216,7 @@ class Optimizer:
         return [symbols[i] for i in moved] if symbols else [None]
 
     def _gradients_only(self, question: Question, modify, watchers, squeeze):
-        """Return the gradients where `wrt_tensor` is, and its value: nothing moves."""
+        """Return the gradients at `wrt_tensor` and its value, without optimizing."""
         losses, gradients, values = self._evaluated(question, question.inputs, modify)
         with _watched(watchers, 1):
             self._tell(watchers, 0, losses, gradients, values)
@@ -251,7 +250,7 @@ class Optimizer:
             watcher.callback(*arguments)
 
     def _not_finite(self, samples: ModelInputs, question: Question, step: int | None = None) -> ValueError:
-        """Return an error that names the loss to blame."""
+        """Return an error that names the loss that is not finite."""
         when = "at the end" if step is None else f"at step {step}"
         for loss, weight in self.losses:
             alone = Objective(self.model, [(loss, weight)])
@@ -290,7 +289,7 @@ def _parameterization(name: str, data_format: str):
 
 
 def _steps(modify, modifiers, space) -> tuple[list, PythonSteps]:
-    """Return the transforms, and the modifiers that are left to NumPy."""
+    """Split input modifiers into transforms and NumPy modifiers."""
     if not isinstance(modifiers, (list, tuple)):
         raise ArgumentTypeError(
             "input_modifiers", f"must be a list of vis.input_modifiers, not {type(modifiers).__name__}"
@@ -327,7 +326,7 @@ def _watchers(callbacks):
 
 @contextlib.contextmanager
 def _watched(watchers, max_iter: int):
-    """Call the callbacks' `on_begin`, and their `on_end` whatever happens."""
+    """Call the callbacks' `on_begin`, and always their `on_end`."""
     for watcher in watchers:
         getattr(watcher, "on_begin", lambda max_iter: None)(max_iter)
     try:

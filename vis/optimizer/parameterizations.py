@@ -1,7 +1,8 @@
-"""Parameterizations: what an optimizer moves in place of an image's pixels.
+"""Parameterizations: the variables that an optimizer changes in place of an image's pixels.
 
-A parameterization maps parameters of the image's own shape to images within a range. In which space a descent is steep
-decides which of many images it finds (Olah et al. 2017, "Feature Visualization", the section on preconditioning).
+A parameterization maps parameters with the shape of the image to images within a range. The space in which the descent
+is steep decides which of many images it finds (Olah et al. 2017, "Feature Visualization", the section on
+preconditioning).
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import tensorflow as tf
 
 from vis.utils.errors import ArgumentError
 
-# A square root of the covariance of the colours in ImageNet, as Lucid has it, scaled to columns of norm 1 at most.
+# A square root of the covariance of the colours in ImageNet, as in Lucid, scaled to columns of norm 1 at most.
 _COLORS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], np.float32)
 _COLORS /= np.linalg.norm(_COLORS, axis=0).max()
 
 
 class Pixels:
-    """The pixels themselves, as fractions of their range, and kept within it."""
+    """The pixels themselves, as fractions of their range, clipped to it."""
 
     key = "pixels"
 
@@ -145,7 +146,7 @@ class Fourier:
         return low + (high - low) * tf.sigmoid(self._channels_back(planes))
 
     def bounded(self, parameters):
-        """Return the parameters as they are: all of them give images within the range.
+        """Return the parameters unchanged: all of them decode to images within the range.
 
         Args:
             parameters: A float tensor.

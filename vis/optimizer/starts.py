@@ -1,4 +1,4 @@
-"""Where an optimization starts: the range of the input, and the samples of the first step."""
+"""The start of an optimization: the range of the input, and the samples of the first step."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Range:
             `(low, high)`, float32.
 
         Raises:
-            ValueError: The range has another number of values than the images have channels.
+            ValueError: The number of values of the range is not the number of channels.
         """
         axis = 1 if data_format == "channels_first" else len(shape) - 1
         ends = []
@@ -67,14 +67,14 @@ class Range:
 
 
 def data_format_of(model, samples: ModelInputs) -> str:
-    """Return in which order a model takes its images, by what it does with them.
+    """Return the axis order of a model's images, from its operations.
 
     Args:
         model: A Keras model, with or without a backprop modifier.
-        samples: Inputs that show what it takes.
+        samples: Example inputs.
 
     Returns:
-        `'channels_first'` or `'channels_last'`; the latter for what has no positions.
+        `'channels_first'` or `'channels_last'`; the latter also for inputs without positions.
     """
     key = ("input layouts", *samples.shapes, *(array.dtype.name for array in samples.arrays))
     layouts = remember(model, key, lambda: taps.input_layouts(model, samples))
@@ -89,15 +89,15 @@ def samples_of(model, seed_input, count: int, value_range: Range) -> ModelInputs
         model: A Keras model, with or without a backprop modifier.
         seed_input: One image or a batch, (images, ...), a list or dict of these for several inputs, or None for the
             middle of the range.
-        count: How many images are wanted where `seed_input` holds one.
+        count: The number of images, if `seed_input` holds a single one.
         value_range: The `Range`.
 
     Returns:
         The `ModelInputs`; a single seed is repeated for all images.
 
     Raises:
-        ValueError: `seed_input` does not fit the model's inputs; or it is None and the model does not say which shape
-            its input has, takes any size, or takes integers.
+        ValueError: `seed_input` does not fit the model's inputs; or it is None and the input shape of the model is
+            unknown or of any size, or the model takes integers.
     """
     if seed_input is None:
         seed_input = _middle(model, value_range)
@@ -113,11 +113,11 @@ def noise(
     """Return random images to start from, for a model that takes images of any size.
 
     Args:
-        layout: What the model takes, from `vis.images.input_layout`, with the height and the width wanted in it.
-        count: How many images.
+        layout: What the model takes, from `vis.images.input_layout`, with height and width filled in.
+        count: The number of images.
         input_range: (min, max) of the values that the model takes, numbers or one number per channel.
-        parameterization: `'pixels'` or `'fourier'`: what is to be moved, which decides what its noise looks like.
-        seed: Of the noise.
+        parameterization: `'pixels'` or `'fourier'`, which determines the kind of noise.
+        seed: The seed of the noise.
 
     Returns:
         A `seed_input`, float32: (count, height, width, channels), (count, channels, height, width) or (count, height,
@@ -139,7 +139,7 @@ def noise(
 
 
 def regularizer_weights(input_range, weight: float = 10) -> dict[str, float]:
-    """Return weights of the regularizers that weigh alike for images of 0 to 1 and of 0 to 255.
+    """Return weights of the regularizers with the same effect on images of 0 to 1 and of 0 to 255.
 
     `LPNorm` grows with the values of an image, `TotalVariation` with β = 2 with their square.
 
@@ -160,7 +160,7 @@ def regularizer_weights(input_range, weight: float = 10) -> dict[str, float]:
 
 
 def warn_of_values_outside(arrays: list, ranges: list) -> None:
-    """Warn where a seed has values that the range cuts off.
+    """Warn if a seed has values outside the range.
 
     Args:
         arrays: The moving inputs, each (images, ...).
@@ -203,7 +203,7 @@ def are_inputs(model, wrt_tensor) -> bool:
 
 
 def moved_inputs(model, samples: ModelInputs, wrt_tensor) -> list[int]:
-    """Return the positions of the inputs that a descent moves: those that are named and hold real numbers.
+    """Return the positions of the inputs that a descent moves: the named inputs that hold real numbers.
 
     Args:
         model: A Keras model, with or without a backprop modifier.
@@ -214,7 +214,7 @@ def moved_inputs(model, samples: ModelInputs, wrt_tensor) -> list[int]:
         Positions among the model's inputs.
 
     Raises:
-        ArgumentError: They hold integers only.
+        ArgumentError: All of them hold integers.
     """
     symbols = symbolic_inputs(underlying(model))
     named: list[int] = []
@@ -232,7 +232,7 @@ def moved_inputs(model, samples: ModelInputs, wrt_tensor) -> list[int]:
 
 
 def with_images(samples: ModelInputs, moved: list[int], images: list) -> ModelInputs:
-    """Return samples with other images in the inputs that move.
+    """Return samples with new images in the inputs that move.
 
     Args:
         samples: The samples.

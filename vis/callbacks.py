@@ -57,10 +57,10 @@ class GifGenerator(OptimizerCallback):
     renamed.
 
     Args:
-        path: The file to write; `.gif` is appended where it is missing.
+        path: The file to write; `.gif` is appended if it is missing.
         input_range: The values that become black and white: (min, max), two numbers or two lists of one number per
             channel.
-        seconds: How long a frame is shown, in seconds; the last one stays for two.
+        seconds: The duration of a frame, in seconds; the last one stays for two.
 
     Raises:
         ValueError: The folder does not exist, or the values to show are not images of 1 or 3 channels.

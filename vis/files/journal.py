@@ -20,7 +20,7 @@ except ImportError:  # Windows
 class Journal:
     """A file of JSON lines: the run's settings, then the result of each piece of work.
 
-    A line is in the file completely or not at all: what an interrupted run left of its last line is dropped. Only one
+    A line is in the file completely or not at all: an incomplete last line of an interrupted run is dropped. Only one
     run can have the file open (on Windows this is not checked), and it writes nothing before its first piece of work is
     done: a run that fails earlier leaves the file as it was.
 
@@ -69,7 +69,7 @@ class Journal:
             raise
 
     def append(self, entry: Any) -> None:
-        """Write down a finished piece of work; it stays if the process is killed.
+        """Record a finished piece of work, so that it survives if the process is killed.
 
         Args:
             entry: Its result, anything that JSON can hold.
@@ -113,7 +113,7 @@ class Journal:
             for number, line in enumerate(file):
                 try:
                     entry = json.loads(line) if line.endswith(b"\n") else None
-                except ValueError:  # what a power cut leaves
+                except ValueError:  # as after a power failure
                     entry = None
                 if number == 0 and isinstance(entry, dict):
                     self._compare(entry)
@@ -127,7 +127,7 @@ class Journal:
     def _compare(self, before) -> None:
         for name, now in self._settings.items():
             if before.get(name) != now:
-                # What tells a file from another says nothing to a reader.
+                # A fingerprint means nothing to a reader.
                 values = "" if isinstance(now, list) else f", {before.get(name)}, not {now}"
                 raise ArgumentError(
                     "resume",
@@ -137,7 +137,7 @@ class Journal:
 
 
 def fingerprint(path: Path) -> list:
-    """Return what tells whether a file is still the same, for a journal's settings: its name, size and time of change.
+    """Return a fingerprint of a file for the settings of a journal: its name, size and modification time.
 
     Args:
         path: A file or a folder; of a SavedModel's the graph is looked at.
@@ -169,4 +169,4 @@ def _locked(path: Path):
             raise ArgumentError(
                 "path", f"must not be {path}, which another run is writing", "Wait for that run, or give another output"
             ) from None
-        file.close()  # another run removed it in between
+        file.close()  # another run removed it meanwhile

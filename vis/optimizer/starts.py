@@ -71,7 +71,7 @@ def data_format_of(model, samples: ModelInputs) -> str:
 
     Args:
         model: A Keras model, with or without a backprop modifier.
-        samples: Example inputs.
+        samples: Inputs that show what it takes.
 
     Returns:
         `'channels_first'` or `'channels_last'`; the latter also for inputs without positions.

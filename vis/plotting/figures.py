@@ -5,10 +5,10 @@ know it: nothing has to be closed, and `figure.savefig("map.png")` writes it.
 
 Equal colours mean equal values. A map of one sign goes from dark to light ('inferno'), a map of both signs from blue
 over white, which is 0, to red; a colour-blind eye can tell both apart. The largest hundredth of the values has the
-brightest colour, so that a few of them do not leave the rest in the dark; the colour bar then ends in a point.
+brightest colour, so that a few outliers do not darken the rest; the colour bar then ends in a point.
 
-Over an image a value is the more opaque, the farther from 0 it is: where nothing matters the image is seen. The colour
-bar shows each value on all grays of the image, the darkest to the left, so every colour in the picture is in the bar.
+Over an image, values farther from 0 are more opaque: where nothing matters, the image shows through. The colour bar
+shows every value over all grays of the image, the darkest to the left, so every colour of the picture is in the bar.
 """
 
 from __future__ import annotations
@@ -99,17 +99,17 @@ def grid(
 
     Args:
         images: N images, each a Pillow image or an array as `show` takes it.
-        heatmaps: N maps, (height, width), each laid over its image; or a dict of them, name to N maps, which gives a
-            row of images and beneath it one row per name. None draws the images alone.
+        heatmaps: N maps, (height, width), each laid over its image; or a dict from names to N maps, which gives a
+            row of images and one row per name below it. None draws the images alone.
         titles: N titles, of the images; None for none.
-        columns: How many images stand side by side, at least 1; None for all in rows of up to 5, as even as can be
-            (with a dict: all in one).
+        columns: The number of images side by side, at least 1; None for rows of up to 5, as even as possible (with a
+            dict: a single row).
         alpha: The opacity of the maps' largest values over an image, from 0 to 1; a smaller value has that share of it.
             None for 0.75, and with a dict for the maps alone, in rows of their own.
         {{colormap}}
         {{percentile}}
         shared: Whether all maps (with a dict, all maps of a row) share one scale, so that they can be compared with
-            each other; it is drawn beside them. Otherwise each map has its own.
+            each other; it is drawn beside them. Otherwise every map has a separate scale.
         width: The width of one picture, in inches.
 
     Returns:
@@ -179,7 +179,7 @@ def compare(
         maps: A dict of names and maps, (height, width), of any scale; not normalized, if their magnitudes are to be
             compared too.
         {{image}} It is drawn first; None for the maps alone.
-        columns: How many pictures stand side by side, at least 1; None for rows of up to 5, as even as can be.
+        columns: The number of pictures side by side, at least 1; None for rows of up to 5, as even as possible.
         alpha: The opacity of the maps' largest values over the image, from 0 to 1; a smaller value has that share of
             it. None for the maps alone.
         {{colormap}}
@@ -234,7 +234,7 @@ def compare(
 
 
 def even_columns(count: int) -> int:
-    """Return how many pictures to set side by side, up to 5, so that the last row is hardly shorter than the others.
+    """Return the number of pictures side by side, up to 5, so that the last row is almost as long as the others.
 
     Args:
         count: The number of pictures.

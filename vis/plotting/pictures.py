@@ -1,8 +1,8 @@
 """Turns maps into pictures: grayscale, a colour map, a heatmap laid over an image.
 
-The colour map is `'inferno'` unless another is asked for: its lightness grows evenly with the value, so it reads the
+The default colour map is `'inferno'`: its lightness grows evenly with the value, so it reads the
 same in grayscale and to a colour-blind eye, which cannot be said of `'jet'`. A map that is coarser than its picture is
-interpolated cubically and cut off at its own range: linear interpolation draws a star around each peak.
+interpolated cubically and clipped to its own range: linear interpolation draws a star around each peak.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
 COLORMAP = "inferno"
-# How opaque the largest value of a map over an image is: most of its colour is to be seen, and still what it is about.
+# The opacity of the largest value of a map over an image: mostly its colour, but the image still shows through.
 OPACITY = 0.75
 DIVERGING = "blue_white_red"
 
@@ -103,7 +103,7 @@ def heatmap_over(
     *,
     zero: float = 0.0,
 ) -> np.ndarray:
-    """Lay the colours of a heatmap over an image, at the image's size; where nothing matters the image is seen.
+    """Lay the colours of a heatmap over an image, at the image's size; where nothing matters, the image shows through.
 
     Args:
         image: uint8 or a Pillow image, (height, width) or (height, width, 3).
@@ -151,7 +151,7 @@ def check_alpha(alpha: float) -> None:
 
 
 def opacities(count: int, alpha: float, zero: float) -> np.ndarray:
-    """Return how opaque the colours of a map over an image are: in proportion to how far from 0 they stand.
+    """Return the opacity of the colours of a map over an image, in proportion to their distance from 0.
 
     Args:
         count: The number of colours, from the lowest value to the highest.
@@ -226,7 +226,7 @@ def _table(colormap: str) -> np.ndarray:
 
 @functools.lru_cache
 def _blending(colormap: str, alpha: float, zero: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return, for each colour of a map, what it keeps of the image below and what it adds, float32, (N, 3) each."""
+    """Return, for each colour of a map, the share it keeps of the image below and the colour it adds, (N, 3) each."""
     colors = _table(colormap)
     opacity = np.repeat(opacities(len(colors), alpha, zero)[:, None], 3, axis=1)
     return 1 - opacity, opacity * colors

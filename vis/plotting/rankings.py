@@ -1,4 +1,4 @@
-"""A figure of ranked training examples: the extremes as images, the scores, and what removing the harmful ones does."""
+"""A figure of ranked training examples: the extremes as images, the scores, and the effect of removing harmful ones."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def plot_influence(
     shown: int = 8,
     width: float = 10.0,
 ) -> Figure:
-    """Draw what a ranking of training examples tells.
+    """Draw a ranking of training examples.
 
     Args:
         table: A `pandas.DataFrame` from `vis.influence.rank`, with the columns `influence` and `datasource_index`.
         images: The images by `datasource_index`, each a Pillow image or an array as `vis.plotting.show` takes it; None
             to leave out the examples.
         labels: Their labels by `datasource_index`, to be written above them; None for none.
-        cleansing: A `pandas.DataFrame` with the columns `removed` (how many examples), `error` (the held-out error
+        cleansing: A `pandas.DataFrame` with the columns `removed` (number of examples), `error` (the held-out error
             without the most harmful ones) and `random` (without as many at random), one row per number; None to leave
             out the curve.
-        shown: How many of the most harmful, and of the most helpful, examples to show, at least 1.
+        shown: The number of most harmful, and of most helpful, examples to show, at least 1.
         width: The width of the figure, in inches.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Checks of arguments, made where a value is first used."""
+"""Checks of arguments, run where a value is first used."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def real_number(name: str, value, what: str = "be a number") -> float:
 
 
 def modified(gradients: np.ndarray, modify: Callable) -> np.ndarray:
-    """Apply a gradient modifier, refusing results of another shape.
+    """Apply a gradient modifier, and refuse results of another shape.
 
     Args:
         gradients: An array of any shape.

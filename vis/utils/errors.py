@@ -1,4 +1,4 @@
-"""Errors and warnings as data: what is wrong, with which argument, and what would do.
+"""Errors and warnings as data: the argument, the problem and the remedy.
 
 A message is made in one place, here, and never taken apart again. Whoever speaks to other readers than those of Python
 code, such as the `vis` command, takes the parts and words them anew.
@@ -21,7 +21,7 @@ class ArgumentError(ValueError):
     Args:
         argument: The name of the public function's argument.
         problem: What is wrong, to follow the name: `"must be at least 1, not 0"`.
-        remedy: What to do, as a sentence without its full stop; empty where the problem says it.
+        remedy: What to do, as a sentence without its full stop; empty if the problem says it.
         kind: A short name that tells this error from others of the same argument, such as `"dtype"`: for code that has
             a remedy of its own.
 
@@ -44,7 +44,7 @@ class ArgumentError(ValueError):
         self.kind = kind
 
     def __reduce__(self):
-        # Keyword-only arguments are not among `args`, by which an exception is pickled for another process.
+        # Keyword-only arguments are not in `args`, from which an exception is pickled for another process.
         return _remade, (type(self), self.argument, self.problem, self.remedy, self.kind)
 
     def about(self, argument: str) -> ArgumentError:

@@ -162,6 +162,9 @@ class CrossValidation:
             predicted += self._predicted(state, held)
             mean = predicted / (epoch + 1)
             losses.append(float(label_scores(mean, self.labels[held], self._told)[0].mean()))
+            if not np.isfinite(losses[-1]):
+                problem = f"the loss of the held-out examples of fold {fold} is {losses[-1]} after epoch {epoch}"
+                raise ValueError(sentence(f"{problem} (both from 0)", "Lower the learning rate, or scale the inputs"))
             if losses[-1] <= min(losses):
                 loss, margin, norm = seen / (epoch + 1)
                 count = np.array(epoch + 1, np.int64)

@@ -24,7 +24,8 @@ DOCUMENTED = """
 INTERNAL = """
     vis.optimizer.host_calls vis.optimizer.loop vis.optimizer.parameterizations vis.optimizer.starts
     vis.optimizer.updates vis.plotting.canvas vis.plotting.pictures vis.utils.errors
-    vis.influence.adjoint vis.influence.checks vis.influence.classes vis.influence.confident_learning
+    vis.influence.adjoint vis.influence.checkpoints vis.influence.checks vis.influence.classes
+    vis.influence.confident_learning
     vis.influence.counterfactual vis.influence.examples vis.influence.first_order vis.influence.fold_files
     vis.influence.folds vis.influence.order vis.influence.probe vis.influence.replayable vis.influence.runs
     vis.influence.self_influence vis.influence.sgd vis.influence.sources vis.influence.watching

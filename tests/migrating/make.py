@@ -2,9 +2,9 @@
 
 It needs tf-keras-vis, which no test and nothing of `vis` imports. From the root of the repository:
 
-    python -m venv /tmp/there
-    /tmp/there/bin/pip install .[demo] tf-keras-vis==0.8.7 imageio
-    PYTHONPATH=tests /tmp/there/bin/python tests/migrating/make.py
+    python -m venv .venv-peers
+    .venv-peers/bin/pip install .[demo] tf-keras-vis==0.8.7 imageio
+    PYTHONPATH=tests .venv-peers/bin/python tests/migrating/make.py
 
 It trains the network on handwritten digits, and stores the weights, two digits, and each row's result by its code.
 """

@@ -22,7 +22,8 @@ from vis.influence.probe import check_second_order
 from vis.influence.runs import TrainingRun
 from vis.influence.training import State, TrainingStep, compiled, signature
 from vis.influence.validation import ValidationLoss
-from vis.utils.errors import sentence
+from vis.utils.checks import whole_number
+from vis.utils.errors import ArgumentError, sentence
 
 
 class Differentiated(NamedTuple):
@@ -37,6 +38,25 @@ class Differentiated(NamedTuple):
     scores: np.ndarray
     norms: np.ndarray
     windows: dict[int, np.ndarray]
+
+
+def epochs_back(run: TrainingRun, epochs: int | None) -> int:
+    """Return how many epochs to go back from the end of a run.
+
+    Args:
+        run: The run.
+        epochs: What the caller asks for; None for all.
+
+    Returns:
+        The number.
+
+    Raises:
+        ArgumentError: `epochs` is no whole number from 1 to the run's.
+    """
+    backs = whole_number("epochs", run.epochs if epochs is None else epochs)
+    if backs > run.epochs:
+        raise ArgumentError("epochs", f"must be at most {run.epochs}, as many as the run has, not {epochs}")
+    return backs
 
 
 def differentiated(

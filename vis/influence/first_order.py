@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from vis.influence.adjoint import Differentiated, differentiated, tensors
+from vis.influence.adjoint import Differentiated, differentiated, epochs_back, tensors
 from vis.influence.checks import check_run
 from vis.influence.runs import TrainingRun
 from vis.influence.validation import ValidationLoss
@@ -88,9 +88,7 @@ def check_first_order(
         8
     """
     check_run(run)
-    backs = whole_number("epochs", run.epochs if epochs is None else epochs)
-    if backs > run.epochs:
-        raise ArgumentError("epochs", f"must be at most {run.epochs}, as many as the run has, not {epochs}")
+    backs = epochs_back(run, epochs)
     count = whole_number("examples", examples, 4)
     if count > len(run):
         raise ArgumentError("examples", f"must be at most {len(run)}, as many as the run has, not {examples}")

@@ -7,20 +7,16 @@ large
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
+from vis.influence.checkpoints import summed_over_checkpoints
 from vis.influence.checks import check_run
 from vis.influence.examples import Batch
 from vis.influence.runs import TrainingRun
 from vis.influence.training import TrainingStep, compiled, signature
 from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError
-
-_BATCH = 128
 
 
 @shared_docs
@@ -60,20 +56,11 @@ def self_influence(run: TrainingRun, *, method: str = "tracin", progress: bool =
     if method != "tracin":
         raise ArgumentError("method", f"must be 'tracin', not {method!r}", kind="unknown")
     squares = run.cached("squared gradients", lambda: squared_gradients(run.step, run.state(0), run.examples))
-    scores = np.zeros(len(run))
-    parts = range(0, len(run), _BATCH)
-    checkpoints = run.recorded
-    with tqdm(total=(len(checkpoints) - 1) * len(parts), desc="Scoring", unit="batch", disable=not progress) as bar:
-        for before, epoch in itertools.pairwise(checkpoints):
-            state = run.state(epoch)
-            share = np.sum([run.share(between) for between in range(before, epoch)], axis=0)
-            rate = run.last_rate(epoch)
-            for start in parts:
-                part = slice(start, start + _BATCH)
-                norms = squares(state.weights, state.buffers, run.examples.batch(part)).numpy()
-                scores[part] += rate * share[part] * norms
-                bar.update()
-    return scores
+
+    def at(state):
+        return lambda batch: squares(state.weights, state.buffers, batch).numpy()
+
+    return summed_over_checkpoints(run, at, progress)
 
 
 def squared_gradients(step: TrainingStep, state, examples):

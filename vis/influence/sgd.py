@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from vis.influence.adjoint import differentiated
+from vis.influence.adjoint import differentiated, epochs_back
 from vis.influence.checks import check_run
 from vis.influence.first_order import warn_past_first_order
 from vis.influence.runs import TrainingRun
 from vis.influence.validation import ValidationLoss
-from vis.utils.checks import whole_number
 from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError
 
@@ -77,9 +76,7 @@ def sgd_influence(
     check_run(run)
     if weights not in ("exact", "epoch", "final"):
         raise ArgumentError("weights", f"must be 'exact', 'epoch' or 'final', not {weights!r}", kind="unknown")
-    backs = whole_number("epochs", run.epochs if epochs is None else epochs)
-    if backs > run.epochs:
-        raise ArgumentError("epochs", f"must be at most {run.epochs}, as many as the run has, not {epochs}")
+    backs = epochs_back(run, epochs)
     validation = ValidationLoss.of_run(run, x_val, y_val)
     found = differentiated(run, validation, backs, weights, progress=progress)
     if check and backs > 1:

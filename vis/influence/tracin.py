@@ -11,20 +11,16 @@ ignores how later steps change the effect of an earlier one.
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
+from vis.influence.checkpoints import summed_over_checkpoints
 from vis.influence.checks import check_run
 from vis.influence.examples import Batch
 from vis.influence.runs import TrainingRun
 from vis.influence.training import TrainingStep, compiled, signature
 from vis.influence.validation import ValidationLoss
 from vis.utils.docs import shared_docs
-
-_BATCH = 128
 
 
 @shared_docs
@@ -66,21 +62,12 @@ def tracin(run: TrainingRun, x_val, y_val, *, progress: bool = True) -> np.ndarr
     check_run(run)
     validation = ValidationLoss.of_run(run, x_val, y_val)
     along = run.cached("gradients along", lambda: gradients_along(run.step, run.state(0), run.examples))
-    scores = np.zeros(len(run))
-    parts = range(0, len(run), _BATCH)
-    checkpoints = run.recorded
-    with tqdm(total=(len(checkpoints) - 1) * len(parts), desc="Scoring", unit="batch", disable=not progress) as bar:
-        for before, epoch in itertools.pairwise(checkpoints):
-            state = run.state(epoch)
-            gradient, _ = validation.gradient(state)
-            share = np.sum([run.share(between) for between in range(before, epoch)], axis=0)
-            rate = run.last_rate(epoch)
-            for start in parts:
-                part = slice(start, start + _BATCH)
-                derivatives = along(state.weights, state.buffers, run.examples.batch(part), tuple(gradient))
-                scores[part] += rate * share[part] * derivatives.numpy()
-                bar.update()
-    return scores
+
+    def at(state):
+        gradient = tuple(validation.gradient(state)[0])
+        return lambda batch: along(state.weights, state.buffers, batch, gradient).numpy()
+
+    return summed_over_checkpoints(run, at, progress)
 
 
 def gradients_along(step: TrainingStep, state, examples):

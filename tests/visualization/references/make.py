@@ -2,9 +2,9 @@
 
 It needs torch, which no test and nothing of `vis` imports. From the root of the repository:
 
-    python -m venv /tmp/peers
-    /tmp/peers/bin/pip install torch==2.14.1 captum==0.9.0 grad-cam==1.5.7 numpy
-    PYTHONPATH=tests /tmp/peers/bin/python tests/visualization/references/make.py
+    python -m venv .venv-peers
+    .venv-peers/bin/pip install torch==2.14.1 captum==0.9.0 grad-cam==1.5.7 numpy
+    PYTHONPATH=tests .venv-peers/bin/python tests/visualization/references/make.py
 
 The peers compute in double precision, so that what is stored does not depend on the machine; it is rounded to float32
 at the end. Everything is stored as `vis` has it, channels last, but for the weights, which are torch's state.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +21,7 @@ from vis.cli.options import (
     RayOption,
     UnsafeOption,
 )
+from vis.cli.resuming import journal_of
 from vis.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -513,29 +513,11 @@ def _asked(settings: Training, method: Scoring, weights: Weights, seed: int, x: 
     }
 
 
-@contextlib.contextmanager
 def _journal(output: Path, resume: bool, files: tuple[Path, ...], settings: dict[str, Any], n_trials: int):
-    """Keep a journal of the trials: an interrupted run leaves it, a finished one removes it."""
-    from vis.files.journal import Journal, fingerprint
-
+    """Keep the journal of a run's trials."""
     path = output.with_name(f"{output.name}.trials.jsonl")
-    if resume and not path.exists():
-        typer.echo(f"There is no run of {output} to resume: starting with the first trial.")
-    names = ("--model", *_TABLES)
-    settings = {**{name: fingerprint(file) for name, file in zip(names, files, strict=True)}, **settings}
-    with option("--resume" if resume else "--output"):
-        journal = Journal(path, settings, resume=resume)
-    with journal:
-        try:
-            yield journal
-        except KeyboardInterrupt:
-            if journal.done:
-                typer.echo(f"Interrupted after {journal.done} of {n_trials} trials. Go on with --resume.", err=True)
-            raise
-        except OSError as error:
-            advice = " Go on with --resume when there is room." if journal.done else ""
-            raise UsageError(f"--output {output} cannot be written: {error.strerror or error}.{advice}") from error
-        journal.clear()
+    by_option = dict(zip(("--model", *_TABLES), files, strict=True))
+    return journal_of(path, output, by_option, settings, resume=resume, unit="trial", total=n_trials)
 
 
 def write(output: Path, ranked: pd.DataFrame) -> None:

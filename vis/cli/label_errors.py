@@ -11,7 +11,7 @@ import typer
 from vis.cli import influence, methods
 from vis.cli.app import app
 from vis.cli.influence import InputVariableOption, LabelVariableOption, TrainOption
-from vis.cli.messages import UsageError, gathered_messages, option
+from vis.cli.messages import gathered_messages, option
 from vis.cli.options import (
     AUTO,
     CommandWithRay,
@@ -22,6 +22,7 @@ from vis.cli.options import (
     RayOption,
     UnsafeOption,
 )
+from vis.cli.resuming import journal_of
 from vis.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -242,35 +243,23 @@ def _found(
 @contextlib.contextmanager
 def _journal(output: Path, resume: bool, files: tuple[Path, ...], settings: dict[str, Any], folds: int):
     """Keep the folds and a journal of them: an interrupted run leaves both, a finished one removes them."""
-    from vis.files.journal import Journal, fingerprint
     from vis.influence import fold_files
 
     directory = output.with_name(f"{output.name}.folds")
-    path = directory / "journal.jsonl"
-    if resume and not path.exists():
-        typer.echo(f"There is no run of {output} to resume: starting with the first fold.")
-    names = ("--model", "--input-train")
-    settings = {**{name: fingerprint(file) for name, file in zip(names, files, strict=True)}, **settings}
-    with option("--resume" if resume else "--output"):
-        journal = Journal(
-            path,
-            settings,
-            resume=resume,
-            still_there=lambda fold: fold_files.path_of(directory, fold).exists(),
-        )
-    with journal:
-        try:
-            yield directory, journal
-        except KeyboardInterrupt:
-            if journal.done:
-                typer.echo(f"Interrupted after {journal.done} of {folds} folds. Go on with --resume.", err=True)
-            raise
-        except OSError as error:
-            advice = " Go on with --resume when there is room." if journal.done else ""
-            raise UsageError(f"--output {output} cannot be written: {error.strerror or error}.{advice}") from error
+    by_option = dict(zip(("--model", "--input-train"), files, strict=True))
+    with journal_of(
+        directory / "journal.jsonl",
+        output,
+        by_option,
+        settings,
+        resume=resume,
+        unit="fold",
+        total=folds,
+        still_there=lambda fold: fold_files.path_of(directory, fold).exists(),
+    ) as journal:
+        yield directory, journal
         for fold in range(folds):
             fold_files.path_of(directory, fold).unlink(missing_ok=True)
-        journal.clear()
 
 
 def _write_page(

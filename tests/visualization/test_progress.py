@@ -52,7 +52,7 @@ CALLS = {
         lambda model, **options: visualization.occlusion(model, -1, 0, SAMPLES, window=4, stride=4, **options),
         2 * (1 + 4),  # the sample as it is, too
     ),
-    "RISE": (lambda model, **options: visualization.rise(model, -1, 0, SAMPLES, num_masks=9, **options), 2 * 9),
+    "RISE": (lambda model, **options: visualization.rise(model, -1, 0, SAMPLES, num_masks=9, **options), 2 * (9 + 1)),
 }
 
 

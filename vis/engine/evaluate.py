@@ -1,8 +1,8 @@
 """The one primitive: run a model on samples, intervene, read, differentiate, and reduce over copies of each sample.
 
 One compiled function serves all samples of one question. Class indices, loss weights, samples and the arguments of a
-change are its arguments, so only a new question is traced. Copies are made, changed, differentiated and summed in one
-loop, whose memory does not grow with their number.
+change are its arguments, so only a new question is traced. Copies are made, changed, differentiated and summed in the
+compiled function, a batch at a time, so that memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ from vis.utils.errors import ArgumentError, warn
 
 # The number of input values to compute at once: of samples, and of copies, which go through a smaller loop.
 _VALUES_OF_SAMPLES, _VALUES_OF_COPIES = 1_200_000, 750_000
-# How many batches of copies a call of the compiled function takes: few enough that progress can be told.
-_BATCHES_OF_COPIES = 16
 
 # Half-precision gradients below 6e-8 vanish and those above 65504 overflow: the score is scaled, and the gradient back
 # in float32; by the next factor where a gradient is not finite.
@@ -267,6 +265,24 @@ def evaluate(
         yield from _copies(question, change, numbers, reduce, seed, progress, of_scores)
 
 
+def sources_of(objective: Objective, inputs: ModelInputs, batch_size: int | None = None) -> list[Source]:
+    """Return a `Source` for each input of a model, by tracing the model without running it.
+
+    Args:
+        objective: The objective.
+        inputs: Samples.
+        batch_size: As `evaluate` takes it.
+
+    Returns:
+        The sources. A later call of `evaluate` for scores alone uses the same trace.
+
+    Raises:
+        ArgumentError: As `evaluate` does.
+    """
+    question = Question(objective, inputs, (), batch_size)
+    return question.function(("batch", False), batch_trace(question)).sources
+
+
 def _batches(question: Question, read: bool) -> Iterator[Evaluated]:
     function = question.function(("batch", read), batch_trace(question, read))
     count = question.inputs.count
@@ -281,14 +297,7 @@ def _batches(question: Question, read: bool) -> Iterator[Evaluated]:
             scores, gradients = scores.numpy(), [gradient.numpy()[: len(rows)] for gradient in gradients]
             if len(question.scales) == 1 or all(np.isfinite(gradient).all() for gradient in gradients):
                 break
-        if scores.shape[1] != len(given[0]):
-            names = ", ".join(repr(loss.name) for loss, _ in question.losses)
-            raise ArgumentError(
-                "losses",
-                f"must give one value per sample, or a scalar, but {names} give {scores.shape[1]} values for "
-                f"{len(given[0])} samples",
-                kind="values",
-            )
+        scores = _one_per_row(question, scores, len(given[0]))
         outputs = [output.numpy()[: len(rows)] for output in outputs]
         yield question.result(function, scores[:, : len(rows)], outputs, gradients, slice(rows.start, rows.stop))
 
@@ -333,109 +342,113 @@ def _copies(
     terms = () if reduce is None else reduce.terms
     rowwise = [[np.asarray(row)[None] for row in array] for array in change.rows]
     fixed = [tf.convert_to_tensor(argument) for argument in change.arguments]
-
-    def make(specs):
-        answers, factors = [], {}
-        # The model need not be traced once more for the scores of changed inputs, unless it draws numbers or takes
-        # batches of one size.
-        batch = of_scores.batch(read=bool(of_scores.wrt)) if of_scores is not None else None
-        batch = None if batch is None or batch.batch_size or specs[0].shape[0] else batch
-
-        def run(weights, scale, seed, first, stop, step, shares, *rest):
-            fixed_, rest = rest[: len(fixed)], rest[len(fixed) :]
-            sample, rows_ = rest[: len(specs)], rest[len(specs) :]
-
-            def some(start, sums, losses, _):
-                # For a model with a fixed batch size, all batches are padded; the extra copies have no weight.
-                end = start + specs[0].shape[0] if specs[0].shape[0] else tf.minimum(start + step, stop)
-                numbers = tf.range(start, end)
-
-                def changed(tensor, index):
-                    with tf.name_scope(graphs.CHANGED):
-                        value = change.to(tensor, numbers, index, *fixed_, *rows_)
-                        value, factor = value if isinstance(value, tuple) else (value, None)
-                    if value is tensor:
-                        return tensor
-                    value = tf.ensure_shape(tf.cast(value, tensor.dtype), tensor.shape)
-                    if factor is not None:
-                        factors[value.name] = tf.cast(factor, tf.float32)
-                    return value
-
-                rows = [
-                    tf.ensure_shape(tf.repeat(array, tf.size(numbers), axis=0), spec.shape)
-                    for array, spec in zip(sample, specs, strict=True)
-                ]
-                if batch is not None:
-                    count = len(question.inputs.arrays)
-                    rows = [changed(tensor, index) for index, tensor in enumerate(rows[:count])] + rows[count:]
-                    scores = tf.cast(batch.call(weights, scale, *rows)[0], tf.float64)
-                    losses = tf.concat([losses, scores[:, : stop - start]], axis=1)
-                    return end, sums, losses, tf.zeros([0], tf.int32)
-                answer = question.trace(rows, weights, scale, changed, tf.stack([seed, start]))
-                answers.append(answer)
-                share = tf.gather(shares, tf.minimum(numbers, stop - 1)) * tf.cast(numbers < stop, tf.float64)
-                shapes = tf.zeros([0], tf.int32)
-                if answer.gradients and terms:
-                    given = [answer.gradients]
-                    if factors:
-                        pairs = zip(answer.tensors, answer.gradients, strict=True)
-                        given.append([factors.get(tensor.name, tf.zeros_like(g)) for tensor, g in pairs])
-                    flat = [tf.concat([tf.reshape(g, [tf.size(numbers), -1]) for g in each], axis=1) for each in given]
-                    parts = [tf.linalg.matvec(tf.cast(f(*flat), tf.float64), share, transpose_a=True) for f in terms]
-                    sums += tf.stack(parts, axis=-1)
-                    shapes = tf.concat([tf.shape(gradient)[1:] for gradient in answer.gradients], axis=0)
-                scores = tf.cast(answer.scores, tf.float64)
-                if reduce is None:
-                    losses = tf.concat([losses, scores[:, : stop - start]], axis=1)
-                else:
-                    losses += tf.linalg.matvec(scores, share)
-                return end, sums, losses, shapes
-
-            # The shape of a layer's gradient is known only inside the loop: it starts from scalars that broadcast.
-            of_each = tf.zeros([*weights.shape, 0], tf.float64)
-            zero = tf.zeros(weights.shape, tf.float64) if reduce is not None else of_each
-            unknown = tf.TensorShape([None] if reduce is not None else [*weights.shape, None])
-            return tf.while_loop(
-                lambda start, *_: start < stop,
-                some,
-                [first, tf.zeros([], tf.float64), zero, tf.zeros([0], tf.int32)],
-                shape_invariants=[tf.TensorShape([]), tf.TensorShape(None), unknown, tf.TensorShape([None])],
-            )[1:]
-
-        one = [tf.TensorSpec([1, *spec.shape[1:]], spec.dtype) for spec in specs]
-        numbers = [tf.TensorSpec([], tf.int64)] * 4
-        more = [tf.TensorSpec([None] * tensor.shape.rank, tensor.dtype) for tensor in fixed]
-        rows = [tf.TensorSpec([1, *[None] * (array[0].ndim - 1)], array[0].dtype) for array in rowwise]
-        call = compile_for(
-            run, *_weights_and_scale(question), *numbers, tf.TensorSpec([None], tf.float64), *more, *one, *rows
-        )
-        return batch._replace(call=call) if batch is not None else _described(call, answers[-1], specs)
-
     looks = tuple((each.shape.rank, each.dtype.name) for each in fixed)
     looks += tuple((array[0].ndim, array[0].dtype.name) for array in rowwise)
-    function = question.function(("copies", change.key, terms, reduce is None, looks), make)
+
+    def make(specs):
+        return _traced_copies(question, change, terms, of_scores, specs, fixed, rowwise)
+
+    function = question.function(("copies", change.key, terms, looks), make)
     for row, total in enumerate(copies):
         step = function.batch_size or even(total, question.rows_at_once(_VALUES_OF_COPIES))
         weights = np.full(total, 1 / total) if reduce is None or reduce.weights is None else reduce.weights
-        shares = tf.constant(weights, tf.float64)
         sample = [tf.constant(array[row : row + 1]) for array in question.arrays]
         sample += [tf.constant(array[row]) for array in rowwise]
-        found = []
-        for first in range(0, total, step * _BATCHES_OF_COPIES):
-            stop = min(first + step * _BATCHES_OF_COPIES, total)
-            numbers = [tf.constant(number, tf.int64) for number in (seed, first, stop, step)]
+        each: list[np.ndarray] = []
+        sums: list[np.ndarray] = []
+        for start in range(0, total, step):
+            numbers = range(start, min(start + step, total))
+            # For a model with a fixed batch size, all batches are padded; the extra copies have no weight.
+            size = function.batch_size or len(numbers)
+            share = tf.constant(
+                np.resize(weights[numbers.start : numbers.stop], size) * (np.arange(size) < len(numbers))
+            )
+            taken = [tf.constant(number, tf.int64) for number in (seed, start, start + size)]
             for scale in question.scales:
-                given = (question.weights, scale, *numbers, shares, *fixed, *sample)
-                result = [value.numpy() for value in function(*given)]
-                if len(question.scales) == 1 or np.isfinite(result[0]).all():
+                scores, gradients = function(question.weights, scale, *taken, share, *fixed, *sample)
+                gradients = [gradient.numpy() for gradient in gradients]
+                if len(question.scales) == 1 or all(np.isfinite(gradient).all() for gradient in gradients):
                     break
-            found.append(result)
-            progress(stop - first)
-        sums, each, shapes = zip(*found, strict=True)
-        sums = sum(sums)
-        gradients = _split(sums, shapes[0], function.sources) if terms and sums.ndim else []
-        scores = np.concatenate(each, axis=1) if reduce is None else sum(each)[:, None]
+            each.append(_one_per_row(question, scores.numpy(), size)[:, : len(numbers)].astype(np.float64))
+            sums = [np.add(*pair) for pair in zip(sums, gradients, strict=True)] if sums else gradients
+            progress(len(numbers))
+        scores = np.concatenate(each, axis=1)
+        scores = scores if reduce is None else scores @ weights[:, None]
+        gradients = [total[None].astype(np.float32) for total in sums]
         yield question.result(function, scores, [], gradients, slice(row, row + 1))
+
+
+def _traced_copies(question: Question, change: Change, terms, of_scores: Question | None, specs, fixed, rowwise):
+    """Trace a batch of copies of one sample.
+
+    Returns:
+        A `Function` of the losses' weights, the scale, the seed, the numbers of the first copy and of that after the
+        last, each copy's share of the sums, the change's arguments, the sample, and the sample's rows of the change. It
+        gives the losses, (losses, copies), and for each tensor the sum of the terms over the copies, (..., terms).
+    """
+    answers: list[Answer] = []
+    factors: dict[str, tf.Tensor] = {}
+    # The model need not be traced once more for the scores of changed inputs, unless it draws numbers or takes
+    # batches of one size.
+    batch = of_scores.batch(read=bool(of_scores.wrt)) if of_scores is not None else None
+    batch = None if batch is None or batch.batch_size or specs[0].shape[0] else batch
+
+    def run(weights, scale, seed, start, stop, share, *rest):
+        fixed_, rest = rest[: len(fixed)], rest[len(fixed) :]
+        sample, rows_ = rest[: len(specs)], rest[len(specs) :]
+        numbers = tf.range(start, stop)
+
+        def changed(tensor, index):
+            with tf.name_scope(graphs.CHANGED):
+                value = change.to(tensor, numbers, index, *fixed_, *rows_)
+                value, factor = value if isinstance(value, tuple) else (value, None)
+            if value is tensor:
+                return tensor
+            value = tf.ensure_shape(tf.cast(value, tensor.dtype), tensor.shape)
+            if factor is not None:
+                factors[value.name] = tf.cast(factor, tf.float32)
+            return value
+
+        rows = [
+            tf.ensure_shape(tf.repeat(array, tf.size(numbers), axis=0), spec.shape)
+            for array, spec in zip(sample, specs, strict=True)
+        ]
+        if batch is not None:
+            count = len(question.inputs.arrays)
+            rows = [changed(tensor, index) for index, tensor in enumerate(rows[:count])] + rows[count:]
+            return batch.call(weights, scale, *rows)[0], []
+        answer = question.trace(rows, weights, scale, changed, tf.stack([seed, start]))
+        answers.append(answer)
+        sums = []
+        for tensor, gradient in zip(answer.tensors, answer.gradients, strict=True) if terms else ():
+            given = [gradient, factors.get(tensor.name, tf.zeros_like(gradient))] if factors else [gradient]
+            summed = [tf.tensordot(share, tf.cast(term(*given), tf.float64), 1) for term in terms]
+            sums.append(tf.stack(summed, axis=-1))
+        return answer.scores, sums
+
+    call = compile_for(
+        run,
+        *_weights_and_scale(question),
+        *[tf.TensorSpec([], tf.int64)] * 3,
+        tf.TensorSpec([specs[0].shape[0]], tf.float64),
+        *(tf.TensorSpec([None] * tensor.shape.rank, tensor.dtype) for tensor in fixed),
+        *(tf.TensorSpec([1, *spec.shape[1:]], spec.dtype) for spec in specs),
+        *(tf.TensorSpec([1, *[None] * (array[0].ndim - 1)], array[0].dtype) for array in rowwise),
+    )
+    return batch._replace(call=call) if batch is not None else _described(call, answers[-1], specs)
+
+
+def _one_per_row(question: Question, scores: np.ndarray, rows: int) -> np.ndarray:
+    """Return the losses, (losses, rows), after the check that there is one per row."""
+    if scores.shape[1] != rows:
+        names = ", ".join(repr(loss.name) for loss, _ in question.losses)
+        raise ArgumentError(
+            "losses",
+            f"must give one value per sample, or a scalar, but {names} give {scores.shape[1]} values for {rows} "
+            "samples",
+            kind="values",
+        )
+    return scores
 
 
 def _weights_and_scale(question: Question) -> list[tf.TensorSpec]:
@@ -462,14 +475,3 @@ def even(count: int, size: int) -> int:
 def _grouped(sources: list[Source], arrays) -> list[list]:
     remaining = iter(arrays)
     return [list(itertools.islice(remaining, source.count)) for source in sources] if len(arrays) else []
-
-
-def _split(sums: np.ndarray, shapes: np.ndarray, sources) -> list[np.ndarray]:
-    """Return the sums of each tensor, from those of all of them in one row, as float32."""
-    arrays = []
-    for rank in (source.rank for source in sources for _ in range(source.count)):
-        shape, shapes = shapes[: rank - 1], shapes[rank - 1 :]
-        size = int(np.prod(shape))
-        arrays.append(sums[:size].reshape(1, *shape, -1).astype(np.float32))
-        sums = sums[size:]
-    return arrays

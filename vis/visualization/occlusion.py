@@ -77,8 +77,8 @@ def occlusion(
             for size, width, step in zip(sizes, widths, strides, strict=True)
         ]
 
-        def to_map(row, scores):
-            total, times = (scores[-1] - scores[:-1]).reshape(counts), 1.0
+        def to_map(row, scores, score):
+            total, times = (score - scores).reshape(counts), 1.0
             for size, width, step, count in zip(sizes, widths, strides, counts, strict=True):
                 starts, at = step * np.arange(count)[:, None], np.arange(size)
                 covers = ((at >= starts) & (at < starts + width)).astype(np.float64)
@@ -87,7 +87,7 @@ def occlusion(
             return total / np.maximum(times, 1)
 
         arguments = tuple(np.array(each, np.int64) for each in (counts, strides, widths))
-        return Masking(_outside, math.prod(counts) + 1, filling(fill, subject), to_map, arguments)
+        return Masking(_outside, math.prod(counts), filling(fill, subject), to_map, arguments)
 
     explained, *_ = of_filter(model, layer_idx, filter_indices, logits, None)
     options = {"inputs": inputs, "channel_axis": channel_axis, "batch_size": batch_size, "progress": progress}
@@ -95,8 +95,8 @@ def occlusion(
 
 
 def _outside(k, sizes, counts, strides, widths):
-    """Return which positions lie outside of the windows `k`, (rows, *positions); after the last window all do."""
-    inside = tf.reshape(k < tf.reduce_prod(counts), [-1, *[1] * len(sizes)])
+    """Return which positions lie outside of the windows `k`, (rows, *positions)."""
+    inside = tf.ones([1] * (len(sizes) + 1), tf.bool)
     for axis in reversed(range(len(sizes))):
         start = (k % counts[axis] * strides[axis])[:, None]
         k //= counts[axis]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from vis.engine.evaluate import Objective, evaluate
+from vis.engine.evaluate import Objective, evaluate, sources_of
 from vis.engine.inputs import ModelInputs, is_real
 from vis.engine.types import Change, Evaluated
 from vis.utils.arrays import blur
@@ -78,8 +78,8 @@ class Masking(NamedTuple):
         count: The number of masks: one number, or one per sample.
         fills: What stands where a sample is hidden, (samples, fills, ...): each mask is made with each of them, and the
             scores are averaged.
-        to_map: A function `(row, scores) -> map` of a sample's number and the scores of its masks, (count,); the map
-            has the shape of the positions.
+        to_map: A function `(row, scores, score) -> map` of a sample's number, the scores of its masks, (count,), and
+            its own score; the map has the shape of the positions.
         arguments: Arrays that the masks are made of.
         rows: Those that each sample has of its own, a sequence of one array per sample each.
     """
@@ -124,30 +124,29 @@ def perturb(
     """
 
     def method(objective: Objective, given: ModelInputs, wrt: list):
-        options: dict[str, Any] = {"wrt": (), "batch_size": batch_size}
-        parts = list(evaluate(objective, given, **options))
-        losses = np.concatenate([part.scores for part in parts], axis=1)
-        sources = [parts[0].sources[position] for position in _positions(wrt, given)]
+        of_inputs = sources_of(objective, given, batch_size)
+        sources = [of_inputs[position] for position in _positions(wrt, given)]
         subjects = [_subject(source, given, channel_axis) for source in sources]
         maskings = [masking_of(subject) for subject in subjects]
         copies = [_copies(masking, given.count) for masking in maskings]
+        options: dict[str, Any] = {"wrt": (), "reduce": None, "batch_size": batch_size}
         with bar(sum(map(sum, copies)), progress) as shown:
             runs = [
                 evaluate(
-                    objective, given, change=_change(subject, masking), copies=number, reduce=None,
-                    progress=shown.update, **options,
+                    objective, given, change=_change(subject, masking), copies=number, progress=shown.update, **options
                 )
                 for subject, masking, number in zip(subjects, maskings, copies, strict=True)
-            ]  # fmt: skip
+            ]
             unmoved = [0] * len(runs)
             for row, sample in enumerate(zip(*runs, strict=True)):
                 maps = []
                 for i, (masking, part) in enumerate(zip(maskings, sample, strict=True)):
                     scores = _finite(objective.total(part.scores))
-                    unmoved[i] += len(scores) > 1 and np.ptp(scores) == 0
-                    scores = scores.reshape(-1, masking.fills.shape[1]).mean(axis=1)
-                    maps.append([masking.to_map(row, scores)[None]])
-                yield Evaluated(sources, losses[:, row : row + 1], [], []), maps
+                    unmoved[i] += np.ptp(scores) == 0
+                    *_, score = scores
+                    scores = scores[:-1].reshape(-1, masking.fills.shape[1]).mean(axis=1)
+                    maps.append([masking.to_map(row, scores, score)[None]])
+                yield Evaluated(sources, sample[0].scores[:, -1:], [], []), maps
         for subject, number in zip(subjects, unmoved, strict=True):
             _warn_of_unmoved(subject, number, given.count)
 
@@ -260,11 +259,13 @@ def _subject(source, inputs: ModelInputs, channel_axis) -> Subject:
 
 
 def _copies(masking: Masking, samples: int) -> list[int]:
+    """Return the number of copies of each sample: each mask with each fill, and last the sample itself."""
     counts = [masking.count] * samples if isinstance(masking.count, int) else masking.count
-    return [count * masking.fills.shape[1] for count in counts]
+    return [count * masking.fills.shape[1] + 1 for count in counts]
 
 
 def _change(subject: Subject, masking: Masking) -> Change:
+    """Return the change of copies into masked ones; after the last mask a copy stays whole."""
     position, channel, mask_of = subject.position, subject.channel, masking.mask
     axes, fixed = [axis - 1 for axis in subject.axes], len(masking.arguments)
     as_ids = subject.has_ids
@@ -272,10 +273,12 @@ def _change(subject: Subject, masking: Masking) -> Change:
     def masked(value, k, index, *more):
         if index != position:
             return value
-        *arguments, fills = list(more[:fixed]) + [each[0] for each in more[fixed:]]
+        *arguments, fills, masks = list(more[:fixed]) + [each[0] for each in more[fixed:]]
         count = tf.shape(fills, tf.int64)[0]
         sizes = [tf.shape(value, tf.int64)[axis + 1] for axis in axes]
-        mask = mask_of(k // count, sizes, *arguments)
+        mask = mask_of(tf.minimum(k // count, masks - 1), sizes, *arguments)
+        is_whole = tf.reshape(k >= masks * count, [-1, *[1] * len(axes)])
+        mask = tf.where(is_whole, tf.ones([], mask.dtype), mask) if mask.dtype != tf.bool else mask | is_whole
         if channel is not None:
             mask = tf.expand_dims(mask, channel + 1)
         fill = tf.gather(fills, k % count)
@@ -289,7 +292,9 @@ def _change(subject: Subject, masking: Masking) -> Change:
         return mixed if value.dtype.is_floating else tf.cast(tf.round(mixed), value.dtype)
 
     key = ("masked", mask_of.__module__, mask_of.__qualname__, position, channel)
-    return Change(masked, key, masking.arguments, (*masking.rows, masking.fills))
+    samples = len(subject.values)
+    counts = np.broadcast_to(np.asarray(masking.count, np.int64), [samples])
+    return Change(masked, key, masking.arguments, (*masking.rows, masking.fills, counts))
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:

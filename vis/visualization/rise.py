@@ -80,7 +80,7 @@ def rise(
     def masks(subject: Subject) -> Masking:
         make, arguments = _drawn(subject, num_masks, grid, probability, seed)
 
-        def to_map(row, scores):
+        def to_map(row, scores, score):
             total = np.zeros(subject.sizes)
             for first in range(0, num_masks, _MASKS):
                 some = np.arange(first, min(first + _MASKS, num_masks))

@@ -48,7 +48,7 @@ def masking(subject: Subject, segments, fit_of: Callable[[int], Fit], fills: np.
         _on,
         [len(fit.switched) for fit in of_each],
         fills,
-        lambda row, scores: of_each[row].values(scores)[segmented[row]],
+        lambda row, scores, score: of_each[row].values(scores)[segmented[row]],
         rows=([fit.switched for fit in of_each], segmented),
     )
 

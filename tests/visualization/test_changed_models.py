@@ -167,3 +167,19 @@ def test_a_model_is_freed_though_its_functions_close_over_it():
     del model
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda model, x: vis.visualization.integrated_gradients(model, -1, 0, x, steps=2, return_gap=True),
+        lambda model, x: vis.visualization.rise(model, -1, "predicted", x, num_masks=2),
+    ],
+)
+def test_the_state_of_a_model_is_compared_once_a_call(monkeypatch, method):
+    model, compared = dense(), []
+    state_of = cache.state_of
+    monkeypatch.setattr(cache, "state_of", lambda model: compared.append(model) or state_of(model))
+    for calls in (1, 2):
+        method(model, X)
+        assert compared == [model] * calls

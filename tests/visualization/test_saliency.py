@@ -15,7 +15,13 @@ from PIL import Image
 from vis import ArgumentTypeError, VisWarning
 from vis.engine import cache
 from vis.losses import ActivationMaximization, Loss, Target
-from vis.visualization import smoothgrad, visualize_cam, visualize_saliency, visualize_saliency_with_losses
+from vis.visualization import (
+    smoothgrad,
+    smoothgrad_with_losses,
+    visualize_cam,
+    visualize_saliency,
+    visualize_saliency_with_losses,
+)
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +324,11 @@ def test_a_grad_modifier_that_does_not_return_gradients(plain, function, modifie
 def test_bad_losses(plain, loss, error, message):
     with pytest.raises(error, match=message):
         visualize_saliency_with_losses(plain, loss, zoo.images(2))
+
+
+def test_losses_that_are_not_one_per_copy(plain):
+    with pytest.raises(ValueError, match="give 5 values for 7 copies"):
+        smoothgrad_with_losses(plain, [(lambda output: output[0], 1)], zoo.images(2), num_samples=7)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import threading
 import types
 import weakref
@@ -18,6 +20,8 @@ _traced: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 # The `_States` of each model.
 _states: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _tracing = threading.RLock()
+# The numbers of the states of the models that are `unchanged` here.
+_compared: contextvars.ContextVar = contextvars.ContextVar("compared", default=types.MappingProxyType({}))
 _MOST_TRACED = 64  # per model; the least recently used one is dropped
 
 
@@ -35,16 +39,37 @@ def remember(model, key: tuple, trace: Callable):
     """
     keras_model = underlying(model)
     rule = rule_of(model)
-    key, state = _weakly(key, None if rule is None else rule.key), state_of(keras_model)
+    key, state = _weakly(key, None if rule is None else rule.key), _compared.get().get(keras_model)
     known = _traced.setdefault(keras_model, OrderedDict())
     with _tracing:  # a thread with the same key waits for the result
-        key = (key, _states.setdefault(keras_model, _States()).number_of(state))
+        key = (key, _number_of_state(keras_model) if state is None else state)
         if key not in known:
             known[key] = trace()
             if len(known) > _MOST_TRACED:
                 known.popitem(last=False)
         known.move_to_end(key)
         return known[key]
+
+
+@contextlib.contextmanager
+def unchanged(model):
+    """Compare the state of a model once, for all that is remembered inside a `with` statement.
+
+    Args:
+        model: A Keras model, with or without a backprop modifier.
+    """
+    keras_model = underlying(model)
+    token = _compared.set({**_compared.get(), keras_model: _number_of_state(keras_model)})
+    try:
+        yield
+    finally:
+        _compared.reset(token)
+
+
+def _number_of_state(keras_model) -> int:
+    state = state_of(keras_model)
+    with _tracing:
+        return _states.setdefault(keras_model, _States()).number_of(state)
 
 
 class _States:
@@ -96,7 +121,7 @@ def state_of(model) -> tuple:
     These are its layers and variables, and the plain attributes of the layers: numbers, texts, flags, tuples of
     these, and functions such as an activation. It keeps none of them alive.
     """
-    return tuple(part for layer in addressing.flatten(model) for part in keras_internals.fingerprint(layer))
+    return tuple(map(keras_internals.fingerprint, addressing.flatten(model)))
 
 
 def _weakly(*parts) -> tuple:

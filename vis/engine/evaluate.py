@@ -57,6 +57,7 @@ class Function(NamedTuple):
         notes: What each loss noted about its target during the trace.
         batch_size: The only number of rows it accepts, or None.
         warnings: Warnings that hold for every result.
+        scales: The factors with which to try the losses.
     """
 
     call: Callable
@@ -64,6 +65,7 @@ class Function(NamedTuple):
     notes: list[taps.Notes]
     batch_size: int | None
     warnings: list[tuple]
+    scales: list[tf.Tensor]
 
     def __call__(self, *arguments):
         """Return what the compiled function gives."""
@@ -91,7 +93,6 @@ class Question:
     Attributes:
         arrays: The inputs and the losses' arguments, with one row per sample each.
         weights: The losses' weights.
-        scales: The factors with which to try the losses.
     """
 
     def __init__(
@@ -111,8 +112,6 @@ class Question:
         self._arguments = [loss.arguments(inputs.count) for loss, _ in self.losses]
         self.arrays = [*inputs.arrays, *itertools.chain(*self._arguments)]
         self.weights = tf.constant([weight for _, weight in self.losses], tf.float32)
-        half = any(getattr(layer, "compute_dtype", None) == "float16" for layer in addressing.flatten(self.model))
-        self.scales = [tf.constant(scale, tf.float32) for scale in (_HALF_SCALES if half else (1.0,))]
 
     def rows_at_once(self, values_at_once: int = _VALUES_OF_SAMPLES) -> int:
         """Return how many rows to compute together: as said, or so many input values, and 8 rows to 128."""
@@ -292,12 +291,12 @@ def _batches(question: Question, read: bool) -> Iterator[Evaluated]:
         # For a model with a fixed batch size, the last batch is padded.
         taken = np.resize(rows, size) if len(rows) < (function.batch_size or 0) else slice(rows.start, rows.stop)
         given = [tf.constant(array[taken]) for array in question.arrays]
-        for scale in question.scales:
+        for scale in function.scales:
             scores, outputs, gradients = function(question.weights, scale, *given)
             scores, gradients = scores.numpy(), [gradient.numpy()[: len(rows)] for gradient in gradients]
-            if len(question.scales) == 1 or all(np.isfinite(gradient).all() for gradient in gradients):
+            if len(function.scales) == 1 or all(np.isfinite(gradient).all() for gradient in gradients):
                 break
-        scores = _one_per_row(question, scores, len(given[0]))
+        scores = _one_each(question, scores, len(given[0]), "samples")
         outputs = [output.numpy()[: len(rows)] for output in outputs]
         yield question.result(function, scores[:, : len(rows)], outputs, gradients, slice(rows.start, rows.stop))
 
@@ -325,7 +324,7 @@ def batch_trace(question: Question, read: bool = False) -> Callable[[list[tf.Ten
             return answer.scores, values, answer.gradients
 
         call = compile_for(batch, *_weights_and_scale(question), *specs)
-        return _described(call, answers[-1], specs)
+        return _described(question, call, answers[-1], specs)
 
     return make
 
@@ -364,12 +363,12 @@ def _copies(
                 np.resize(weights[numbers.start : numbers.stop], size) * (np.arange(size) < len(numbers))
             )
             taken = [tf.constant(number, tf.int64) for number in (seed, start, start + size)]
-            for scale in question.scales:
+            for scale in function.scales:
                 scores, gradients = function(question.weights, scale, *taken, share, *fixed, *sample)
                 gradients = [gradient.numpy() for gradient in gradients]
-                if len(question.scales) == 1 or all(np.isfinite(gradient).all() for gradient in gradients):
+                if len(function.scales) == 1 or all(np.isfinite(gradient).all() for gradient in gradients):
                     break
-            each.append(_one_per_row(question, scores.numpy(), size)[:, : len(numbers)].astype(np.float64))
+            each.append(_one_each(question, scores.numpy(), size, "copies")[:, : len(numbers)].astype(np.float64))
             sums = [np.add(*pair) for pair in zip(sums, gradients, strict=True)] if sums else gradients
             progress(len(numbers))
         scores = np.concatenate(each, axis=1)
@@ -435,17 +434,17 @@ def _traced_copies(question: Question, change: Change, terms, of_scores: Questio
         *(tf.TensorSpec([1, *spec.shape[1:]], spec.dtype) for spec in specs),
         *(tf.TensorSpec([1, *[None] * (array[0].ndim - 1)], array[0].dtype) for array in rowwise),
     )
-    return batch._replace(call=call) if batch is not None else _described(call, answers[-1], specs)
+    return batch._replace(call=call) if batch is not None else _described(question, call, answers[-1], specs)
 
 
-def _one_per_row(question: Question, scores: np.ndarray, rows: int) -> np.ndarray:
-    """Return the losses, (losses, rows), after the check that there is one per row."""
-    if scores.shape[1] != rows:
+def _one_each(question: Question, scores: np.ndarray, count: int, what: str) -> np.ndarray:
+    """Return the losses, (losses, rows), after the check that there is one for each sample or copy."""
+    if scores.shape[1] != count:
         names = ", ".join(repr(loss.name) for loss, _ in question.losses)
         raise ArgumentError(
             "losses",
-            f"must give one value per sample, or a scalar, but {names} give {scores.shape[1]} values for {rows} "
-            "samples",
+            f"must give one value per sample, or a scalar, but {names} give {scores.shape[1]} values for {count} "
+            f"{what}",
             kind="values",
         )
     return scores
@@ -460,11 +459,14 @@ def compile_for(function: Callable, *specs):
     return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 
-def _described(call, answer: Answer, specs) -> Function:
+def _described(question: Question, call, answer: Answer, specs) -> Function:
     """Return a traced function with what its trace found."""
     # A loss of a whole batch, and a model that draws numbers, take one sample at a time.
     alone = answer.is_random or any(note.scalar for note in answer.notes)
-    return Function(call, answer.sources, answer.notes, specs[0].shape[0] or (1 if alone else None), answer.warnings)
+    batch_size = specs[0].shape[0] or (1 if alone else None)
+    half = any(getattr(layer, "compute_dtype", None) == "float16" for layer in addressing.flatten(question.model))
+    scales = [tf.constant(scale, tf.float32) for scale in (_HALF_SCALES if half else (1.0,))]
+    return Function(call, answer.sources, answer.notes, batch_size, answer.warnings, scales)
 
 
 def even(count: int, size: int) -> int:

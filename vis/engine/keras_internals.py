@@ -333,10 +333,11 @@ def not_rematerialized(layer) -> list[tuple[str, Callable]]:
 
 # Attributes of Keras, some of which change when a layer is called.
 _OF_EVERY_LAYER = frozenset(vars(keras.layers.Layer())) | {"_parent_path", "_saved_model_arg_spec", "_called"}
+_VARIABLES = ("_trainable_variables", "_non_trainable_variables")
 _PLAIN = frozenset((bool, int, float, str, bytes, type(None)))
 
 
-def fingerprint(layer) -> list:
+def fingerprint(layer) -> tuple:
     """Return the part of a layer that a trace depends on, apart from the values of its weights, for comparison.
 
     These are the identities of the layer and its variables, and the layer's plain attributes: numbers, texts, flags,
@@ -349,23 +350,31 @@ def fingerprint(layer) -> list:
         >>> fingerprint(layer) == before
         False
     """
-    # A weak reference, because a new layer may reuse the id of a deleted one.
-    found: list = [weakref.ref(layer)]
+    attributes = vars(layer)
+    trainable, others = (attributes.get(name, ()) for name in _VARIABLES)
     own = not type(layer).__module__.startswith("keras.")
-    for name, value in vars(layer).items():
-        if name[0] == "_" and not (own and name not in _OF_EVERY_LAYER):
-            # Of Keras's attributes only these count; the others are bookkeeping.
-            if name in ("_trainable_variables", "_non_trainable_variables"):
-                found.extend(map(id, value))
-            continue
-        kind = type(value)
-        if kind in _PLAIN:
-            found.append(value)
-        elif kind is tuple:
-            found.append(tuple(each if type(each) in _PLAIN else id(each) for each in value))
-        elif kind is types.FunctionType:
-            found.append(id(value))
-    return found
+    return (
+        weakref.ref(layer),  # not its id, which a new layer may have once this one is deleted
+        tuple(map(id, trainable)),
+        tuple(map(id, others)),
+        *[_compared(attributes[name]) for name in _counting(own, tuple(attributes))],
+    )
+
+
+def _compared(value):
+    """Return what stands for an attribute in a comparison; None where it does not count."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is tuple:
+        return tuple([each if type(each) in _PLAIN else id(each) for each in value])
+    return id(value) if kind is types.FunctionType else None
+
+
+@functools.lru_cache(4096)
+def _counting(own: bool, names: tuple) -> list:
+    """Return which of a layer's attributes may count: of those of Keras that are private none, as bookkeeping."""
+    return [name for name in names if name[0] != "_" or (own and name not in _OF_EVERY_LAYER)]
 
 
 @contextlib.contextmanager

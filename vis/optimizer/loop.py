@@ -229,14 +229,14 @@ class Descent:
         count = self.question.inputs.count
         size = self.function.batch_size or even(count, self.question.rows_at_once())
         if size == count:
-            losses, _, gradients = self.function.call(weights, self.question.scales[0], *arrays)
+            losses, _, gradients = self.function.call(weights, self.function.scales[0], *arrays)
             return losses, list(gradients)
 
         def batch(start):
             # The last batch is padded with images from the beginning.
             rows = (start + tf.range(size)) % count
             losses, _, gradients = self.function.call(
-                weights, self.question.scales[0], *(tf.gather(array, rows) for array in arrays)
+                weights, self.function.scales[0], *(tf.gather(array, rows) for array in arrays)
             )
             return losses, list(gradients)
 

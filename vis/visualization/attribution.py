@@ -18,6 +18,7 @@ from vis import backprop_modifiers
 from vis.engine import addressing
 from vis.engine.addressing import NEAREST, symbolic_inputs
 from vis.engine.addressing import model_of as model_of
+from vis.engine.cache import unchanged
 from vis.engine.evaluate import Objective, evaluate
 from vis.engine.inputs import ModelInputs, prepare
 from vis.engine.rules import underlying
@@ -211,14 +212,15 @@ def attribute(
 def explain(explained: Filter | Losses, x, method: Callable, *, wrt=None, argument="wrt_tensor", y=None) -> Attribution:
     """Return the raw maps of samples, after the checks that all methods share."""
     inputs = prepare(explained.model, x)
-    objective = explained.objective(inputs, y)
     parts: list[tuple[Evaluated, list]] = []
-    for part, maps in method(objective, inputs, list(wrt) if isinstance(wrt, list) else [wrt]):
-        _check_finite(part)
-        for source, gradients in zip(part.sources, part.gradients, strict=bool(part.gradients)):
-            if source.connected:
-                _warn_of_zeros(source, gradients, sum(len(each.scores[0]) for each, _ in parts), argument)
-        parts.append((part, maps))
+    with unchanged(explained.model):
+        objective = explained.objective(inputs, y)
+        for part, maps in method(objective, inputs, list(wrt) if isinstance(wrt, list) else [wrt]):
+            _check_finite(part)
+            for source, gradients in zip(part.sources, part.gradients, strict=bool(part.gradients)):
+                if source.connected:
+                    _warn_of_zeros(source, gradients, sum(len(each.scores[0]) for each, _ in parts), argument)
+            parts.append((part, maps))
     maps = [
         [np.concatenate(batches).astype(np.float32, copy=False) for batches in zip(*calls, strict=True)]
         for calls in zip(*(maps for _, maps in parts), strict=True)

@@ -54,7 +54,8 @@ def gradcam_plus_plus(activations, gradients):
     gradients = gradients.astype(np.float64)
     places = _places(activations)
     total = activations.sum(axis=places, keepdims=True, dtype=np.float64)
-    alpha = _quotient(gradients**2, 2 * gradients**2 + total * gradients**3)
+    squares = np.square(gradients)
+    alpha = _quotient(squares, squares * (2 + total * gradients))
     return weighted(activations, (alpha * np.maximum(gradients, 0)).sum(axis=places))
 
 

@@ -187,6 +187,10 @@ def summed(part, maps: list, keepdims: bool, channel_axis="auto") -> list[list[n
 
     def total(source, attribution):
         channel = None if keepdims else channel_of(source, attribution.ndim - 1, channel_axis)
-        return attribution if channel is None else attribution.sum(axis=channel + 1)
+        if channel is None:
+            return attribution
+        # Along a short axis a product is several times faster than a sum.
+        attribution = np.moveaxis(attribution, channel + 1, -1)
+        return attribution @ np.ones(attribution.shape[-1], attribution.dtype)
 
     return [[total(source, each) for each in calls] for source, calls in zip(part.sources, maps, strict=True)]

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import zoo
-from commands import read, refusal, run
+from cli.commands import read, refusal, run
 from PIL import Image
 
 from vis.input_modifiers import Jitter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from commands import refusal, run, start
+from cli.commands import refusal, run, start
 
 import vis
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from commands import read, refusal, run
+from cli.commands import read, refusal, run
 from PIL import Image
 
 from vis import datasets, images

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from commands import read, refusal, run, start
+from cli.commands import read, refusal, run, start
 from PIL import Image
 
 from vis import plotting

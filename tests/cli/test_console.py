@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from commands import read, refusal, run
+from cli.commands import read, refusal, run
 from nnp_files import ADAM, ADAMW, drawn, executor, function, lenet, network, shape, table, variable, write
 from PIL import Image
 

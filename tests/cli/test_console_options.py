@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from commands import read, refusal, run
+from cli.commands import read, refusal, run
 from nnp_files import lenet, table
 from PIL import Image
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from commands import run
+from cli.commands import run
 from keras import layers
 from PIL import Image
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from commands import run
+from cli.commands import run
 
 from vis.methods import METHODS
 

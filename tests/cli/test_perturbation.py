@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from commands import read, refusal, run
+from cli.commands import read, refusal, run
 from PIL import Image
 
 from vis import visualization

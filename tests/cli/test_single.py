@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from commands import read, refusal, run
+from cli.commands import read, refusal, run
 from PIL import Image
 
 from vis import plotting

@@ -519,22 +519,6 @@ def test_what_a_layer_keeps_besides_variables_is_in_the_copy():
     np.testing.assert_allclose(run.model()(TABLE), model(TABLE), rtol=0, atol=1e-6)
 
 
-def test_float16_is_refused_whatever_the_optimizer():
-    model = stack((5,), layers.Dense(3, "softmax", dtype="mixed_float16"))
-    model.compile("adam", "sparse_categorical_crossentropy")
-    words = (
-        r"^model must compute in float32, not in float16 as .* 'mixed_float16' does\. Make it again after keras\.config"
-    )
-    with pytest.raises(ValueError, match=words):
-        record_training(model, TABLE, CLASSES, progress=False)
-
-
-def test_a_stateful_layer_is_refused_by_name():
-    model = stack((), layers.LSTM(2, stateful=True, name="memory"), layers.Dense(3), batch_shape=(8, 6, 3))
-    with pytest.raises(ValueError, match="model must not keep states from batch to batch, as its layer 'memory' does"):
-        record_training(model, SERIES, CLASSES, optimizer="sgd", progress=False)
-
-
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_bfloat16_trains_as_in_fit(dtype):
     keras.utils.set_random_seed(0)

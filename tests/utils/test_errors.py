@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import vis
-from vis.utils import checks, errors, utils
+from vis.utils import errors, utils
 from vis.utils.errors import ArgumentError, ArgumentTypeError, VisWarning, warn
 
 
@@ -90,37 +90,3 @@ def test_warnings_can_be_silenced_alone():
 
 def test_a_sentence_leaves_out_what_is_empty():
     assert errors.sentence("the map is blank") == "the map is blank."
-
-
-@pytest.mark.parametrize("value", [20, 20.0, np.int64(20), np.float32(20)])
-def test_whole_numbers_of_any_type(value):
-    number = checks.whole_number("max_iter", value)
-    assert number == 20
-    assert type(number) is int
-
-
-@pytest.mark.parametrize("value", [0, 2.5, np.nan, np.inf, True, "3", None, [3]])
-def test_what_is_no_whole_number(value):
-    with pytest.raises(ArgumentError, match="^max_iter must be a whole number of at least 1, not ") as caught:
-        checks.whole_number("max_iter", value)
-    assert caught.value.argument == "max_iter"
-    assert caught.value.problem.endswith(f"not {value!r}")
-
-
-def test_no_number_where_none_is_needed():
-    assert checks.whole_number("seed", None, 0, or_none=True) is None
-    with pytest.raises(ArgumentError, match="seed must be a whole number of at least 0, or None, not -1"):
-        checks.whole_number("seed", -1, 0, or_none=True)
-
-
-@pytest.mark.parametrize("value", ["1", b"1", None, [1, 2]])
-def test_what_is_no_number(value):
-    with pytest.raises(ArgumentTypeError, match="^min_delta must be a number, not ") as caught:
-        checks.real_number("min_delta", value)
-    assert caught.value.argument == "min_delta"
-
-
-def test_a_number_that_is_part_of_an_argument():
-    assert checks.real_number("losses", 2, "have a number as the weight of 'TV'") == 2.0
-    with pytest.raises(ArgumentTypeError, match="^losses must have a number as the weight of 'TV', not 'a'"):
-        checks.real_number("losses", "a", "have a number as the weight of 'TV'")

@@ -18,16 +18,6 @@ from vis.visualization.cam import resize
 LABEL = 2
 
 
-@pytest.fixture(scope="module")
-def plain():
-    return zoo.functional()
-
-
-@pytest.fixture(scope="module")
-def reference(plain):
-    return zoo.Reference(plain)
-
-
 PATHS = {
     zoo.nested: "body/backbone/conv2",
     zoo.sequence_of_models: "backbone/conv2",
@@ -93,24 +83,6 @@ def test_regressor_increase_decrease_and_maintain():
     weight = (1 / 0.135 + 1 / 0.115) / 2
     maintain = visualize_cam(model, -1, 0, x, grad_modifier="small_values", normalize=False)
     zoo.assert_close(maintain, resize(np.maximum(weight * pooled, 0)[None], size)[0], 1e-5)
-
-
-@pytest.mark.parametrize(("given", "wanted"), [((5, 7), (16, 9)), ((4, 4), (224, 224)), ((6, 6), (3, 3))])
-def test_resize_is_tensorflows(given, wanted):
-    maps = np.random.default_rng(0).normal(size=(2, *given))
-    expected = tf.image.resize(maps[..., None], wanted, method="bilinear")[..., 0]
-    np.testing.assert_allclose(resize(maps, wanted), expected, atol=1e-6)
-
-
-def test_resize_in_one_and_three_dimensions_is_separable():
-    rng = np.random.default_rng(0)
-    line = rng.normal(size=(1, 4))
-    expected = tf.image.resize(line[0][None, :, None, None], (9, 1))[0, :, 0, 0]
-    np.testing.assert_allclose(resize(line, (9,))[0], expected, atol=1e-6)
-    a, b, c = rng.normal(size=(3, 4))
-    cube = np.einsum("i,j,k->ijk", a, b, c)[None]
-    parts = [resize(v[None], (6,))[0] for v in (a, b, c)]
-    np.testing.assert_allclose(resize(cube, (6, 6, 6))[0], np.einsum("i,j,k->ijk", *parts), atol=1e-12)
 
 
 def test_signals_and_volumes():

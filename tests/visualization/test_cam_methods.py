@@ -63,11 +63,6 @@ def of_plain(model, x, labels) -> tuple[np.ndarray, np.ndarray]:
     return read(features, lambda features: tf.gather(reference.logits(features), labels, batch_dims=1))
 
 
-@pytest.fixture(scope="module")
-def plain():
-    return zoo.functional()
-
-
 @pytest.mark.parametrize("method", BY_FORMULA)
 def test_each_is_its_formula(plain, method):
     x = zoo.images(3)

@@ -18,11 +18,6 @@ LABEL = 2
 RAW = {"normalize": False}
 
 
-@pytest.fixture(scope="module")
-def plain():
-    return zoo.functional()
-
-
 @pytest.mark.parametrize("method", ["gradcam", "scorecam", "ablationcam"])
 def test_several_layers_are_the_mean_of_their_unit_maps(plain, method):
     x = zoo.images(2)

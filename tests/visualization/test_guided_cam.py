@@ -14,11 +14,6 @@ LABEL = 2
 RAW = {"normalize": False}
 
 
-@pytest.fixture(scope="module")
-def plain():
-    return zoo.functional()
-
-
 @tf.custom_gradient
 def guided_relu(x):
     y = tf.nn.relu(x)

@@ -1,4 +1,4 @@
-"""Saliency and SmoothGrad beside hand-written references."""
+"""Saliency beside hand-written references."""
 
 from __future__ import annotations
 
@@ -22,16 +22,6 @@ from vis.visualization import (
     visualize_saliency,
     visualize_saliency_with_losses,
 )
-
-
-@pytest.fixture(scope="module")
-def plain():
-    return zoo.functional()
-
-
-@pytest.fixture(scope="module")
-def reference(plain):
-    return zoo.Reference(plain)
 
 
 @pytest.mark.parametrize("kind", zoo.KINDS)
@@ -217,90 +207,6 @@ def test_new_weights_and_a_changed_activation_are_seen():
     np.testing.assert_array_equal(visualize_saliency(model, -1, 0, x, normalize=False), [3, 0])
     model.layers[0].activation = keras.activations.linear
     np.testing.assert_array_equal(visualize_saliency(model, -1, 0, x, normalize=False), [3, 3])
-
-
-def smoothgrad_reference(gradient_of, x, noise_level, num_samples, seed):
-    """Each aggregate of the gradient over the very draws that `smoothgrad` makes."""
-    draws = []
-    for draw in range(num_samples):
-        key = tf.random.experimental.stateless_fold_in(tf.constant([seed, draw], tf.int64), 1)
-        noise = tf.random.stateless_normal(x.shape[1:], key).numpy()
-        span = np.ptp(x, axis=(1, 2, 3), keepdims=True)
-        draws.append(gradient_of(x + noise_level * span * noise))
-    draws = np.array(draws, "float64")
-    return {
-        "mean": draws.mean(0),
-        "absolute": np.abs(draws).mean(0),
-        "square": (draws**2).mean(0),
-        "var": draws.var(0),
-    }
-
-
-@pytest.mark.parametrize("aggregate", ["mean", "absolute", "square", "var"])
-def test_smoothgrad_matches_the_reference(plain, reference, aggregate):
-    x = zoo.images(2)
-    expected = smoothgrad_reference(lambda noisy: reference.input_gradient(noisy, 2), x, 0.2, 7, seed=3)[aggregate]
-    options = {"noise_level": 0.2, "num_samples": 7, "seed": 3, "aggregate": aggregate, "normalize": False}
-    maps = smoothgrad(plain, -1, 2, x, grad_modifier=None, keepdims=True, **options)
-    zoo.assert_close(maps, expected.astype("float32"), 1e-4)
-    zoo.assert_close(smoothgrad(plain, -1, 2, x, **options), np.abs(expected).max(axis=-1).astype("float32"), 1e-4)
-
-
-def test_smoothgrad_of_a_linear_model_is_its_gradient_whatever_the_noise():
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    maps = smoothgrad(model, -1, 1, np.arange(4.0), noise_level=1, num_samples=4, normalize=False)
-    np.testing.assert_allclose(maps, np.abs(model.layers[0].get_weights()[0][:, 1]), rtol=1e-5)
-
-
-def test_smoothgrad_depends_on_the_seed_alone(plain):
-    x = zoo.images(3)
-    options = {"num_samples": 6, "normalize": False}
-    first = smoothgrad(plain, -1, 2, x, seed=1, **options)
-    for batch_size in (1, 4, 32):
-        zoo.assert_close(smoothgrad(plain, -1, 2, x, seed=1, batch_size=batch_size, **options), first)
-    zoo.assert_close(smoothgrad(plain, -1, 2, x[1], seed=1, **options), first[1])
-    assert np.abs(smoothgrad(plain, -1, 2, x, seed=2, **options) - first).max() > 1e-3 * first.max()
-    zoo.assert_close(smoothgrad(plain, -1, 2, x, **options), smoothgrad(plain, -1, 2, x, seed=0, **options))
-    drawn = [smoothgrad(plain, -1, 2, x, seed=None, **options) for _ in range(2)]
-    assert np.abs(drawn[0] - drawn[1]).max() > 0
-
-
-def test_smoothgrad_noise_has_the_stated_standard_deviation():
-    # The gradient of x²/2 is x itself: what comes back is the noisy input.
-    class HalfSquare(keras.Model):
-        def call(self, x):
-            return tf.reduce_sum(x**2, axis=-1, keepdims=True) / 2
-
-    x = np.linspace(-1, 3, 400)
-    var = smoothgrad(
-        HalfSquare(), None, 0, x[None], aggregate="var", noise_level=0.1, num_samples=300, seed=0, normalize=False
-    )
-    assert np.sqrt(var.mean()) == pytest.approx(0.1 * 4, rel=0.02)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"noise_level": 1.5}, "noise_level must be from 0 to 1"),
-        ({"noise_level": -0.1}, "noise_level must be from 0 to 1"),
-        ({"num_samples": "many"}, "num_samples must be a whole number of at least 1, not 'many'"),
-        ({"seed": "a"}, "seed must be a whole number of at least 0, or None, not 'a'"),
-        ({"seed": 1.5}, "seed must be a whole number of at least 0, or None, not 1.5"),
-        ({"seed": -1}, "seed must be a whole number of at least 0, or None, not -1"),
-        ({"num_samples": 0}, "num_samples must be a whole number of at least 1"),
-        ({"num_samples": 2.5}, "num_samples must be a whole number of at least 1"),
-        ({"num_samples": 1, "aggregate": "var"}, "num_samples must be at least 2 for aggregate='var'"),
-        ({"aggregate": "median"}, "must be one of 'mean', 'absolute', 'square', 'var', not 'median'"),
-    ],
-)
-def test_smoothgrad_refuses(plain, arguments, message):
-    with pytest.raises(ValueError, match=message):
-        smoothgrad(plain, -1, 2, zoo.images(1), **arguments)
-
-
-def test_a_noise_level_that_is_no_number(plain):
-    with pytest.raises(TypeError, match="noise_level must be a number, not 'a'"):
-        smoothgrad(plain, -1, 2, zoo.images(1), noise_level="a")
 
 
 @pytest.mark.parametrize("function", [visualize_saliency, smoothgrad, visualize_cam])

@@ -1,12 +1,10 @@
-"""TracIn, influence functions and the table of scores."""
+"""Influence functions beside their closed form, and beside true retraining."""
 
 from __future__ import annotations
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
-import tensorflow as tf
 from influence.networks import dense_network, image_network
 from keras import layers
 from scipy.stats import kendalltau
@@ -15,10 +13,7 @@ from vis import VisWarning
 from vis.influence import (
     counterfactual_influence,
     influence_functions,
-    rank,
     record_training,
-    sgd_influence,
-    tracin,
 )
 
 
@@ -141,93 +136,3 @@ def test_influence_functions_leave_the_model_alone(small_images):
     influence_functions(model, x[:30], y[:30], x[30:60], y[30:60], damping=5.0, progress=False)
     for old, variable in zip(before, model.variables, strict=True):
         np.testing.assert_array_equal(old, variable.numpy())
-
-
-def test_tracin_is_the_sum_of_gradient_products_over_checkpoints(small_images):
-    x, y = small_images
-    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.1, 0.05])
-    run = record_training(
-        image_network(),
-        x[:24],
-        y[:24],
-        optimizer=keras.optimizers.SGD(schedule),
-        epochs=2,
-        batch_size=10,
-        progress=False,
-    )
-    scores = tracin(run, x[100:140], y[100:140], progress=False)
-    model = image_network()
-
-    def gradient(inputs, labels):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, model(inputs, training=False)))
-        return tape.gradient(loss, [variable.value for variable in model.trainable_variables])
-
-    expected = np.zeros(24)
-    for epoch, rate in enumerate([0.1, 0.05]):  # steps 0, 1, 2 at 0.1; 3, 4, 5 at 0.05
-        state = run.state(epoch + 1)
-        for variables, values in (
-            (model.trainable_variables, state.weights),
-            (model.non_trainable_variables, state.buffers),
-        ):
-            for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
-        ours = gradient(x[100:140], y[100:140])
-        size = {int(i): len(batch) for batch in run.order(epoch) for i in batch}
-        for i in range(24):
-            theirs = gradient(x[i : i + 1], y[i : i + 1])
-            product = sum(float(tf.reduce_sum(a * b)) for a, b in zip(ours, theirs, strict=True))
-            expected[i] += rate / size[i] * product
-    np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-6)
-
-
-def test_tracin_agrees_in_sign_with_true_retraining(tumours):
-    training, validation = tumours
-    run = record_training(
-        dense_network(), *training, optimizer=keras.optimizers.SGD(0.05), epochs=3, batch_size=20, progress=False
-    )
-    truth = counterfactual_influence(run, *validation, progress=False)
-    assert kendalltau(truth, tracin(run, *validation, progress=False)).statistic > 0.5
-
-
-def test_the_table_is_ascending_and_ties_are_in_row_order():
-    table = pd.DataFrame({"y:label": list("abcd"), "x:image": list("pqrs")}, index=[9, 8, 7, 6])
-    ranked = rank([0.5, -1, 0.5, -2.5], table)
-    assert list(ranked.columns) == ["influence", "datasource_index", "y:label", "x:image"]
-    assert ranked["datasource_index"].tolist() == [3, 1, 0, 2]
-    assert ranked["y:label"].tolist() == ["d", "b", "a", "c"]
-    assert ranked["influence"].tolist() == [-2.5, -1, 0.5, 0.5]
-
-
-def test_several_runs_are_averaged():
-    ranked = rank([[1.0, 0.0], [-3.0, 1.0]], indices=[10, 20])
-    assert ranked["influence"].tolist() == [-1, 0.5]
-    assert ranked["datasource_index"].tolist() == [10, 20]
-
-
-@pytest.mark.parametrize(
-    ("scores", "options", "words"),
-    [
-        ([1.0, np.nan], {}, "scores must be finite"),
-        ([1.0, 2.0], {"indices": [1]}, "indices must hold one index for each of the 2 scores, not 1"),
-        (1.0, {}, r"scores must have the shape .* not \(\)"),
-    ],
-)
-def test_a_table_that_cannot_be_is_refused(scores, options, words):
-    with pytest.raises(ValueError, match=words):
-        rank(scores, **options)
-
-
-@pytest.mark.parametrize("method", [sgd_influence, tracin, counterfactual_influence])
-def test_what_is_no_run_is_refused(method, tumours):
-    _, validation = tumours
-    words = (
-        r"^run must be a recorded training run, not Sequential\. Record one with record_training\(model, x, y\), or "
-        r"use influence_functions\(model, x, y, x_val, y_val\), which takes a model\.$"
-    )
-    with pytest.raises(TypeError, match=words):
-        method(dense_network(), *validation)
-    with pytest.raises(
-        TypeError, match=r"^run must be .* not str\. .* or read one with load_training\(directory, x, y\)\.$"
-    ):
-        method("run", *validation)

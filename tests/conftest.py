@@ -55,6 +55,22 @@ def digit(digits, tmp_path):
     return tmp_path / "seven.png", pixels / np.float32(255)
 
 
+@pytest.fixture(scope="module")
+def plain():
+    """The plain model of the zoo. Shared by the tests of a file, which must leave it as it is."""
+    import zoo
+
+    return zoo.functional()
+
+
+@pytest.fixture(scope="module")
+def reference(plain):
+    """The plain model's mathematics by hand."""
+    import zoo
+
+    return zoo.Reference(plain)
+
+
 @pytest.fixture(autouse=True)
 def _the_same_random_weights_whatever_ran_before():
     import keras

@@ -153,59 +153,6 @@ def test_vgg16_beside_a_reference_by_hand():
     assert np.abs(expected["guided"] - expected[None]).max() > 0.1 * expected[None].max()
 
 
-@keras.saving.register_keras_serializable("tests")
-class Bare(keras.layers.Layer):
-    """Rectifies by bare operations, which no modifier can reach."""
-
-    def __init__(self, functions, **kwargs):
-        super().__init__(**kwargs)
-        self.functions = functions
-
-    def call(self, x):
-        for function in self.functions:
-            x = function(x)
-        return x
-
-    def compute_output_shape(self, shape):
-        return shape
-
-
-@pytest.mark.parametrize(
-    ("function", "op"),
-    [
-        (tf.nn.relu, "Relu"),
-        (keras.ops.relu6, "Relu6"),
-        (tf.nn.elu, "Elu"),
-        (tf.nn.silu, "Sigmoid"),
-        (tf.nn.gelu, "Gelu/Erfc?"),  # Erf in TensorFlow 2.18, Erfc in 2.21
-        (keras.ops.gelu, "Gelu/Tanh"),
-        (keras.ops.silu, "Sigmoid"),
-        (keras.ops.softplus, "Softplus"),
-    ],
-)
-def test_a_bare_operation_in_a_subclassed_call_is_named_in_a_warning(function, op):
-    model = keras.Sequential(
-        [keras.Input((4,)), keras.layers.Dense(30, "relu"), Bare([function], name="bare"), keras.layers.Dense(2)]
-    )
-    with pytest.warns(VisWarning, match=f"guided did not reach 1 activation .*bare_?1?/{op}"):
-        visualize_saliency(model, -1, 0, np.ones(4), backprop_modifier="guided")
-
-
-def test_all_bare_operations_are_counted():
-    model = keras.Sequential(
-        [keras.Input((4,)), keras.layers.Dense(30, "relu"), Bare([tf.nn.relu, tf.nn.selu]), keras.layers.Dense(2)]
-    )
-    with pytest.warns(VisWarning, match="guided did not reach 2 activations"):
-        visualize_saliency(model, -1, 0, np.ones(4), backprop_modifier="guided")
-
-
-def test_warns_where_no_activation_was_changed():
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(30, "tanh"), keras.layers.Dense(2, "softmax")])
-    with pytest.warns(VisWarning, match="guided changed nothing: the model '.*' has no activation that it could reach"):
-        maps = visualize_saliency(model, -1, 0, np.ones(4), backprop_modifier="guided")
-    np.testing.assert_array_equal(maps, visualize_saliency(model, -1, 0, np.ones(4)))
-
-
 def test_gates_and_saturating_activations_are_left_alone():
     inputs = keras.Input((4,))
     gate = keras.layers.Dense(4, "sigmoid")(inputs)
@@ -262,17 +209,6 @@ def test_mobilenet_is_changed_at_its_relu_layers():
         for modifier in (None, "guided")
     )
     assert np.abs(plain - guided).max() > 0.1 * plain.max()
-
-
-def test_a_modifier_from_a_rule():
-    @backprop_modifiers.from_rule("doubled")
-    def doubled(gradient, output):
-        return 2 * gradient
-
-    model = zoo.functional()  # two rectifiers
-    x = zoo.images(1)
-    maps = visualize_saliency(model, -1, 2, x, backprop_modifier=doubled, normalize=False)
-    zoo.assert_close(maps, 4 * zoo.Reference(model).saliency(x, 2)[0])
 
 
 def test_a_modifier_of_the_users_own_may_return_another_model():

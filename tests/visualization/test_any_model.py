@@ -552,37 +552,6 @@ def test_any_size_of_image_gives_the_maps_of_a_model_made_for_it():
             zoo.assert_close(actual, expected)
 
 
-def test_warns_of_a_disconnected_input():
-    image, unused = keras.Input((4,), name="image"), keras.Input((3,), name="unused")
-    kind, other = keras.layers.Dense(2, name="kind")(image), keras.layers.Dense(2, name="other")(unused)
-    model = keras.Model([image, unused], [kind, other])
-    with pytest.warns(VisWarning, match="with respect to 'unused' is disconnected .* the target does not depend on it"):
-        maps = visualize_saliency(model, "kind", 0, [np.ones(4), np.ones(3)])
-    np.testing.assert_array_equal(maps[1], np.zeros(3))
-    assert maps[0].max() == 1
-
-
-def test_warns_of_an_operation_without_a_gradient():
-    class Rounded(keras.layers.Layer):
-        def call(self, x):
-            return tf.cast(tf.cast(x, tf.int32), tf.float32)
-
-    model = keras.Sequential([keras.Input((4,)), Rounded(), keras.layers.Dense(2)])
-    with pytest.warns(VisWarning, match="disconnected and given as zeros: an operation on the way has no gradient"):
-        maps = visualize_saliency(model, -1, 0, np.ones(4))
-    np.testing.assert_array_equal(maps, np.zeros(4))
-
-
-@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_warns_of_a_saturated_probability(activation):
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation)])
-    model.set_weights([np.array([[30.0, -30], [0, 1]]), np.zeros(2)])
-    with pytest.warns(VisWarning, match="saturated"):
-        maps = visualize_saliency(model, -1, 0, np.ones(2), logits=False)
-    assert np.isfinite(maps).all()
-    np.testing.assert_allclose(visualize_saliency(model, -1, 0, np.ones(2), **SIGNED), [30, 0], atol=1e-5)
-
-
 def test_warns_of_a_gradient_that_is_zero_everywhere():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "relu"), keras.layers.Dense(1)])
     model.set_weights([np.ones((2, 3)), np.full(3, -9.0), np.ones((3, 1)), np.zeros(1)])

@@ -107,33 +107,6 @@ def test_signals_and_volumes():
         zoo.assert_close(visualize_cam(model, -1, 1, x, normalize=False), resize(raw, (8,) * rank).astype("float32"))
 
 
-def test_the_nearest_feature_map_is_on_the_way_to_the_target():
-    # A second branch, called later, has a feature map too; the first output does not depend on it.
-    inputs = keras.Input(zoo.SHAPE)
-    near = keras.layers.Conv2D(4, 3, name="near")(inputs)
-    first = keras.layers.Dense(2, name="first")(keras.layers.GlobalAveragePooling2D()(near))
-    far = keras.layers.Conv2D(4, 5, name="far")(inputs)
-    second = keras.layers.Dense(2, name="second")(keras.layers.GlobalAveragePooling2D()(far))
-    model = keras.Model(inputs, [first, second])
-    x = zoo.images(2)
-    for target, layer in (("first", "near"), ("second", "far")):
-        expected = visualize_cam(model, target, 0, x, layer, normalize=False)
-        assert np.abs(expected).max() > 0
-        np.testing.assert_array_equal(visualize_cam(model, target, 0, x, normalize=False), expected)
-
-
-def test_a_filter_of_a_convolution_is_explained_by_the_map_before_it(plain, reference):
-    x = zoo.images(2)
-    expected = visualize_cam(plain, "conv2", 4, x, "relu1", normalize=False)
-    np.testing.assert_array_equal(visualize_cam(plain, "conv2", 4, x, normalize=False), expected)
-
-
-def test_no_feature_map():
-    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
-    with pytest.raises(ValueError, match="does not have before the target"):
-        visualize_cam(model, -1, 0, np.ones((8, 8, 1)))
-
-
 def test_a_layer_without_positions(plain):
     with pytest.raises(ValueError, match="not 'flatten', which gives .* without positions"):
         visualize_cam(plain, -1, 0, zoo.images(1), "flatten")
@@ -206,30 +179,6 @@ def test_warns_of_a_gradient_that_is_zero_everywhere():
     with pytest.warns(VisWarning, match="zero everywhere for 1 of 1 samples"):
         cam = visualize_cam(small(0.0), -1, 0, np.arange(16.0).reshape(4, 4, 1))
     assert np.isfinite(cam).all()
-
-
-def test_the_nearest_feature_map_is_one_that_all_branches_come_from():
-    inputs = keras.Input((6, 6, 1))
-    features = keras.layers.Conv2D(3, 3, name="features")(inputs)
-    beside = keras.layers.GlobalMaxPooling2D()(features)
-    late = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 2, name="late")(features))
-    joined = keras.layers.Concatenate()([beside, late])
-    model = keras.Model(inputs, keras.layers.Dense(2)(joined))
-    x = zoo.images(2, (6, 6, 1))
-    found = visualize_cam(model, -1, 1, x, normalize=False)
-    np.testing.assert_array_equal(found, visualize_cam(model, -1, 1, x, "features", normalize=False))
-    assert np.abs(found - visualize_cam(model, -1, 1, x, "late", normalize=False)).max() > 0
-
-
-def test_branches_of_different_inputs_do_not_pass_each_other():
-    left, right = keras.Input((6, 6, 1)), keras.Input((4,))
-    features = keras.layers.Conv2D(3, 3, name="features")(left)
-    joined = keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(features), right])
-    model = keras.Model([left, right], keras.layers.Dense(2)(joined))
-    x = [zoo.images(2, (6, 6, 1)), np.ones((2, 4))]
-    np.testing.assert_array_equal(
-        visualize_cam(model, -1, 1, x, normalize=False), visualize_cam(model, -1, 1, x, "features", normalize=False)
-    )
 
 
 @pytest.mark.parametrize("pooled", [False, True])

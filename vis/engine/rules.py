@@ -81,26 +81,22 @@ class Rule:
 def from_rule(name: str, *, through_activation: bool = True) -> Callable:
     """Make a backprop modifier from a rule; a decorator.
 
-            Args:
-                name: The modifier's name, for messages.
-                through_activation: True if the rule's result then passes the activation's own derivative, as in guided
-                    backpropagation; False if it takes the place of it, as in a deconvolution network.
+    Args:
+        name: The modifier's name, for messages.
+        through_activation: True if the rule's result then passes the activation's own derivative, as in guided
+            backpropagation; False if it takes the place of it, as in a deconvolution network.
 
-            Returns:
-                A decorator that turns `rule(gradient, output) -> gradient` (two tensors of the activation's shape: the
-                incoming gradient and the output of the activation; the result has the same shape) into a modifier
-                `model -> model`.
+    Returns:
+        A decorator that turns `rule(gradient, output) -> gradient` (two tensors of the activation's shape: the incoming
+        gradient and the output of the activation; the result has the same shape) into a modifier `model -> model`.
 
-            Example:
-                >>> import tensorflow as tf
+    Example:
+        >>> import tensorflow as tf
+        >>> @from_rule("clipped")
+        ... def clipped(gradient, output):
+        ...     return tf.clip_by_value(gradient, -1.0, 1.0)
 
-        from vis.engine.keys import key_of
-    from vis.utils.errors import ArgumentTypeError
-                >>> @from_rule("clipped")
-                ... def clipped(gradient, output):
-                ...     return tf.clip_by_value(gradient, -1.0, 1.0)
-
-                Now `visualize_saliency(model, -1, 3, image, backprop_modifier=clipped)` uses it.
+        Now `visualize_saliency(model, -1, 3, image, backprop_modifier=clipped)` uses it.
     """
 
     def decorate(function):

@@ -1,4 +1,5 @@
-"""What was traced is traced again where the model, or what a target reads, has changed; and only there."""
+"""What was traced is traced again where the model, or what a target reads, has changed, and only there; it is kept no
+longer than the model."""
 
 from __future__ import annotations
 
@@ -9,12 +10,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import zoo
 
 import vis
 from vis.backprop_modifiers import from_rule
 from vis.engine import cache
-from vis.losses import Loss, Target
-from vis.visualization import visualize_saliency, visualize_saliency_with_losses
+from vis.losses import ActivationMaximization, Loss, Target
+from vis.visualization import (
+    smoothgrad,
+    visualize_cam,
+    visualize_saliency,
+    visualize_saliency_with_losses,
+)
 
 L = keras.layers
 RAW = {"normalize": False, "grad_modifier": None}
@@ -183,3 +190,46 @@ def test_the_state_of_a_model_is_compared_once_a_call(monkeypatch, method):
     for calls in (1, 2):
         method(model, X)
         assert compared == [model] * calls
+
+
+def explain_every_way(model, x):
+    visualize_saliency(model, -1, 1, x)
+    visualize_saliency(model, -1, 1, x, backprop_modifier="guided")
+    visualize_cam(model, -1, 1, x, grad_modifier="absolute")
+    smoothgrad(model, -1, 1, x, num_samples=2)
+    losses = [(ActivationMaximization(model.layers[-1], 1), -1), (lambda output: len(model.layers) * output[:, 0], 1)]
+    visualize_saliency_with_losses(model.inputs, losses, x)
+
+
+def tiny():
+    layers = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.ReLU(), keras.layers.Flatten()]
+    return keras.Sequential([keras.Input((8, 8, 3)), *layers, keras.layers.Dense(3, "softmax")])
+
+
+def test_a_dropped_model_is_freed():
+    x = zoo.images(1, (8, 8, 3))
+    model = tiny()
+    explain_every_way(model, x)
+    parts = [model, *model.layers, *(variable.value for variable in model.variables)]
+    references = [weakref.ref(part) for part in parts]
+    del model, parts
+    gc.collect()
+    assert [type(reference()).__name__ for reference in references if reference() is not None] == []
+
+
+def test_the_number_of_kept_functions_is_bounded(monkeypatch):
+    monkeypatch.setattr(cache, "_MOST_TRACED", 3)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    for factor in range(5):
+        visualize_saliency_with_losses(
+            model, lambda output, factor=factor: factor * output[:, 0] + output[:, 1], np.ones(4)
+        )
+    assert cache.traced(model) == 3
+
+
+def test_two_sizes_of_image_are_one_trace():
+    layers = [keras.layers.Conv2D(4, 3, name="c"), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
+    model = keras.Sequential([keras.Input((None, None, 3)), *layers])
+    for size in (12, 20):
+        assert visualize_saliency(model, -1, 1, zoo.images(2, (size, size + 4, 3))).shape == (2, size, size + 4)
+    assert cache.traced(model) == 1

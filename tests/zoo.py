@@ -103,6 +103,19 @@ def custom_layer() -> keras.Model:
     return keras.Model(inputs, parts["scores"](parts["flatten"](x)), name="custom_layer")
 
 
+def pooled(scale: float = 1.0, features: int = 4) -> keras.Model:
+    """A network that ends in global average pooling and one dense layer."""
+    layers = [
+        keras.layers.Conv2D(features, 3, activation="relu", name="features"),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(3, name="scores"),
+    ]
+    model = keras.Sequential([keras.Input((10, 8, 2)), *layers])
+    for layer in (layers[0], layers[2]):
+        layer.set_weights([scale * weights for weights in layer.get_weights()])
+    return model
+
+
 KINDS = [functional, sequential, never_called, nested, sequence_of_models, subclassed, custom_layer]
 
 

@@ -29,7 +29,7 @@ def diamond():
         beside = tf.reshape(b, tf.shape(joined), name="beside")
         return {tensor.op.name: tensor for tensor in (a, b, left, right, joined, beside)}
 
-    return graph_of(function, [3], [3])
+    return graph_of(function, [None], [None])
 
 
 def named(names) -> set:

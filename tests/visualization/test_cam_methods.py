@@ -10,7 +10,7 @@ import zoo
 
 from vis.utils.arrays import resize
 from vis.visualization import visualize_cam
-from vis.visualization.cam import AblationCAM, ScoreCAM, get
+from vis.visualization.cam import get
 
 RAW = {"normalize": False, "relu": False, "interpolation": None}
 BY_FORMULA = ["gradcam", "gradcam++", "layercam", "xgradcam", "hirescam", "eigencam", "eigengradcam"]
@@ -77,75 +77,14 @@ def test_each_is_its_formula(plain, method):
     zoo.assert_close(visualize_cam(plain, -1, labels[:, None], x, method=method, batch_size=2), unit)
 
 
-def pooled(scale: float = 1.0, features: int = 4) -> keras.Model:
-    """A network that ends in global average pooling and one dense layer."""
-    layers = [
-        keras.layers.Conv2D(features, 3, activation="relu", name="features"),
-        keras.layers.GlobalAveragePooling2D(),
-        keras.layers.Dense(3, name="scores"),
-    ]
-    model = keras.Sequential([keras.Input((10, 8, 2)), *layers])
-    for layer in (layers[0], layers[2]):
-        layer.set_weights([scale * weights for weights in layer.get_weights()])
-    return model
-
-
 @pytest.mark.parametrize("method", ["gradcam", "hirescam", "xgradcam"])
 def test_behind_global_average_pooling_it_is_the_class_activation_map(method):
     # Zhou et al. 2015 (arXiv 1512.04150), equation 2: the dense layer's weights times the feature map.
-    model, x = pooled(), zoo.images(2, (10, 8, 2))
+    model, x = zoo.pooled(), zoo.images(2, (10, 8, 2))
     features = model.layers[0](x).numpy()
     cam = resize(np.maximum(features @ model.layers[-1].get_weights()[0][:, 1], 0), (10, 8))
     cam = np.stack([(each - each.min()) / np.ptp(each) for each in cam])
     zoo.assert_close(visualize_cam(model, -1, 1, x, method=method), cam)
-
-
-def masked_scores(model, x, features, label) -> np.ndarray:
-    scores = []
-    for k in range(features.shape[-1]):
-        mask = resize(features[None, ..., k], x.shape[:2])[0]
-        span = np.ptp(mask)
-        mask = (mask - mask.min()) / span if span else np.zeros_like(mask)
-        scores.append(float(model(x[None] * mask[None, ..., None].astype("float32"))[0, label]))
-    return np.array(scores)
-
-
-def ablated_scores(model, features, label) -> np.ndarray:
-    scores = []
-    for k in range(features.shape[-1]):
-        without = features.copy()
-        without[..., k] = 0
-        scores.append(float(model.layers[2](model.layers[1](without[None]))[0, label]))
-    return np.array(scores)
-
-
-@pytest.mark.parametrize("max_filters", [None, 3])
-def test_scorecam_is_a_loop_over_channels(max_filters):
-    model, x = pooled(features=6), zoo.images(2, (10, 8, 2))
-    labels = [2, 0]
-    found = visualize_cam(model, -1, [[2], [0]], x, method=ScoreCAM(max_filters), batch_size=4, **RAW)
-    for sample, label, map_ in zip(x, labels, found, strict=True):
-        features = model.layers[0](sample[None])[0].numpy()
-        scores = masked_scores(model, sample, features, label)
-        kept = np.argsort(-features.std(axis=(0, 1)))[:max_filters]
-        weights = np.zeros(6)
-        weights[kept] = np.exp(scores[kept]) / np.exp(scores[kept]).sum()
-        zoo.assert_close(map_, features @ weights)
-
-
-@pytest.mark.parametrize("max_filters", [None, 3])
-def test_ablationcam_is_a_loop_over_channels(max_filters):
-    model, x = pooled(features=6), zoo.images(2, (10, 8, 2))
-    labels = [2, 0]
-    for penultimate in (None, "features"):
-        found = visualize_cam(model, -1, [[2], [0]], x, penultimate, method=AblationCAM(max_filters), **RAW)
-        for sample, label, map_ in zip(x, labels, found, strict=True):
-            features = model.layers[0](sample[None])[0].numpy()
-            score = float(model(sample[None])[0, label])
-            kept = np.argsort(-features.std(axis=(0, 1)))[:max_filters]
-            weights = np.zeros(6)
-            weights[kept] = ((score - ablated_scores(model, features, label)) / abs(score))[kept]
-            zoo.assert_close(map_, features @ weights)
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning", "ignore::vis.VisWarning")
@@ -153,7 +92,7 @@ def test_ablationcam_is_a_loop_over_channels(max_filters):
 def test_dead_channels_flat_maps_and_scores_of_zero_or_less_are_numbers(method):
     x = np.stack([np.ones((10, 8, 2)), *zoo.images(2, (10, 8, 2))]).astype("float32")
     for kernel in (-1.0, 0.0, 1.0):  # a score that is negative, zero, positive
-        model = pooled()
+        model = zoo.pooled()
         weights, bias = model.layers[0].get_weights()
         weights[..., 0] = 0  # a channel that is 0 everywhere, and one that is flat
         weights[..., 1], bias[1] = 0, 1
@@ -202,10 +141,10 @@ def test_channels_first(method):
 
 @pytest.mark.parametrize("method", EVERY)
 def test_half_precision_is_near_to_single(method):
-    single, half = pooled(), None
+    single, half = zoo.pooled(), None
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        half = pooled()
+        half = zoo.pooled()
     finally:
         keras.config.set_dtype_policy("float32")
     half.set_weights(single.get_weights())
@@ -280,32 +219,6 @@ def test_a_layer_that_is_called_twice_has_the_maps_of_each_call():
         zoo.assert_close(found, features[call][0] @ weights)
     nearest = visualize_cam(model, -1, 1, sample, method="ablationcam", **RAW)
     zoo.assert_close(nearest, both[1])
-
-
-def test_no_new_trace_for_another_class_or_picture():
-    from vis.engine import cache
-
-    model = pooled()
-    for label in (0, 1):
-        for method in ("scorecam", "ablationcam"):
-            visualize_cam(model, -1, label, zoo.images(1, (10, 8, 2), seed=label), method=method)
-    assert cache.traced(model) == 3  # the feature map, the masked and the ablated scores
-
-
-def test_tokens_cannot_be_masked():
-    layers = [keras.layers.Embedding(9, 4), keras.layers.Conv1D(3, 2, name="c"), keras.layers.GlobalMaxPooling1D()]
-    model = keras.Sequential([keras.Input((6,), dtype="int32"), *layers, keras.layers.Dense(2)])
-    tokens = np.arange(6)
-    with pytest.raises(ValueError, match="method must be another than 'scorecam' for 'c'.* Choose 'ablationcam'"):
-        visualize_cam(model, -1, 0, tokens, "c", method="scorecam")
-    assert visualize_cam(model, -1, 0, tokens, "c", method="ablationcam", relu=False).shape == (6,)
-
-
-def test_max_filters_is_a_number_of_channels():
-    for kind in (ScoreCAM, AblationCAM):
-        with pytest.raises(ValueError, match="max_filters must be a whole number of at least 1, or None, not 0"):
-            kind(0)
-        assert isinstance(get(kind), kind)
 
 
 def test_a_function_is_a_method(plain):

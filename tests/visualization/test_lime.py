@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -77,43 +75,6 @@ def test_tokens():
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def halves(scale=1):
-    """Two segments, of any numbers."""
-    segments = np.full((16, 16), -3)
-    segments[:, 8:] = 7 * scale
-    return segments
-
-
-def test_segments_of_one_s_own():
-    model, x = zoo.functional(), zoo.images(2)
-    thirds = halves()
-    thirds[:5] = 4
-    both = np.stack([halves(2), thirds])
-    maps = lime(model, -1, 2, x, segments=both, num_samples=30, **RAW)
-    assert [len(np.unique(each)) for each in maps] == [2, 3]
-    for i, segments in enumerate(both):
-        alone = lime(model, -1, 2, x[i], segments=segments, num_samples=30, **RAW)
-        np.testing.assert_allclose(alone, maps[i], atol=1e-5)
-
-
-def test_superpixels():
-    segmentation = pytest.importorskip("skimage.segmentation")
-    model = zoo.functional()
-    smooth = np.kron(RNG.random((4, 4, 3)), np.ones((4, 4, 1))).astype("float32")
-    maps = lime(model, -1, 0, smooth, segments="slic", num_samples=50, **RAW)
-    unit = (smooth - smooth.min()) / np.ptp(smooth)
-    expected = segmentation.slic(unit, n_segments=64, channel_axis=2)
-    np.testing.assert_array_equal(
-        maps, lime(model, -1, 0, smooth, segments=expected, num_samples=50, **RAW)
-    )  # fmt: skip
-
-
-def test_superpixels_need_scikit_image(monkeypatch):
-    monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
-    with pytest.raises(ValueError, match=r"Install it: pip install keras3-vis\[slic\]"):
-        lime(zoo.functional(), -1, 0, zoo.images(1), segments="slic")
-
-
 def test_a_sample_alone_and_in_batches_of_any_size_and_the_largest_magnitude():
     model, x = zoo.functional(), zoo.images(2)
     together = lime(model, -1, [[0], [1]], x, num_samples=70, **RAW)
@@ -126,7 +87,7 @@ def test_a_sample_alone_and_in_batches_of_any_size_and_the_largest_magnitude():
 
 def test_no_new_trace_for_other_segments_or_numbers_of_samples():
     model = zoo.functional()
-    for label, segments, num_samples in [(0, None, 20), (1, halves(), 20), (2, None, 33)]:
+    for label, segments, num_samples in [(0, None, 20), (1, squares((16, 16), 2), 20), (2, None, 33)]:
         lime(model, -1, label, zoo.images(1), segments=segments, num_samples=num_samples)
     assert cache.traced(model) == 2
 

@@ -1,4 +1,4 @@
-"""Occlusion beside a plain loop over windows, and what all perturbation methods share."""
+"""Occlusion beside a plain loop over windows."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import itertools
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 import zoo
 
-from vis import VisWarning
 from vis.engine import cache
 from vis.visualization import occlusion
 
@@ -131,33 +129,6 @@ def test_pixels_of_8_bits():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def two_inputs():
-    a, b = keras.Input((4,), name="a"), keras.Input((6, 2), name="b")
-    steps = keras.layers.Conv1D(2, 1, use_bias=False, kernel_initializer=lambda *_, **__: np.eye(2)[None])(b)
-    both = keras.layers.Concatenate()([a, keras.layers.Flatten()(steps)])
-    return keras.Model({"a": a, "b": b}, keras.layers.Dense(2)(both))
-
-
-def test_each_of_several_inputs_by_itself():
-    model = two_inputs()
-    x = {"a": RNG.normal(size=(3, 4)).astype("float32"), "b": RNG.normal(size=(3, 6, 2)).astype("float32")}
-    kernel = model.layers[-1].get_weights()[0][:, 1]
-    of_a, of_b = x["a"] * kernel[:4], (x["b"] * kernel[4:].reshape(6, 2)).sum(axis=-1)
-    maps = occlusion(model, None, 1, x, window=1, **RAW)
-    assert list(maps) == ["a", "b"]
-    np.testing.assert_allclose(maps["a"], of_a, atol=1e-5)
-    np.testing.assert_allclose(maps["b"], of_b, atol=1e-5)
-    for name, index, expected in [("a", 0, of_a), ("b", -1, of_b)]:
-        for inputs in (name, index):
-            np.testing.assert_allclose(
-                occlusion(model, None, 1, x, window=1, inputs=inputs, **RAW), expected, atol=1e-5
-            )
-    options = {"window": {"a": 1, "b": 6}, "fill": {"a": x["a"] - 1, "b": 0}}
-    several = occlusion(model, None, 1, x, inputs=["b", "a"], **options, **RAW)
-    np.testing.assert_allclose(several[0], np.repeat(of_b.sum(axis=1, keepdims=True), 6, axis=1), atol=1e-5)
-    np.testing.assert_allclose(several[1], np.tile(kernel[:4], (3, 1)), atol=1e-5)
-
-
 def test_a_sample_alone_and_in_batches_of_any_size():
     model, x = zoo.functional(), zoo.images(3)
     together = occlusion(model, -1, [[0], [1], [2]], x, window=4, **RAW)
@@ -165,21 +136,6 @@ def test_a_sample_alone_and_in_batches_of_any_size():
         alone = occlusion(model, -1, i, x[i], window=4, batch_size=3, **RAW)
         np.testing.assert_allclose(alone, together[i], atol=5e-6)
     assert occlusion(model, -1, 0, x[:1], window=8, squeeze=False).shape == (1, 16, 16)
-
-
-def test_a_function_of_the_output_a_prediction_and_a_stream():
-    model, x = two_inputs(), {"a": RNG.normal(size=(3, 4)), "b": RNG.normal(size=(3, 6, 2))}
-    options = {"window": 1, "inputs": "a", **RAW}
-    parts = [occlusion(model, None, label, x, **options) for label in (0, 1)]
-    margin = occlusion(model, None, lambda output: output[:, 1] - output[:, 0], x, **options)
-    np.testing.assert_allclose(margin, parts[1] - parts[0], atol=1e-6)
-    labels = model(x).numpy().argmax(axis=1)
-    predicted = occlusion(model, None, "predicted", x, **options)
-    np.testing.assert_allclose(predicted, np.choose(labels[:, None], parts), atol=1e-6)
-    batches = [({name: each[i : i + 2] for name, each in x.items()}, labels[i : i + 2]) for i in (0, 2)]
-    stream = list(occlusion(model, None, None, iter(batches), **options))
-    assert [len(each) for each in stream] == [2, 1]
-    np.testing.assert_allclose(np.concatenate(stream), predicted, atol=1e-6)
 
 
 def test_a_model_of_one_batch_size_and_one_of_any_size():
@@ -200,47 +156,6 @@ def test_no_new_trace_for_another_window_class_or_picture():
     for label, window in [(0, 4), (1, 4), (2, 5)]:
         occlusion(model, -1, label, zoo.images(1, seed=label), window=window, stride=4, fill=0.1 * label)
     assert cache.traced(model) == 2  # the score of the picture, and those of the copies
-
-
-def test_copies_go_through_the_model_in_batches_of_batch_size():
-    rows = []
-
-    class Noted(keras.layers.Layer):
-        def call(self, x):
-            tf.py_function(lambda v: rows.append(len(v)), [x], [])
-            return x
-
-    model = keras.Sequential([keras.Input((40,)), Noted(), keras.layers.Dense(1)])
-    occlusion(model, -1, 0, np.ones(40), window=1, stride=1, batch_size=7)
-    assert sum(rows) >= 40
-    assert max(rows) == 7
-
-
-def test_the_model_may_be_of_half_precision():
-    model = zoo.functional()
-    with_half = keras.models.clone_model(model, clone_function=lambda layer: layer.__class__.from_config(
-        {**layer.get_config(), "dtype": "mixed_float16"} if layer.weights else layer.get_config()
-    ))  # fmt: skip
-    with_half.set_weights(model.get_weights())
-    x = zoo.images(1)[0]
-    half = occlusion(with_half, -1, 1, x, window=4, **RAW)
-    np.testing.assert_allclose(half, occlusion(model, -1, 1, x, window=4, **RAW), atol=0.02)
-
-
-def test_a_target_that_nothing_moves_is_told():
-    model = zoo.functional()
-    with pytest.warns(VisWarning, match="the target is the same however .* is perturbed, for 1 of 2 samples"):
-        maps = occlusion(model, -1, 0, np.stack([np.full((16, 16, 3), 0.5), zoo.images(1)[0]]), fill=0.5)
-    assert not maps[0].any()
-    assert np.isfinite(maps).all()
-
-
-def test_a_score_of_a_copy_that_is_not_finite_is_refused():
-    model = keras.Sequential(
-        [keras.Input((3,)), keras.layers.Lambda(lambda x: keras.ops.log(x)), keras.layers.Dense(1)]
-    )
-    with pytest.raises(ValueError, match="finite numbers for perturbed inputs too"):
-        occlusion(model, -1, 0, np.ones(3), fill=0)
 
 
 @pytest.mark.parametrize(

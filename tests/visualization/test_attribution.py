@@ -1,13 +1,19 @@
-"""Batches one after the other, in place of one array."""
+"""What all methods share: batches one after the other instead of an array, and maps in the structure of the inputs."""
 
 from __future__ import annotations
 
 import types
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import zoo
+from PIL import Image
 
+from vis.engine.addressing import NEAREST
+from vis.engine.inputs import ModelInputs
+from vis.engine.types import Source
 from vis.losses import ActivationMaximization
 from vis.visualization import (
     smoothgrad,
@@ -17,6 +23,7 @@ from vis.visualization import (
     visualize_saliency,
     visualize_saliency_with_losses,
 )
+from vis.visualization.attribution import Attribution, arrays, is_stream, modified
 
 
 @pytest.fixture
@@ -102,3 +109,57 @@ def test_smoothgrad_of_the_score_is_smoothgrad_of_the_filter(digit_model, seven)
         smoothgrad(digit_model, None, 5, x, **options),
         atol=1e-5,
     )
+
+
+def attribution(*maps, keys=None, names=("a", "b")):
+    """Raw maps of two samples as data: for each source a list of arrays, one per call."""
+    arrays = [np.zeros((2, 1))] * len(maps)
+    sources = [Source(name, len(calls), 2, None, i) for i, (name, calls) in enumerate(zip(names, maps, strict=False))]
+    return Attribution(sources, list(maps), np.zeros((1, 2)), ModelInputs(arrays, keys, None, [], list(names)))
+
+
+ONE, OTHER = np.array([[1.0, -4.0], [2.0, 2.0]]), np.array([[0.0, 8.0], [6.0, 2.0]])
+
+
+def test_the_total_is_over_all_sources_and_calls():
+    assert attribution([ONE, OTHER], [OTHER[:, :1]]).total().tolist() == [5.0, 18.0]
+
+
+def test_maps_come_in_the_structure_of_the_inputs():
+    def found(attributed, wrt=None, finish=None):
+        return arrays(attributed, wrt, finish=finish, squeeze=False)
+
+    np.testing.assert_array_equal(found(attribution([ONE])), ONE)
+    np.testing.assert_array_equal(found(attribution([ONE, OTHER])), np.stack([ONE, OTHER], axis=1))
+    uneven = found(attribution([ONE, OTHER[:, :1]]))
+    assert [each.shape for each in uneven] == [(2, 2), (2, 1)]
+    both = attribution([ONE], [OTHER])
+    assert isinstance(found(both), list)
+    assert list(found(both._replace(inputs=attribution([ONE], [OTHER], keys=["x", "y"]).inputs))) == ["x", "y"]
+    assert list(found(both, NEAREST)) == ["a", "b"]
+    assert len(found(attribution([ONE]), ["a"])) == 1
+    halved = found(attribution([ONE]), finish=lambda one: one / np.abs(one).max())
+    assert halved.tolist() == [[0.25, -1.0], [1.0, 1.0]]
+
+
+def test_what_is_a_stream_and_what_are_samples():
+    for samples in ([1], (1,), {"x": 1}, "text", np.ones(2), tf.ones(2), Image.new("L", (2, 2)), 3):
+        assert not is_stream(samples)
+    for batches in (iter([1]), (each for each in [1]), tf.data.Dataset.range(2), {1, 2}):
+        assert is_stream(batches)
+
+
+def test_addresses_are_translated_into_what_a_modifier_made_of_the_model():
+    model = zoo.nested()
+
+    def copied(model):
+        return keras.models.clone_model(model)
+
+    addresses = [model.inputs[0], model.layers[-1], -1, None, [model.layers[1]]]
+    seen, symbol, layer, index, nothing, several = modified(model, copied, *addresses)
+    assert seen is not model
+    assert symbol is seen.inputs[0]
+    assert (layer, index, nothing, several) == ("scores", -1, None, ["body"])
+    same, *unchanged = modified(model, "guided", *addresses)
+    assert same.model is model
+    assert all(one is other for one, other in zip(unchanged, addresses, strict=True))

@@ -24,3 +24,38 @@ def small_images():
 
     x, y = load_digits(n_class=3, return_X_y=True)
     return (x.reshape(-1, 8, 8, 1) / 16).astype(np.float32), y
+
+
+@pytest.fixture(scope="session")
+def images(small_images):
+    """150 of them."""
+    x, y = small_images
+    return x[:150], y[:150]
+
+
+@pytest.fixture(scope="session")
+def run(images):
+    """Three epochs of a network with dropout and batch normalization; the last batch of each is smaller."""
+    from influence.networks import image_network, record
+
+    return record(image_network(), *images, epochs=3, batch_size=32)
+
+
+@pytest.fixture(scope="session")
+def table(tumours):
+    """Of the tumours 50 to train with, 60 to validate."""
+    (x, y), validation = tumours
+    return (x[:50], y[:50]), tuple(array[:60] for array in validation)
+
+
+@pytest.fixture(scope="session")
+def flipped():
+    """Scikit-learn's digits, every tenth with a wrong label: x, y, the right labels, and which ones are wrong."""
+    from sklearn.datasets import load_digits
+
+    x, right = load_digits(return_X_y=True)
+    rng = np.random.default_rng(0)
+    wrong = rng.permutation(len(x))[: len(x) // 10]
+    y = right.copy()
+    y[wrong] = (y[wrong] + rng.integers(1, 10, len(wrong))) % 10
+    return (x / 16).astype("float32"), y, right, wrong

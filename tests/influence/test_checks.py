@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import keras
 import pytest
-from influence.networks import dense_network
+from influence.networks import dense_network, record
 from keras import layers
 
 from vis.influence import (
     counterfactual_influence,
+    influence_functions,
     sgd_influence,
     tracin,
 )
@@ -48,3 +49,16 @@ def test_a_stateful_layer_is_refused_by_name():
     model = keras.Sequential([keras.Input(batch_shape=(8, 6, 3)), memory, layers.Dense(3)])
     with pytest.raises(ValueError, match="model must not keep states from batch to batch, as its layer 'memory' does"):
         check_model(model)
+
+
+def test_what_is_no_model_is_refused(images, run):
+    with pytest.raises(
+        TypeError, match=r"^model must be a Keras model, not str\. Give one, such as keras\.saving\.load_mo"
+    ):
+        record("model.keras", *images)
+    with pytest.raises(
+        TypeError, match=r"^model must be a Keras model, not TrainingRun\. Give run\.model\(\), its train"
+    ):
+        record(run, *images)
+    with pytest.raises(TypeError, match=r"^model must be a Keras model, not TrainingRun\. Give run\.model\(\)"):
+        influence_functions(run, *images, *images, progress=False)

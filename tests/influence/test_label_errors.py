@@ -12,43 +12,22 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
+from influence.networks import BLOB_LABELS, BLOBS, linear
 from keras import layers
 
 import vis
-from vis import ArgumentError, VisWarning
+from vis import ArgumentError
 from vis.influence import fold_files, label_errors
-from vis.influence.classes import Classifier
-from vis.influence.folds import CrossValidation, deal, label_scores
+from vis.influence.folds import CrossValidation
 
 COLUMNS = [
     "datasource_index", "label", "suggested_label", "is_error", "score", "confidence", "early_loss", "aum",
     "gradient_norm",
 ]  # fmt: skip
-RNG = np.random.default_rng(0)
-BLOBS = RNG.normal(size=(90, 2)).astype("float32") + np.repeat([[-2, 0], [2, 0], [0, 3]], 30, axis=0)
-BLOB_LABELS = np.repeat([0, 1, 2], 30)
-
-
-def linear(outputs=3, activation="softmax", inputs=2):
-    return keras.Sequential([keras.Input((inputs,)), layers.Dense(outputs, activation, kernel_initializer="zeros")])
 
 
 def adam(rate=0.05):
     return keras.optimizers.Adam(rate)
-
-
-@pytest.fixture(scope="module")
-def flipped():
-    """Scikit-learn's digits, every tenth with a wrong label: x, y, the right labels, and which ones are wrong."""
-    from sklearn.datasets import load_digits
-
-    x, right = load_digits(return_X_y=True)
-    rng = np.random.default_rng(0)
-    wrong = rng.permutation(len(x))[: len(x) // 10]
-    y = right.copy()
-    y[wrong] = (y[wrong] + rng.integers(1, 10, len(wrong))) % 10
-    return (x / 16).astype("float32"), y, right, wrong
 
 
 @pytest.mark.parametrize("epochs", [None, 40])
@@ -111,43 +90,6 @@ def test_its_numbers_are_those_of_softmax_regression_by_hand():
         np.testing.assert_allclose(table[name], expected, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("width", [1, 4])
-def test_margin_and_gradient_are_those_of_the_logits(width):
-    labels = np.array([0, 1, 1, 0]) if width == 1 else np.array([0, 3, 1, 2])
-    logits = tf.constant(RNG.normal(size=(4, width)).astype("float32"))
-    with tf.GradientTape() as tape:
-        tape.watch(logits)
-        if width == 1:
-            losses = tf.nn.sigmoid_cross_entropy_with_logits(labels[:, None].astype("float32"), logits)[:, 0]
-        else:
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    gradient = tape.gradient(losses, logits).numpy()
-    told = Classifier(width, "sigmoid" if width == 1 else "softmax")
-    loss, margin, norm = label_scores(told.probabilities(logits).numpy(), labels, told)
-    np.testing.assert_allclose(loss, losses, rtol=1e-5)
-    np.testing.assert_allclose(norm, np.linalg.norm(gradient, axis=1), rtol=1e-5)
-    values = np.concatenate([np.zeros_like(logits), logits], axis=1) if width == 1 else logits.numpy()
-    others = [np.delete(row, label).max() for row, label in zip(values, labels, strict=True)]
-    np.testing.assert_allclose(margin, values[np.arange(4), labels] - others, rtol=1e-4, atol=1e-6)
-
-
-def test_after_the_best_epoch_nothing_counts(flipped):
-    x, y, _, _ = flipped
-    stack = [keras.Input((64,)), layers.Dense(64, "relu"), layers.Dense(10, "softmax")]
-    options = {"optimizer": adam(0.01), "seed": 1}
-    long = CrossValidation(keras.Sequential(stack), x[:600], y[:600], epochs=30, **options).train(0)
-    assert 1 < long.epochs < 30
-    short = CrossValidation(keras.Sequential(stack), x[:600], y[:600], epochs=int(long.epochs), **options).train(0)
-    for name in ("probabilities", "loss", "margin", "gradient_norm", "epochs"):
-        np.testing.assert_allclose(getattr(long, name), getattr(short, name), rtol=1e-5)
-
-
-def test_the_training_ends_where_the_held_out_loss_stops_falling():
-    steps = []
-    CrossValidation(linear(), BLOBS, BLOB_LABELS, optimizer=keras.optimizers.SGD(0.0)).train(0, lambda: steps.append(1))
-    assert len(steps) == 202  # two steps an epoch, one epoch and two hundred steps of patience
-
-
 @pytest.mark.parametrize("ending", ["sigmoid", "logit"])
 def test_one_output_tells_two_classes_as_two_do(ending):
     x, y = BLOBS[:60], BLOB_LABELS[:60].copy()
@@ -161,42 +103,8 @@ def test_one_output_tells_two_classes_as_two_do(ending):
     assert set(two["datasource_index"][:2]) == {3, 40}
 
 
-def test_a_schedule_of_learning_rates_is_followed():
-    rates = keras.optimizers.schedules.PiecewiseConstantDecay([1, 3], [0.5, 0.1, 0.0])
-    options = {"batch_size": 60, "progress": False}  # a step an epoch
-    scheduled = label_errors(linear(), BLOBS, BLOB_LABELS, optimizer=keras.optimizers.SGD(rates), epochs=4, **options)
-    constant = label_errors(linear(), BLOBS, BLOB_LABELS, optimizer=keras.optimizers.SGD(0.5), epochs=4, **options)
-    assert scheduled["confidence"].max() < constant["confidence"].max()
-    folds = CrossValidation(
-        linear(), BLOBS, BLOB_LABELS, optimizer=keras.optimizers.SGD(rates), epochs=4, batch_size=60
-    )
-    assert [folds._rate(number) for number in range(6)] == pytest.approx([0.5, 0.5, 0.1, 0.1, 0.0, 0.0])
-
-
 def right_of(x, table):
     return (x[table["datasource_index"][:2], 0] > 0).astype(int).tolist()
-
-
-def test_logits_are_understood_without_a_loss():
-    plain = label_errors(linear(), BLOBS, BLOB_LABELS, epochs=2, progress=False)
-    logits = label_errors(linear(activation=None), BLOBS, BLOB_LABELS, epochs=2, progress=False)
-    pd.testing.assert_frame_equal(plain, logits, rtol=1e-4)
-
-
-def test_labels_may_be_one_hot_a_column_or_a_data_set():
-    plain = label_errors(linear(), BLOBS, BLOB_LABELS, epochs=2, progress=False)
-    for y in (np.eye(3)[BLOB_LABELS], BLOB_LABELS[:, None], BLOB_LABELS.astype("float32")):
-        pd.testing.assert_frame_equal(plain, label_errors(linear(), BLOBS, y, epochs=2, progress=False), rtol=1e-5)
-    data_set = tf.data.Dataset.from_tensor_slices((BLOBS, BLOB_LABELS)).batch(7)
-    pd.testing.assert_frame_equal(plain, label_errors(linear(), data_set, epochs=2, progress=False), rtol=1e-5)
-
-
-def test_class_numbers_and_a_loss_of_one_hot_rows_go_together():
-    model = linear()
-    model.compile("adam", "categorical_crossentropy")
-    compiled = label_errors(model, BLOBS, BLOB_LABELS, epochs=2, progress=False)
-    plain = label_errors(linear(), BLOBS, BLOB_LABELS, epochs=2, progress=False)
-    pd.testing.assert_frame_equal(plain, compiled, rtol=1e-5)
 
 
 def test_images_batch_normalization_and_dropout(small_images):
@@ -224,15 +132,6 @@ def test_the_same_seed_gives_the_same_table_whatever_the_global_one():
         tables.append(label_errors(model, BLOBS, BLOB_LABELS, epochs=2, seed=seed, progress=False))
     pd.testing.assert_frame_equal(tables[0], tables[1])
     assert not np.allclose(tables[0]["score"], tables[2]["score"])
-
-
-def test_folds_have_a_share_of_every_class():
-    labels = np.repeat([0, 1, 2], [50, 31, 9])
-    fold_of = deal(labels, 4, seed=2)
-    assert np.ptp(np.bincount(fold_of)) <= 1
-    for each in range(3):
-        assert np.ptp(np.bincount(fold_of[labels == each], minlength=4)) <= 1
-    assert not np.array_equal(fold_of, deal(labels, 4, seed=3))
 
 
 SCRIPT = """
@@ -264,25 +163,6 @@ def test_a_killed_run_resumes_after_its_last_fold(tmp_path):
     assert first.stat().st_mtime_ns == written
     whole = label_errors(model, x, (x[:, 0] > 0).astype(int), **options)
     pd.testing.assert_frame_equal(resumed, whole, rtol=1e-6)
-
-
-def test_a_damaged_fold_is_trained_again(tmp_path):
-    whole = label_errors(linear(), BLOBS, BLOB_LABELS, epochs=2, directory=tmp_path, progress=False)
-    path = fold_files.path_of(tmp_path, 1)
-    path.write_bytes(path.read_bytes()[:300])
-    with pytest.warns(VisWarning, match=r"fold_1\.npz is damaged: fold 1 is trained again"):
-        again = label_errors(linear(), BLOBS, BLOB_LABELS, epochs=2, directory=tmp_path, progress=False)
-    pd.testing.assert_frame_equal(whole, again)
-
-
-@pytest.mark.parametrize(
-    ("change", "name"), [({"seed": 1}, "seed"), ({"folds": 4}, "folds"), ({"y": BLOB_LABELS[::-1]}, "x or y")]
-)
-def test_a_folder_of_other_folds_is_refused(tmp_path, change, name):
-    given = {"model": linear(), "x": BLOBS, "y": BLOB_LABELS, "epochs": 1, "directory": tmp_path, "progress": False}
-    label_errors(**given)
-    with pytest.raises(ArgumentError, match=f"directory must be a folder without other folds, .* differ in {name}"):
-        label_errors(**{**given, **change})
 
 
 def changed(index, value):
@@ -328,12 +208,6 @@ def test_what_cannot_be_done_is_refused_in_a_line(change, message):
     with pytest.raises(ArgumentError, match=message) as caught:
         label_errors(**{**given, **change})
     assert "\n" not in str(caught.value)
-
-
-def test_outputs_for_each_position_are_refused():
-    model = keras.Sequential([keras.Input((5, 2)), layers.Dense(3, "softmax")])
-    with pytest.raises(ArgumentError, match=r"model must have one row of class scores per example, not outputs of sha"):
-        label_errors(model, np.zeros((9, 5, 2)), np.zeros((9, 5), int), progress=False)
 
 
 def test_a_training_that_diverges_says_so():

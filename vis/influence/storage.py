@@ -190,7 +190,7 @@ class Storage:
         try:
             settings = json.loads(path.read_text())
             known = settings.pop("format") == _FORMAT
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise ArgumentError(
                 "directory", f"must be the folder of a training run, not {self.directory}, whose run.json is damaged"
             ) from error

@@ -7,12 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 from keras import layers
 
 from vis.engine.exact_moments import wrong_variances
-from vis.influence import record_training, sgd_influence
 from vis.influence.examples import Batch
 from vis.influence.training import TrainingStep
 from vis.influence.update_rules import update_rule
@@ -78,28 +76,3 @@ def test_other_threads_train_and_predict_with_tensorflow_s_own_moments_during_a_
     np.testing.assert_array_equal(predicted, outputs)
     for ours, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-
-
-class OwnNormalization(layers.Layer):
-    """Layer normalization by a call of `tf.nn.moments` that cannot be reached from outside."""
-
-    def call(self, inputs):
-        mean, variance = tf.nn.moments(inputs, [1], keepdims=True)
-        return (inputs - mean) * tf.math.rsqrt(variance + 0.1)
-
-
-def test_a_layer_s_own_moments_are_refused_by_its_name_and_keras_s_layers_are_not(small_images):
-    x, y = small_images
-    x = x.reshape(len(x), -1)
-    initializer = keras.initializers.GlorotUniform(seed=0)
-
-    def influence(*middle):
-        stack = [keras.Input((64,)), layers.Dense(8, kernel_initializer=initializer), *middle]
-        model = keras.Sequential([*stack, layers.Dense(3, activation="softmax", kernel_initializer=initializer)])
-        run = record_training(model, x[:32], y[:32], epochs=1, batch_size=16, optimizer="sgd", progress=False)
-        return sgd_influence(run, x[32:48], y[32:48], progress=False)
-
-    assert np.ptp(influence(layers.LayerNormalization(), layers.GroupNormalization(2))) > 0
-    # The layer after it takes back most of what is wrong, so that a finite difference shows too little.
-    with pytest.raises(ValueError, match=r"variance .* of layer 'mine' \(OwnNormalization\) is wrong"):
-        influence(OwnNormalization(name="mine"), layers.LayerNormalization())

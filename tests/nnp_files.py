@@ -1,4 +1,4 @@
-"""Writes `.nnp` files as Neural Network Console and nnabla write them, with networks of our own."""
+"""Writes `.nnp` files as Neural Network Console and nnabla write them, with networks of our own, and runs them."""
 
 from __future__ import annotations
 
@@ -164,3 +164,40 @@ def table(path, columns, classes, *, solver=ADAM, dropout=0.0, parameters=""):
     trained = optimizer(solver, parameters=parameters)
     write(path, text + trained + executor("MainRuntime", options="no_image_normalization: false"), weights)
     return path
+
+
+def single(tmp_path, kind, options, sizes, output, parameters=()):
+    """A model of one function, of inputs and outputs of some shapes."""
+    weights = drawn(**dict(parameters))
+    items = [
+        variable("x", -1, *sizes),
+        variable("y", -1, *output),
+        *(variable(name, *value.shape, kind="Parameter") for name, value in weights.items()),
+        function(kind, ["x", *weights], "y", options),
+    ]
+    path = write(tmp_path / "a.nnp", network("n", *items, batch_size=2) + executor("n", ["x"], ["y"]), weights)
+    from vis.models import load_model
+
+    return load_model(path), weights
+
+
+def last(x: np.ndarray) -> np.ndarray:
+    """Channels last, as the models have them."""
+    return np.moveaxis(x, 1, -1) if x.ndim in (4, 5) else x
+
+
+def first(x: np.ndarray) -> np.ndarray:
+    """Channels first, as nnabla has them."""
+    return np.moveaxis(x, -1, 1) if x.ndim in (4, 5) else x
+
+
+def run(model, x, g=None):
+    """A model's output for an input of nnabla's, and the gradient of its product with `g`."""
+    import tensorflow as tf
+
+    x = tf.constant(last(x))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = model(x, training=False)
+        score = tf.reduce_sum(y * (1.0 if g is None else last(g)))
+    return first(y.numpy()), first(tape.gradient(score, x).numpy())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import keras
 import numpy as np
 import pytest
-from nnp_files import ADAM, CROSS_ENTROPY, drawn, executor, function, lenet, network, optimizer, table, variable, write
+from nnp_files import drawn, executor, function, lenet, network, variable, write
 
 from vis import VisWarning
 from vis.batch.predictions import predictor
@@ -137,22 +135,6 @@ def test_networks_that_are_none(text, message, tmp_path):
         load_model(write(tmp_path / "a.nnp", text))
 
 
-def test_statistics_of_the_batch_are_left_out_with_a_warning(tmp_path):
-    parameters = {"m": np.full((1, 3), 0.5), "v": np.full((1, 3), 4.0)}
-    options = (
-        "batch_normalization_param { axes: 1 eps: 0 decay_rate: 0.9 batch_stat: true no_bias: true no_scale: true }"
-    )
-    items = [
-        variable("x", -1, 3), variable("y", -1, 3),
-        *(variable(name, 1, 3, kind="Parameter") for name in parameters),
-        function("BatchNormalization", ["x", "m", "v"], "y", options),
-    ]  # fmt: skip
-    path = write(tmp_path / "a.nnp", network("n", *items) + executor("n", ["x"], ["y"]), parameters)
-    with pytest.warns(VisWarning, match="'y' and functions like it normalize by the batch in the file"):
-        model = load_model(path)
-    np.testing.assert_allclose(model(np.full((1, 3), 4.5)), np.full((1, 3), 2.0), rtol=1e-6)
-
-
 # How pixels are scaled
 
 
@@ -190,94 +172,7 @@ def test_a_product_with_1_over_255_at_the_front_means_raw_where_nothing_is_said(
 # How it was trained
 
 
-def test_a_table_that_is_trained_by_adam(tmp_path):
-    training = nnp.read(table(tmp_path / "a.nnp", 4, 3, dropout=0.5)).training
-    assert (training.network, training.inputs, training.output) == ("Main", ("Input",), "Softmax")
-    assert (training.loss, training.l2, training.batch_size) == ("sparse_categorical_crossentropy", 0, 16)
-    assert (training.frozen, training.differences) == ((), ())
-    assert training.optimizer == {
-        "class_name": "Adam",
-        "config": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8},
-    }
-
-
 def test_a_file_that_is_only_executed_cannot_be_trained(tmp_path):
     path = several(tmp_path, ["Softmax"])
     with pytest.raises(ValueError, match="model must say how it was trained, not only how it is executed"):
         load_model(path, training=True)
-
-
-def test_several_losses_are_refused(tmp_path):
-    text = network("Main", variable("x", -1, 1)) + 2 * optimizer(ADAM) + executor("Main", ["x"], ["x"])
-    with pytest.raises(ValueError, match="must have been trained by one optimizer and one loss, not by 2 and 2"):
-        _ = nnp.read(write(tmp_path / "a.nnp", text)).training
-
-
-def test_a_composed_loss_is_refused(tmp_path):
-    items = [*(variable(name, -1, 1) for name in "xl"), function("Sum", ["x"], "l")]
-    text = network("Main", *items) + optimizer(ADAM, loss="l") + executor("Main", ["x"], ["l"])
-    with pytest.raises(ValueError, match="one of CategoricalCrossEntropy, .* not by 'l' of type Sum"):
-        _ = nnp.read(write(tmp_path / "a.nnp", text)).training
-
-
-def test_what_is_not_trained_in_the_file_is_not_trained_here(tmp_path):
-    def multiplied(name, by):
-        return f'parameter_variable {{ variable_name: "{name}" learning_rate_multiplier: {by} }} '
-
-    frozen = multiplied("Affine/affine/W", 0)  # and its bias, which is not listed
-    path = table(tmp_path / "a.nnp", 4, 3, parameters=frozen + multiplied("Affine_2/affine/W", 1))
-    assert nnp.read(path).training.frozen == ("Affine/affine/W", "Affine/affine/b", "Affine_2/affine/b")
-    model = load_model(path, training=True)
-    assert [layer.name for layer in model.layers if layer.trainable_variables] == ["Affine_2"]
-    path = table(tmp_path / "a.nnp", 4, 3, parameters=multiplied("Affine/affine/W", 0.1))
-    assert "several learning rates; one is taken for all" in nnp.read(path).training.differences[0]
-
-
-def test_a_parameter_in_a_loop_is_listed_once(tmp_path):
-    weights = [("W{R}", "R"), ("V", "R"), ("U{R}", "R")]
-    items = [
-        'repeat_info { id: "R" times: 2 }', variable("Input", -1, 2), variable("Softmax", -1, 2),
-        *(variable(name, 2, kind="Parameter", loop=loop) for name, loop in weights),
-        function("Softmax", ["Input"], "Softmax", "softmax_param { axis: 1 }"), *CROSS_ENTROPY,
-    ]  # fmt: skip
-    listed = "".join(f'parameter_variable {{ variable_name: "{name}" }} ' for name in ("W{R}", "V"))
-    text = network("Main", *items) + optimizer(ADAM, parameters=listed) + executor("Main")
-    assert nnp.read(write(tmp_path / "a.nnp", text)).training.frozen == ("U[0]", "U[1]")
-
-
-@pytest.mark.parametrize("multiplier", [0, 1])
-def test_parameters_that_become_constants_are_named(tmp_path, multiplier):
-    items = [
-        *(variable(name, -1, 2) for name in ("Input", "z", "Softmax")), variable("w", 1, 2, kind="Parameter"),
-        function("Mul2", ["Input", "w"], "z"),
-        function("Softmax", ["z"], "Softmax", "softmax_param { axis: 1 }"), *CROSS_ENTROPY,
-    ]  # fmt: skip
-    listed = f'parameter_variable {{ variable_name: "w" learning_rate_multiplier: {multiplier} }}'
-    text = network("Main", *items) + optimizer(ADAM, parameters=listed) + executor("Main")
-    differences = nnp.read(write(tmp_path / "a.nnp", text)).training.differences
-    assert differences == ("the parameters of 'z' (Mul2) are not trained as in a.nnp",)[:multiplier]
-
-
-def test_batch_normalization_is_by_the_batch_in_training(tmp_path):
-    parameters = {"m": np.zeros((1, 1, 1, 1)), "v": np.ones((1, 1, 1, 1)), "W": np.ones((4, 2))}
-    statistics = (
-        "batch_normalization_param { axes: 1 eps: 0.001 decay_rate: 0.9 batch_stat: true no_bias: true no_scale: true }"
-    )
-    items = [
-        variable("Input", -1, 1, 2, 2), variable("n", -1, 1, 2, 2), variable("z", -1, 2), variable("Softmax", -1, 2),
-        *(variable(name, *value.shape, kind="Parameter") for name, value in parameters.items()),
-        function("BatchNormalization", ["Input", "m", "v"], "n", statistics),
-        function("Affine", ["n", "W"], "z", "affine_param { base_axis: 1 }"),
-        function("Softmax", ["z"], "Softmax", "softmax_param { axis: 1 }"),
-        variable("CategoricalCrossEntropy_T", -1, 1), variable("CategoricalCrossEntropy", -1, 1),
-        function("CategoricalCrossEntropy", ["Softmax", "CategoricalCrossEntropy_T"], "CategoricalCrossEntropy"),
-    ]  # fmt: skip
-    runtime = network("MainRuntime", *(each.replace("batch_stat: true", "batch_stat: false") for each in items[:-3]))
-    text = network("Main", *items) + runtime + optimizer(ADAM) + executor("MainRuntime")
-    path = write(tmp_path / "a.nnp", text, parameters)
-    x = 3 + np.random.default_rng(0).normal(size=(8, 2, 2, 1)).astype(np.float32)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        layer = load_model(path, training=True).get_layer("n")
-    np.testing.assert_allclose(np.mean(layer(x, training=False)), np.mean(x) / np.sqrt(1.001), rtol=1e-5)
-    np.testing.assert_allclose(np.mean(layer(x, training=True)), 0, atol=1e-5)

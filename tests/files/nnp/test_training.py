@@ -1,4 +1,4 @@
-"""Solvers: steps of the Keras optimizer against nnabla's formulas, and learning rates against its schedulers."""
+"""How a model was trained: by which loss and solver, whose steps and learning rates are those of nnabla."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import math
 import keras
 import numpy as np
 import pytest
-from nnp_files import table
+from nnp_files import ADAM, CROSS_ENTROPY, executor, function, network, optimizer, table, variable, write
 
 from vis.batch.influence_trials import Compiled, compiled_with, training_of
 from vis.files import nnp
 from vis.influence.update_rules import update_rule
+from vis.models import load_model
 
 
 def rule(tmp_path, solver):
@@ -139,3 +140,65 @@ def test_what_is_done_otherwise_is_said(solver, difference, tmp_path):
     assert caught[0].message.code == "trained_otherwise"
     assert (compiled.optimizer is None) == ("Lars" in solver)
     assert training_of(compiled).optimizer["class_name"] == ("RMSprop" if "RMS" in solver else "SGD")
+
+
+def test_a_table_that_is_trained_by_adam(tmp_path):
+    training = nnp.read(table(tmp_path / "a.nnp", 4, 3, dropout=0.5)).training
+    assert (training.network, training.inputs, training.output) == ("Main", ("Input",), "Softmax")
+    assert (training.loss, training.l2, training.batch_size) == ("sparse_categorical_crossentropy", 0, 16)
+    assert (training.frozen, training.differences) == ((), ())
+    assert training.optimizer == {
+        "class_name": "Adam",
+        "config": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8},
+    }
+
+
+def test_several_losses_are_refused(tmp_path):
+    text = network("Main", variable("x", -1, 1)) + 2 * optimizer(ADAM) + executor("Main", ["x"], ["x"])
+    with pytest.raises(ValueError, match="must have been trained by one optimizer and one loss, not by 2 and 2"):
+        _ = nnp.read(write(tmp_path / "a.nnp", text)).training
+
+
+def test_a_composed_loss_is_refused(tmp_path):
+    items = [*(variable(name, -1, 1) for name in "xl"), function("Sum", ["x"], "l")]
+    text = network("Main", *items) + optimizer(ADAM, loss="l") + executor("Main", ["x"], ["l"])
+    with pytest.raises(ValueError, match="one of CategoricalCrossEntropy, .* not by 'l' of type Sum"):
+        _ = nnp.read(write(tmp_path / "a.nnp", text)).training
+
+
+def test_what_is_not_trained_in_the_file_is_not_trained_here(tmp_path):
+    def multiplied(name, by):
+        return f'parameter_variable {{ variable_name: "{name}" learning_rate_multiplier: {by} }} '
+
+    frozen = multiplied("Affine/affine/W", 0)  # and its bias, which is not listed
+    path = table(tmp_path / "a.nnp", 4, 3, parameters=frozen + multiplied("Affine_2/affine/W", 1))
+    assert nnp.read(path).training.frozen == ("Affine/affine/W", "Affine/affine/b", "Affine_2/affine/b")
+    model = load_model(path, training=True)
+    assert [layer.name for layer in model.layers if layer.trainable_variables] == ["Affine_2"]
+    path = table(tmp_path / "a.nnp", 4, 3, parameters=multiplied("Affine/affine/W", 0.1))
+    assert "several learning rates; one is taken for all" in nnp.read(path).training.differences[0]
+
+
+def test_a_parameter_in_a_loop_is_listed_once(tmp_path):
+    weights = [("W{R}", "R"), ("V", "R"), ("U{R}", "R")]
+    items = [
+        'repeat_info { id: "R" times: 2 }', variable("Input", -1, 2), variable("Softmax", -1, 2),
+        *(variable(name, 2, kind="Parameter", loop=loop) for name, loop in weights),
+        function("Softmax", ["Input"], "Softmax", "softmax_param { axis: 1 }"), *CROSS_ENTROPY,
+    ]  # fmt: skip
+    listed = "".join(f'parameter_variable {{ variable_name: "{name}" }} ' for name in ("W{R}", "V"))
+    text = network("Main", *items) + optimizer(ADAM, parameters=listed) + executor("Main")
+    assert nnp.read(write(tmp_path / "a.nnp", text)).training.frozen == ("U[0]", "U[1]")
+
+
+@pytest.mark.parametrize("multiplier", [0, 1])
+def test_parameters_that_become_constants_are_named(tmp_path, multiplier):
+    items = [
+        *(variable(name, -1, 2) for name in ("Input", "z", "Softmax")), variable("w", 1, 2, kind="Parameter"),
+        function("Mul2", ["Input", "w"], "z"),
+        function("Softmax", ["z"], "Softmax", "softmax_param { axis: 1 }"), *CROSS_ENTROPY,
+    ]  # fmt: skip
+    listed = f'parameter_variable {{ variable_name: "w" learning_rate_multiplier: {multiplier} }}'
+    text = network("Main", *items) + optimizer(ADAM, parameters=listed) + executor("Main")
+    differences = nnp.read(write(tmp_path / "a.nnp", text)).training.differences
+    assert differences == ("the parameters of 'z' (Mul2) are not trained as in a.nnp",)[:multiplier]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,23 +11,9 @@ from PIL import Image
 
 import vis.batch
 from vis import ArgumentError
-from vis.batch import model_files, ray_executor, surveys
-from vis.batch.executors import executor_named
-from vis.batch.shards import Shard, _write
-from vis.methods import METHODS
 
 ROWS = 12
 CLASSES = ("cat", "dog", "owl")
-
-
-@pytest.fixture
-def model():
-    layers = [
-        keras.layers.Conv2D(4, 3, activation="relu"),
-        keras.layers.GlobalAveragePooling2D(),
-        keras.layers.Dense(3, "softmax"),
-    ]
-    return keras.Sequential([keras.Input((8, 8, 1)), *layers])
 
 
 @pytest.fixture
@@ -180,109 +164,3 @@ def test_refusals(model, folder, changes, message):
     with pytest.raises(ArgumentError, match=message):
         vis.batch.explain(model, **arguments)
     assert not list(Path().glob("a.*"))
-
-
-def test_an_option_that_has_to_be_given():
-    with pytest.raises(ArgumentError, match="options must have 'background' for expected-gradients"):
-        surveys.checked_options(METHODS["expected-gradients"], {})
-
-
-def test_without_ray_a_line_says_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ArgumentError, match=r"executor needs Ray.*pip install 'keras3-vis\[ray\]'"):
-        executor_named("ray")
-    from typer.testing import CliRunner
-
-    from vis.cli import app
-
-    result = CliRunner().invoke(app, ["saliency-batch", "--model", "m.keras", "--input", "in.csv", "--ray"])
-    assert result.exit_code == 2
-    assert result.stderr == (
-        "Error: --ray needs Ray, which is not installed. Install it with pip install 'keras3-vis[ray]'.\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("given", "asked"),
-    [
-        (["--ray"], ("ray", None)),
-        (["--ray", "--html"], ("ray", None)),
-        (["--ray", "127.0.0.1:6379", "--html"], ("ray", "127.0.0.1:6379")),
-        (["--ray=auto"], ("ray", "auto")),
-        ([], ("local", None)),
-    ],
-)
-def test_ray_is_an_option_with_a_value_or_without(given, asked, monkeypatch):
-    from typer.testing import CliRunner
-
-    from vis.batch import executors
-    from vis.cli import app
-
-    found = []
-
-    def stop(name, address):
-        found.append((name, address))
-        raise ArgumentError("executor", "must stop here, not go on")
-
-    monkeypatch.setattr(executors, "executor_named", stop)
-    for command in ("saliency-batch", "influence"):
-        tables = ["--input-train", "t", "--input-val", "v"] if command == "influence" else []
-        assert "--ray must stop here" in CliRunner().invoke(app, [command, "--model", "m", *tables, *given]).stderr
-    assert found == [asked] * 2
-
-
-def test_a_shard_gives_its_rows_as_the_table_does():
-    shard = Shard(64, [[f"{row}.png", "1"] for row in range(64, 101)])
-    assert shard.name == "rows 64 to 100"
-    frames = list(shard.rows(16, 80))
-    assert [number for frame in frames for number in frame.index] == list(range(80, 101))
-    assert frames[0].to_numpy().tolist()[0] == ["80.png", "1"]
-
-
-def test_a_model_goes_through_bytes(model, tmp_path):
-    x = np.random.default_rng(0).random((2, 8, 8, 1)).astype(np.float32)
-    model.save(tmp_path / "m.keras")
-    model.export(tmp_path / "exported", verbose=False)
-    from_folder = model_files.loaded(model_files.packed(tmp_path / "exported"))
-    for file in (model_files.packed(model), model_files.packed(tmp_path / "m.keras")):
-        np.testing.assert_array_equal(model_files.loaded(file)(x), model(x))
-    np.testing.assert_allclose(from_folder(x), model(x), atol=1e-6)
-
-
-class Unsaved(keras.layers.Layer):
-    def get_config(self):
-        raise NotImplementedError("no config")
-
-
-def test_a_model_that_cannot_be_saved_is_refused_for_other_processes(model):
-    with pytest.raises(ArgumentError, match="model must be one that can be saved, .* NotImplementedError: no config"):
-        model_files.packed(keras.Sequential([keras.Input((8,)), Unsaved()]))
-
-
-def test_a_picture_that_is_written_over_has_its_own_length(tmp_path):
-    for content in (b"long before", b"short", b"longer again"):
-        _write(tmp_path / "0000" / "1.png", content)
-        assert (tmp_path / "0000" / "1.png").read_bytes() == content
-
-
-def test_a_node_of_other_versions_or_without_the_folder_is_named(tmp_path):
-    here = ray_executor._Place.here()
-    with pytest.raises(ArgumentError, match="address must be a cluster whose nodes have keras 1.0, not 3"):
-        here._replace(versions={**here.versions, "keras": "1.0"}).enter()
-    with pytest.raises(ArgumentError, match="address must be a cluster whose nodes share .*gone"):
-        here._replace(folder=str(tmp_path / "gone")).enter()
-
-
-class PartialError(Exception):
-    """It cannot be made from its message alone."""
-
-    def __init__(self, what, why):
-        super().__init__(f"{what}: {why}")
-
-
-def test_errors_that_no_other_process_could_read_become_their_words():
-    known = ArgumentError("layer", "must be one, not none", kind="missing")
-    assert ray_executor._portable(known) is known
-    other = ray_executor._portable(PartialError("shapes", "they differ"))
-    assert type(other) is ValueError
-    assert str(other) == "PartialError: shapes: they differ"

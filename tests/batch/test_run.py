@@ -9,7 +9,7 @@ from keras import layers
 from PIL import Image
 
 from vis.batch import run
-from vis.batch.plan import Outcome, Survey
+from vis.batch.plan import Survey
 from vis.files.tables import Table
 from vis.methods import METHODS
 
@@ -115,10 +115,3 @@ def test_a_second_picture_that_is_gone_is_drawn_again(model, folder):
     (survey.pictures / "0000" / f"{last}.predicted.png").unlink()
     assert done(survey, model, resume=True)[0] == outcomes
     assert pictures(survey) == before
-
-
-def test_only_a_row_of_another_prediction_has_a_second_picture():
-    whole = Outcome(3, picture="gradcam/0000/3.png", label=1, predicted=2)
-    assert whole.predicted_picture == "gradcam/0000/3.predicted.png"
-    for change in ({"predicted": 1}, {"label": None}, {"predicted": None}, {"picture": None}):
-        assert whole._replace(**change).predicted_picture is None

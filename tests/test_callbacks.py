@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vis.callbacks import GifGenerator, OptimizerCallback, Print, Progress
+from vis.callbacks import GifGenerator, Progress
 
 
 def frames(path) -> list[np.ndarray]:
@@ -65,15 +65,6 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_print_rounds(capsys):
-    Print().callback(9, [("a", 1 / 3), ("b", 2.0)], 7 / 3, None, None)
-    Print().callback(0, [("a", np.array([0.5, 0.25]))], np.array([0.5, 0.25]), None, None)
-    assert capsys.readouterr().out.splitlines() == [
-        "Iteration: 10, losses: a 0.333333, b 2, overall loss: 2.33333",
-        "Iteration: 1, losses: a [0.5, 0.25], overall loss: [0.5, 0.25]",
-    ]
-
-
 def test_progress_counts_steps_even_if_it_is_called_now_and_then():
     text = io.StringIO()
     progress = Progress(file=text, desc="Class 3", mininterval=0)
@@ -85,8 +76,3 @@ def test_progress_counts_steps_even_if_it_is_called_now_and_then():
     assert "Class 3: 100%" in text.getvalue()
     assert "20/20" in text.getvalue()
     assert "loss -0.125" in text.getvalue()
-
-
-def test_a_callback_that_does_nothing_says_so():
-    with pytest.raises(TypeError, match=r"must override callback\(\)"):
-        OptimizerCallback().callback(0, [], 0.0, None, None)

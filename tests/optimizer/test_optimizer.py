@@ -1,4 +1,4 @@
-"""The compiled loop beside the same steps by hand."""
+"""Optimizers: seeds, targets, inputs and models of every kind, and arguments that are refused."""
 
 from __future__ import annotations
 
@@ -11,115 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import zoo
+from optimizer.recording import Recorder, images, losses, unit
 
 from vis import ArgumentError, VisWarning
-from vis.callbacks import OptimizerCallback
-from vis.engine.cache import traced
 from vis.input_modifiers import InputModifier, Jitter, Rotate, Scale
-from vis.losses import ActivationMaximization, Loss
+from vis.losses import ActivationMaximization
 from vis.optimizer import Optimizer
 from vis.regularizers import LPNorm, TotalVariation
-
-
-@pytest.fixture(scope="module")
-def model():
-    return zoo.functional()
-
-
-def images(count):
-    return np.tanh(zoo.images(count) - 0.5).astype("float32")
-
-
-def losses(model, filters=1, tv=3.0):
-    return [(ActivationMaximization(model.layers[-1], filters), 1), (TotalVariation(model.input), tv)]
-
-
-class Recorder(OptimizerCallback):
-    def on_begin(self, max_iter):
-        self.calls, self.ended, self.max_iter = [], 0, max_iter
-
-    def callback(self, i, named_losses, overall_loss, grads, wrt_value):
-        self.calls.append((i, named_losses, overall_loss, grads, wrt_value))
-
-    def on_end(self):
-        self.ended += 1
-
-    @property
-    def steps(self):
-        return [call[0] for call in self.calls]
-
-
-def unit(gradient):
-    return gradient / np.sqrt((gradient**2).sum(axis=(1, 2, 3), keepdims=True))
-
-
-def by_hand(model, image, filters, steps, update, tv=3.0, norm=True):
-    """The images of each step in plain NumPy and an eager tape, and their losses."""
-    seen, values = [], []
-    for _ in range(steps + 1):
-        seen.append(image)
-        x = tf.constant(image)
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            logits = zoo.Reference(model).logits(zoo.Reference(model).features(x))
-            score = tf.reduce_sum(logits * tf.one_hot(filters, logits.shape[-1]), axis=-1)
-            variation = TotalVariation(model.input).of(x)
-            total = -score + tv * variation
-        values.append(total.numpy())
-        gradient = tape.gradient(total, x).numpy()
-        image = np.clip(update(image, unit(gradient) if norm else gradient), -1, 1).astype("float32")
-    return seen, np.array(values)
-
-
-def rmsprop(width):
-    cache = [0]
-
-    def update(image, gradient):
-        gradient = gradient * width  # with respect to the parameters, in units of the range
-        cache[0] = 0.95 * cache[0] + 0.05 * gradient**2
-        return image - width / 64 * gradient / np.sqrt(cache[0] + 1e-7)
-
-    return update
-
-
-def test_the_loop_takes_the_steps_of_keras_vis(model):
-    start = images(2)
-    filters = [[0], [3]]
-    expected, values = by_hand(model, start, [0, 3], 12, rmsprop(2))
-    recorder = Recorder()
-    optimizer = Optimizer(model.input, losses(model, filters), input_range=(-1, 1))
-    image, grads, value = optimizer.minimize(start, max_iter=12, callbacks=[recorder], verbose=False)
-    assert recorder.steps == list(range(12))
-    for i, named, overall, _, seen in recorder.calls:
-        np.testing.assert_allclose(seen, expected[i], atol=2e-4)
-        np.testing.assert_allclose(overall, values[i], rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(sum(loss for _, loss in named), overall, rtol=1e-5)
-        assert [name for name, _ in named] == ["ActivationMax Loss", "TV(2.0) Loss"] == optimizer.loss_names
-    best = values.argmin(axis=0)
-    np.testing.assert_allclose(image, [expected[best[0]][0], expected[best[1]][1]], atol=2e-4)
-    np.testing.assert_allclose(value, expected[12], atol=2e-4)
-    np.testing.assert_allclose(np.sqrt((grads**2).sum(axis=(1, 2, 3))), 1, rtol=1e-5)
-
-
-@pytest.mark.parametrize("kind", [keras.optimizers.Adam, keras.optimizers.SGD])
-def test_a_keras_optimizer_takes_its_own_steps(model, kind):
-    start = images(1)
-    reference = kind(0.02)
-    variable = tf.Variable((start + 1) / 2)
-
-    def update(image, gradient):
-        variable.assign((image + 1) / 2)
-        reference.apply([tf.constant(gradient * 2)], [variable])
-        return variable.numpy() * 2 - 1
-
-    reference.build([variable])
-    expected, _ = by_hand(model, start, [2], 8, update, norm=False)
-    mine = kind(0.02)
-    optimizer = Optimizer(model, losses(model, 2), input_range=(-1, 1), norm_grads=False)
-    for _ in range(2):  # the second time from the beginning again
-        value = optimizer.minimize(start, max_iter=8, optimizer=mine, verbose=False)[2]
-        np.testing.assert_allclose(value, expected[8], atol=1e-3)
-    assert int(mine.iterations) == 0  # the caller's own is left alone
 
 
 def test_a_learning_rate_schedule_and_a_name(model):
@@ -143,25 +41,6 @@ def test_same_seed_same_image(model, parameterization):
     assert (image(3) != image(4)).any()
 
 
-def test_internal_batches_change_nothing(model):
-    filters = [[i % 4] for i in range(5)]
-    optimizer = Optimizer(model, losses(model, filters), input_range=(-1, 1))
-    together = optimizer.minimize(max_iter=6, seed=1, verbose=False)
-    for batch_size in (2, 3):
-        parts = optimizer.minimize(max_iter=6, seed=1, batch_size=batch_size, verbose=False)
-        for one, other in zip(together, parts, strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-4)
-
-
-def test_another_class_and_another_step_count_are_no_new_trace():
-    model = zoo.functional()
-    counts = []
-    for filters, steps, weight in ((0, 3, 1.0), (2, 5, 2.0), (3, 4, 0.5)):
-        Optimizer(model, losses(model, filters, weight)).minimize(max_iter=steps, seed=0, verbose=False)
-        counts.append(traced(model))
-    assert counts[0] == counts[1] == counts[2]
-
-
 class HoldsModel(InputModifier):
     def __init__(self, model):
         self.model = model
@@ -178,60 +57,6 @@ def test_a_dropped_model_is_freed():
     assert [reference() for reference in references if reference() is not None] == []
 
 
-def test_modifiers_of_keras_vis_see_every_step(model):
-    class Log(InputModifier):
-        def __init__(self, name, log):
-            self.name, self.log = name, log
-
-        def pre(self, img):
-            assert isinstance(img, np.ndarray)
-            self.log.append(f"pre {self.name}")
-            return img + (0.25 if self.name == "a" else 0)
-
-        def post(self, img):
-            self.log.append(f"post {self.name}")
-            return img * 0 + 0.5
-
-    log, recorder = [], Recorder()
-    optimizer = Optimizer(model, losses(model), input_range=(-1, 1))
-    modifiers = [Log("a", log), Log("b", log)]
-    optimizer.minimize(max_iter=3, input_modifiers=modifiers, callbacks=[recorder], callback_every=2, verbose=False)
-    assert log == ["pre a", "pre b", "post b", "post a"] * 3
-    assert recorder.steps == [1, 2]
-    np.testing.assert_allclose(recorder.calls[-1][4], 0.75, atol=1e-6)
-
-
-def test_an_error_in_a_modifier_comes_out_as_it_is(model):
-    class Broken(InputModifier):
-        def post(self, img):
-            raise ZeroDivisionError("the modifier's own trouble")
-
-    class Smaller(InputModifier):
-        def pre(self, img):
-            return img[:, 1:]
-
-    optimizer = Optimizer(model, losses(model))
-    with pytest.raises(ZeroDivisionError, match="the modifier's own trouble"):
-        optimizer.minimize(max_iter=3, input_modifiers=[Broken()], verbose=False)
-    with pytest.raises(
-        ValueError, match=r"input_modifiers must return images of the same shape, \(1, 16, 16, 3\), not \("
-    ):
-        optimizer.minimize(max_iter=3, input_modifiers=[Smaller()], verbose=False)
-
-
-def test_a_grad_modifier_is_applied_to_every_gradient(model):
-    start = images(1) / 2
-    plain, negated, scaled = Recorder(), Recorder(), Recorder()
-    optimizer = Optimizer(model, losses(model), input_range=(-1, 1))
-    optimizer.minimize(start, max_iter=2, callbacks=[plain], verbose=False)
-    optimizer.minimize(start, max_iter=2, callbacks=[negated], grad_modifier="negate", verbose=False)
-    optimizer.minimize(start, max_iter=2, callbacks=[scaled], grad_modifier=lambda g: 2 * g, verbose=False)
-    np.testing.assert_allclose(negated.calls[0][3], -plain.calls[0][3], atol=1e-6)
-    np.testing.assert_allclose(scaled.calls[0][3], 2 * plain.calls[0][3], atol=1e-6)
-    ways = [recorder.calls[1][4] - start for recorder in (plain, negated)]
-    np.testing.assert_allclose(ways[0], -ways[1], atol=1e-5)
-
-
 @pytest.mark.parametrize(("every", "steps"), [(1, [0, 1, 2, 3, 4, 5, 6]), (3, [2, 5, 6]), (10, [6])])
 def test_callbacks_are_called_every_so_many_steps(model, every, steps):
     recorder = Recorder()
@@ -239,48 +64,6 @@ def test_callbacks_are_called_every_so_many_steps(model, every, steps):
     assert recorder.steps == steps
     assert (recorder.max_iter, recorder.ended) == (7, 1)
     assert isinstance(recorder.calls[0][2], float)
-
-
-def test_patience_ends_early():
-    inputs = keras.Input((2,))
-    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
-    recorder = Recorder()
-    optimizer = Optimizer(model, [(lambda output: 0 * output[:, 0], 1)])
-    optimizer.minimize(max_iter=100, patience=4, callbacks=[recorder], verbose=False)
-    assert recorder.steps == [0, 1, 2, 3, 4]  # the first loss is progress, four that are the same are not
-
-
-class BecomesNan(Loss):
-    """Fine until the first value has gone below a half."""
-
-    name = "log loss"
-
-    def __call__(self, run):
-        return tf.math.log(run.inputs[0][:, 0] - 0.5) + 100 * run.inputs[0][:, 0]
-
-
-class SteepAtZero(Loss):
-    name = "root loss"
-
-    def __call__(self, run):
-        return tf.sqrt(run.inputs[0][:, 1] * 0)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        (BecomesNan, r"the loss 'log loss' became (nan|-inf) at step \d+\. Try a smaller learning rate"),
-        (SteepAtZero, "the gradient of the loss 'root loss' is not finite at step 0"),
-    ],
-)
-def test_a_loss_that_becomes_nan_is_named(wrong, message):
-    inputs = keras.Input((2,))
-    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
-    recorder = Recorder()
-    optimizer = Optimizer(model, [(LPNorm(inputs), 1), (wrong(), 1)], input_range=(0.0, 1.0))
-    with pytest.raises(ValueError, match=message):
-        optimizer.minimize([0.9, 0.5], max_iter=100, callbacks=[recorder], verbose=False)
-    assert recorder.ended == 1
 
 
 def test_with_another_wrt_tensor_the_input_is_left(model):
@@ -317,15 +100,6 @@ def test_several_inputs_move_together_or_one_of_them():
     image, _, value = Optimizer(model.inputs, loss, (-1, 1), wrt_tensor=right).minimize(start, verbose=False)
     np.testing.assert_allclose(image, [-1, 1])
     assert value.shape == (1, 2)
-
-
-def test_a_model_for_a_fixed_batch_size_makes_any_number_of_images():
-    inputs = keras.Input(batch_shape=(4, 6))
-    model = keras.Model(inputs, keras.layers.Dense(8)(inputs))
-    kernel = model.layers[-1].get_weights()[0]
-    loss = [(ActivationMaximization(model.layers[-1], [[i] for i in range(6)]), 1)]
-    image = Optimizer(model, loss, (-1, 1)).minimize(max_iter=200, seed=0, verbose=False)[0]
-    np.testing.assert_allclose(image, np.sign(kernel[:, :6].T))
 
 
 def test_models_of_other_kinds(model):

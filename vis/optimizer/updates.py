@@ -77,7 +77,9 @@ class KerasRule:
                 "optimizer", f"must be a Keras optimizer, its name or None, not {type(optimizer).__name__}"
             )
         config = optimizer.get_config()
-        self.key = (type(optimizer), json.dumps(config, sort_keys=True, default=str))
+        # Keras numbers the names of optimizers: one that is made anew is the same for all that.
+        settings = {name: value for name, value in config.items() if name != "name"}
+        self.key = (type(optimizer), json.dumps(settings, sort_keys=True, default=str))
         self.optimizer = type(optimizer).from_config(config)
         self.lock = threading.Lock()
         self._variables: list = []

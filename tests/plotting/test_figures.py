@@ -12,7 +12,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from vis import plotting
-from vis.plotting.canvas import wrap
 from vis.plotting.pictures import diverging_colormap
 
 POSITIVE = np.random.default_rng(0).random((20, 30)).astype("float32")
@@ -207,12 +206,6 @@ def test_nothing_overlaps_and_nothing_is_cut_off(make):
     for box in boxes:
         assert figure.bbox.x0 - 1 <= box.x0 <= box.x1 <= figure.bbox.x1 + 1
         assert figure.bbox.y0 - 1 <= box.y0 <= box.y1 <= figure.bbox.y1 + 1
-
-
-def test_lines_are_broken_between_words_and_no_text_is_lost():
-    assert wrap("a b", 5) == "a b"
-    assert wrap(LONG, 1.0).replace("\n", "").replace(" ", "") == LONG.replace(" ", "")
-    assert wrap(None, 1.0) == ""
 
 
 def test_under_a_map_of_both_signs_the_image_has_no_colours_of_its_own():

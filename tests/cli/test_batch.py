@@ -399,23 +399,6 @@ def test_names_that_are_too_long(model_path, folder, name):
     assert "File name too long" in line
 
 
-@pytest.mark.parametrize(
-    ("code", "message"),
-    [
-        ("raise RuntimeError('boom')", "cannot be imported: RuntimeError: boom"),
-        ("def f(:", "cannot be imported: SyntaxError"),
-        ("import sys; sys.exit('usage: train.py')", "cannot be imported: SystemExit: usage: train.py"),
-        ("Att = 3", "has 'Att', but it is 3"),
-    ],
-)
-def test_modules_that_cannot_be_used(model_path, folder, monkeypatch, code, message):
-    name = f"module_{abs(hash(code))}"
-    Path(f"{name}.py").write_text(code)
-    line = refusal("saliency-batch", "--model", model_path, "--custom-objects", f"{name}:Att")
-    assert "--custom-objects" in line
-    assert message in line
-
-
 def test_warnings_are_counted_not_repeated(folder):
     model = binary_model(folder / "b.keras", None)
     model.layers[-1].set_weights([-np.ones((4, 1), np.float32), np.zeros(1, np.float32)])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import keras
 import numpy as np
 import pandas as pd
@@ -312,44 +310,3 @@ def test_a_damaged_archive_is_refused_before_anything_else(folder, tmp_path):
     (tmp_path / "a.nnp").write_bytes((folder / "results.nnp").read_bytes()[:3000])
     line = refusal("gradcam", "--model", tmp_path / "a.nnp", "--image", folder / "val3.png")
     assert "Error: --model must be a whole .nnp file, not " in line
-
-
-# A Keras file of it
-
-
-def test_convert(folder, tmp_path):
-    code, out, err = run("convert", folder / "results.nnp", tmp_path / "model.keras")
-    assert (code, err) == (0, "")
-    assert re.fullmatch(rf"{tmp_path / 'model.keras'}: 12 layers, 5,670 parameters\n", out)
-    model = keras.saving.load_model(tmp_path / "model.keras")
-    x = pictures(folder, "val")[0][:3]
-    np.testing.assert_array_equal(model(x), load_model(folder / "results.nnp")(x))
-    out = run("convert", folder / "raw.nnp", tmp_path / "model.keras")[1]
-    reason = "because the executor in raw.nnp sets no_image_normalization"
-    assert out.endswith(f"\nGive --preprocess raw with it, {reason}.\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
-
-
-def test_convert_writes_the_output_that_is_asked_for(several, tmp_path):
-    assert run("convert", several, tmp_path / "a.keras", "--output-variable", "z")[0] == 0
-    assert keras.saving.load_model(tmp_path / "a.keras").layers[-1].name == "z"
-
-
-@pytest.mark.parametrize(
-    ("model", "output", "message"),
-    [
-        ("none.nnp", "a.keras", "MODEL must be an existing model file, not "),
-        ("train.csv", "a.keras", "MODEL must be a Keras model, not "),
-        ("results.nnp", "a.h5", "OUTPUT must end in .keras, not "),
-        ("results.nnp", "none/a.keras", "OUTPUT must be in an existing folder, not in "),
-    ],
-)
-def test_convert_refuses_in_one_line(model, output, message, folder, tmp_path):
-    assert message in refusal("convert", folder / model, tmp_path / output)
-
-
-def test_convert_refuses_a_model_of_keras(tmp_path):
-    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "a.keras")
-    line = refusal("convert", tmp_path / "a.keras", tmp_path / "b.keras")
-    path = tmp_path / "a.keras"
-    assert line == f"Error: MODEL must be an .nnp file, not {path}. Other models can be used as they are.\n"

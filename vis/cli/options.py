@@ -126,7 +126,7 @@ class CommandWithRay(TyperCommand):
 
     def parse_args(self, ctx, args: list[str]) -> list[str]:
         """Read the arguments, `--ray` alone as `--ray=`."""
-        following = [*args[1:], "-"]
+        following = [*args, "-"][1:]
         alone = (arg == "--ray" and after.startswith("-") for arg, after in zip(args, following, strict=True))
         return super().parse_args(
             ctx, [f"{arg}=" if is_alone else arg for arg, is_alone in zip(args, alone, strict=True)]

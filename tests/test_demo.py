@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,7 +14,6 @@ from vis import demo
 from vis.models import load_model
 from vis.visualization import visualize_cam
 
-ROOT = Path(__file__).parent.parent
 MAPS = ("saliency", "smoothgrad", "guided", "gradcam")
 
 
@@ -184,36 +180,6 @@ def test_a_wrong_prediction_is_marked(digits):
     page = demo._render(rows, 0.5, digits)
     assert page.count('class="wrong"') == 1
     assert page.index('class="wrong"') < page.index("true label 4") < page.index("true label 5")
-
-
-def without_mlxtend(folder: Path) -> subprocess.CompletedProcess:
-    """`vis demo` where mlxtend cannot be imported."""
-    code = "import sys; sys.modules['mlxtend'] = None; from vis.cli import main; sys.argv = ['vis', 'demo']; main()"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
-    )
-
-
-def test_without_mlxtend_the_extra_is_named(tmp_path):
-    result = without_mlxtend(tmp_path)
-    assert result.returncode == 2
-    assert result.stdout == ""
-    assert result.stderr.count("\n") == 1
-    assert 'pip install "keras3-vis[demo]"' in result.stderr
-
-
-def test_an_output_that_cannot_be_a_folder(tmp_path):
-    from typer.testing import CliRunner
-
-    from vis.cli import app
-
-    (tmp_path / "file").write_text("in the way")
-    result = CliRunner().invoke(app, ["demo", "--output", str(tmp_path / "file")])
-    assert result.exit_code == 2
-    assert result.stderr.count("\n") == 1
-    assert "--output" in result.stderr
-    assert (tmp_path / "file").read_text() == "in the way"
 
 
 def test_the_network_is_small(digit_model):

@@ -114,6 +114,16 @@ def test_a_part_that_needs_keras_on_tensorflow_says_so():
     assert result.stderr.splitlines()[-1] == f"ImportError: {message}"
 
 
+# Modules without logic of their own: types, names of fields, and `python -m vis`, which `tests/cli/test_app.py` runs.
+UNTESTED = {"vis/__main__.py", "vis/engine/types.py", "vis/files/nnp/schema.py"}
+
+
+def test_the_tests_of_each_module_are_where_it_is():
+    modules = [path for path in (ROOT / "vis").rglob("*.py") if path.name != "__init__.py"]
+    tests = {path: ROOT / "tests" / path.parent.relative_to(ROOT / "vis") / f"test_{path.name}" for path in modules}
+    assert {path.relative_to(ROOT).as_posix() for path, test in tests.items() if not test.exists()} == UNTESTED
+
+
 def test_type_marker_is_there():
     assert (Path(vis.__file__).parent / "py.typed").exists()
 

@@ -10,6 +10,8 @@ import tensorflow as tf
 import zoo
 from PIL import Image
 
+from vis import ArgumentError
+from vis.engine.inputs import prepare
 from vis.visualization import visualize_saliency
 
 
@@ -64,3 +66,92 @@ def test_a_column_of_a_table_is_an_input_of_one_value_per_sample():
 def test_inside_a_tf_function_one_is_told_to_call_it_outside(plain):
     with pytest.raises(RuntimeError, match=r"needs eager execution\. Call it outside of tf\.function"):
         tf.function(lambda: visualize_saliency(plain, -1, 0, zoo.images(1)))()
+
+
+def two_inputs():
+    a, b = keras.Input((2,), name="left"), keras.Input((3,), name="right", dtype="int32")
+    return keras.Model(
+        {"left": a, "right": b}, keras.layers.Concatenate()([a, keras.layers.Embedding(9, 1)(b)[..., 0]])
+    )
+
+
+def test_inputs_by_key_come_in_the_model_s_order_and_types():
+    found = prepare(two_inputs(), {"right": [[1, 2, 3]], "left": np.array([[4, 5]])})
+    assert (found.keys, found.names, found.count) == (["left", "right"], ["left", "right"], 1)
+    assert [array.tolist() for array in found.arrays] == [[[4, 5]], [[1, 2, 3]]]
+    assert [array.dtype.name for array in found.arrays] == ["float32", "int32"]
+    assert found.shapes == [(None, 2), (None, 3)]
+    several = found.repeat(3)
+    assert (several.count, several.slice(1, 3).count) == (3, 2)
+    assert several.names == found.names
+
+
+def test_a_list_has_an_array_for_each_input():
+    found = prepare(two_inputs(), [np.ones(2), np.ones(3)])
+    assert found.keys is None
+    assert [array.shape for array in found.arrays] == [(1, 2), (1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("seed_input", "message"),
+    [
+        ({"left": [[1, 2]]}, r"must have the keys of the model's inputs, \['left', 'right'\], not \['left'\]"),
+        ([np.ones((1, 2))], r"must hold one array per input of the model \(2: \['a', 'b'\]\), not 1"),
+        (np.ones((1, 2)), r"must be a list or dict of the model's 2 inputs, \['left', 'right'\], not one array"),
+        ([np.ones((2, 2)), np.ones((3, 3))], "must hold the same number of samples for every input, not 2, 3"),
+        (
+            [np.ones((1, 4)), np.ones((1, 3))],
+            r"must have shape \(None, 2\) for 'left', or that of one sample, not \(1, 4\)",
+        ),
+        ([[[1, 2], [np.nan, 3]], np.ones((2, 3))], r"must be finite for 'left', not NaN or infinite \(in sample 1\)"),
+        ([[[1, 2], [3]], np.ones((2, 3))], "must hold samples of one shape for 'left'"),
+    ],
+)
+def test_what_several_inputs_do_not_take(seed_input, message):
+    with pytest.raises(ArgumentError, match=f"seed_input {message}"):
+        prepare(two_inputs(), seed_input)
+
+
+def test_a_column_that_is_no_number_is_named():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    table = pd.DataFrame({"age": [1.0], "name": ["Ann"]})
+    with pytest.raises(TypeError, match="must have columns of numbers, but column 'name' is of"):
+        prepare(model, table)
+    np.testing.assert_array_equal(prepare(model, table.assign(name=2)).arrays[0], [[1, 2]])
+
+
+def test_texts_are_taken_where_they_are_allowed():
+    inputs = keras.Input((1,), dtype="string")
+    model = keras.Model(inputs, keras.layers.StringLookup(vocabulary=["ä"])(inputs))
+    found = prepare(model, tf.constant([["ä"], ["b"]]), texts=True)
+    assert found.arrays[0].tolist() == [["ä"], ["b"]]
+    with pytest.raises(TypeError, match="seed_input must be numeric"):
+        prepare(model, np.array([["ä"]]))
+    with pytest.raises(TypeError, match="seed_input must hold texts, not int64"):
+        prepare(model, np.array([[1]]), texts=True)
+
+
+def test_a_model_that_was_never_called_is_built_by_the_first_sample():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(x)
+
+    model = Own()
+    found = prepare(model, np.ones((2, 3)))
+    assert model.dense.kernel.shape == (3, 1)
+    assert found.shapes == [(None, 3)]
+
+
+def test_an_error_of_the_first_call_is_shown_with_the_shape():
+    class Strict(keras.Model):
+        def call(self, x):
+            raise ValueError("three features only.")
+
+    with pytest.raises(
+        ArgumentError, match=r"(?s)that the model '.*' can be called on, not of shape \(1, 4\): .*three feat"
+    ):
+        prepare(Strict(), np.ones((2, 4)))

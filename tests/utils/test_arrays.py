@@ -6,8 +6,7 @@ import pytest
 import tensorflow as tf
 
 from vis.utils import utils
-from vis.utils.arrays import Slicer
-from vis.visualization.cam import resize
+from vis.utils.arrays import Slicer, as_floating, blur, interpolation_matrix, resize
 
 
 class TestNormalize:
@@ -142,3 +141,42 @@ def test_resize_in_one_and_three_dimensions_is_separable():
     cube = np.einsum("i,j,k->ijk", a, b, c)[None]
     parts = [resize(v[None], (6,))[0] for v in (a, b, c)]
     np.testing.assert_allclose(resize(cube, (6, 6, 6))[0], np.einsum("i,j,k->ijk", *parts), atol=1e-12)
+
+
+def test_cubic_weights_are_those_of_keys():
+    # Keys's kernel at the distances 1.75, 0.75, 0.25 and 1.25, worked out by hand.
+    row = interpolation_matrix(8, 16, "cubic")[8]
+    np.testing.assert_allclose(row, [0, 0, -0.0234375, 0.2265625, 0.8671875, -0.0703125, 0, 0], atol=1e-12)
+    for kind in ("linear", "cubic"):
+        np.testing.assert_allclose(interpolation_matrix(5, 13, kind).sum(axis=1), 1)
+
+
+def test_cubic_interpolation_stays_within_the_range_of_each_sample():
+    maps = np.array([[0.0, 0, 1, 0, 0], [5.0, 5, 5, 5, 7]])
+    raw = maps @ interpolation_matrix(5, 20, "cubic").T
+    assert raw.min() < 0
+    found = resize(maps, (20,), "cubic")
+    np.testing.assert_allclose(found, np.clip(raw, [[0], [5]], [[1], [7]]))
+
+
+def test_blur_is_a_gaussian_with_the_edges_repeated():
+    line = np.array([0.0, 0.0, 0.0, 8.0])
+    sigma = 0.25 * 4
+    kernel = np.exp(-0.5 * (np.arange(-4, 5) / sigma) ** 2)
+    padded = np.pad(line, 4, "edge")
+    expected = [(kernel * padded[i : i + 9]).sum() / kernel.sum() for i in range(4)]
+    np.testing.assert_allclose(blur(line, [0], 0.25), expected, rtol=1e-5)
+    picture = np.outer(line, [1.0, 1.0, 3.0])
+    both = blur(picture, [0, 1], 0.25)
+    np.testing.assert_allclose(both, np.outer(blur(line, [0], 0.25), blur(np.array([1.0, 1, 3]), [0], 0.25)), rtol=1e-5)
+    np.testing.assert_allclose(blur(picture, [1], 0.25)[3], 8 * blur(np.array([1.0, 1, 3]), [0], 0.25), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"), [("uint8", "float32"), ("float16", "float32"), ("float32", "float32"), ("float64", "float64")]
+)
+def test_numbers_become_floating_point_of_at_least_32_bits(given, wanted):
+    array = np.array([1, 200], given)
+    found = as_floating(array)
+    assert found.dtype == wanted
+    np.testing.assert_array_equal(found, [1, 200])

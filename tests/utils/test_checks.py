@@ -39,3 +39,28 @@ def test_a_number_that_is_part_of_an_argument():
     assert checks.real_number("losses", 2, "have a number as the weight of 'TV'") == 2.0
     with pytest.raises(ArgumentTypeError, match="^losses must have a number as the weight of 'TV', not 'a'"):
         checks.real_number("losses", "a", "have a number as the weight of 'TV'")
+
+
+def test_a_modifier_s_result_has_the_gradients_shape():
+    gradients = np.array([[1.0, -2.0]])
+    np.testing.assert_array_equal(checks.modified(gradients, np.abs), [[1, 2]])
+    assert isinstance(checks.modified(gradients, lambda each: each.tolist()), np.ndarray)
+    for modify, came in ((lambda each: None, "None"), (np.sum, r"an array of shape \(\)")):
+        with pytest.raises(ArgumentError, match=rf"gradients' shape, \(1, 2\), not {came}\. Correct the function"):
+            checks.modified(gradients, modify)
+
+
+def test_an_axis_is_counted_from_the_front():
+    assert [checks.axis("channel_axis", value, 3) for value in (0, 2, -1, -3, np.int64(1), None)] == [
+        0,
+        2,
+        2,
+        0,
+        1,
+        None,
+    ]
+    for value in (3, -4, 1.0, True, "last"):
+        with pytest.raises(
+            ArgumentError, match=r"channel_axis must be an axis of a sample \(-3 to 2\), None or 'auto'"
+        ):
+            checks.axis("channel_axis", value, 3)

@@ -6,7 +6,7 @@ from PIL import Image
 from skimage.transform import resize
 
 from vis import VisWarning
-from vis.utils import utils
+from vis.utils import images, utils
 
 
 class TestLoadImg:
@@ -134,3 +134,16 @@ def test_bgr2rgb_is_its_own_inverse():
     np.testing.assert_array_equal(utils.bgr2rgb(utils.bgr2rgb(image)), image)
     with pytest.raises(ValueError, match=r"\(2, 4\)"):
         utils.bgr2rgb(image[..., 0])
+
+
+def test_overlay_is_a_weighted_sum_in_the_upper_picture_s_type():
+    upper, lower = np.uint8([[0, 100, 255]]), np.uint8([[200, 200, 0]])
+    found = images.overlay(upper, lower, alpha=0.25)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, [[150, 175, 63]])
+    np.testing.assert_array_equal(images.overlay(upper, lower, 1), upper)
+    np.testing.assert_array_equal(images.overlay(upper, lower, 0), lower)
+    with pytest.raises(ValueError, match="alpha must be from 0 to 1, not 1.5"):
+        images.overlay(upper, lower, 1.5)
+    with pytest.raises(ValueError, match=r"two arrays of one shape, not \(1, 3\) and \(1, 2\)"):
+        images.overlay(upper, lower[:, :2])

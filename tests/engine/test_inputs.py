@@ -96,7 +96,7 @@ def test_a_list_has_an_array_for_each_input():
     ("seed_input", "message"),
     [
         ({"left": [[1, 2]]}, r"must have the keys of the model's inputs, \['left', 'right'\], not \['left'\]"),
-        ([np.ones((1, 2))], r"must hold one array per input of the model \(2: \['a', 'b'\]\), not 1"),
+        ([np.ones((1, 2))], r"must hold one array per input of the model \(2: \['left', 'right'\]\), not 1"),
         (np.ones((1, 2)), r"must be a list or dict of the model's 2 inputs, \['left', 'right'\], not one array"),
         ([np.ones((2, 2)), np.ones((3, 3))], "must hold the same number of samples for every input, not 2, 3"),
         (

@@ -100,7 +100,7 @@ def test_short_options_of_influence(inside):
 
 def test_the_model_may_be_left_out_where_there_is_a_results_nnp(inside):
     (inside / "results.nnp").rename("other.nnp")
-    assert "Missing option '--model'. It may be left out where there is a file results.nnp." in refusal(
+    assert "Missing option '--model'. It may be left out if there is a file results.nnp." in refusal(
         "saliency", "--image", "digits/3.png"
     )
 

@@ -6,15 +6,16 @@ import contextlib
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vis.cli import methods
 from vis.cli.app import app
-from vis.cli.messages import IMAGE_REMEDIES, UsageError, library_messages, option
+from vis.cli.messages import IMAGE_REMEDIES, Remedies, UsageError, library_messages, option
 from vis.cli.options import (
     AUTO,
+    DEFAULT_MODEL,
     CustomObjectsOption,
     LabelsOption,
     ModelOption,
@@ -40,7 +41,7 @@ _OPTIONS = {
     "input_range": "--preprocess",
     **{name: f"--{name}" for name in ("model", "seed", "parameterization", "jitter")},
 }
-_REMEDIES = {
+_REMEDIES: Remedies = {
     **IMAGE_REMEDIES,
     ("seed_input", "missing"): "Save the model with an input of real numbers",
     "outside_input_range": "Give the --preprocess that the model was trained with",
@@ -58,7 +59,7 @@ class Parameterization(str, Enum):
 @app.command(short_help="Show what a filter or class responds to most.")
 def activation(
     *,
-    model: ModelOption = None,
+    model: ModelOption = DEFAULT_MODEL,
     layer: Annotated[
         str | None,
         typer.Option(
@@ -126,14 +127,15 @@ def activation(
     with option("--preprocess"):
         input_range = images.value_range(layout, scale.name)
     any_size = not (layout.height and layout.width)
-    layout = layout._replace(height=layout.height or size or _SIZE, width=layout.width or size or _SIZE)
+    height, width = layout.height or size or _SIZE, layout.width or size or _SIZE
+    layout = layout._replace(height=height, width=width)
     with option("--size"):
         if size is not None and not any_size:
-            _check_size(size, layout)
+            _check_size(size, height, width)
         if any_size:
             images.check_size(network, layout)
     with option("--jitter"):
-        _check_jitter(jitter, layout)
+        _check_jitter(jitter, height, width)
 
     from vis import callbacks
     from vis.input_modifiers import Jitter
@@ -144,6 +146,7 @@ def activation(
     watchers = [callbacks.Progress(desc="Activation")]
     if gif is not None:
         watchers.append(_animation(gif, layout, scale.name))
+    weights: dict[str, Any] = starts.regularizer_weights(input_range)
     noise = None
     if any_size:
         noise = starts.noise(layout, len(chosen), input_range, parameterization=parameterization.value, seed=seed)
@@ -162,9 +165,9 @@ def activation(
             callbacks=watchers,
             callback_every=-(-steps // _MOST_FRAMES),
             squeeze=False,
-            **starts.regularizer_weights(input_range),
+            **weights,
         )
-    pictures = sheets.pictures(images.from_model_input(found, layout, scale.name), (0, 1))
+    pictures = list(sheets.pictures(images.from_model_input(found, layout, scale.name), (0, 1)))
     shown = [names.named(index, class_names) for index in chosen]
     if len(chosen) > 1:
         pictures = [_labelled(picture, text) for picture, text in zip(pictures, shown, strict=True)]
@@ -227,18 +230,17 @@ def _parse_layer(text: str | None) -> int | str | None:
     return int(text) if text and _is_index(text.removeprefix("-")) else text
 
 
-def _check_size(size: int, layout: InputLayout) -> None:
-    height, width = layout.height, layout.width
+def _check_size(size: int, height: int, width: int) -> None:
     if (height, width) != (size, size):
         raise ArgumentError("size", f"must be {height} by {width} for this model, not {size}", "Leave --size out")
 
 
-def _check_jitter(jitter: float, layout: InputLayout) -> None:
-    least = min(layout.height, layout.width)
+def _check_jitter(jitter: float, height: int, width: int) -> None:
+    least = min(height, width)
     if jitter > least:
         raise ArgumentError(
             "jitter",
-            f"must be at most {least} pixels for images of {layout.height} by {layout.width}, not {jitter:g}",
+            f"must be at most {least} pixels for images of {height} by {width}, not {jitter:g}",
             "Give fewer, or a fraction of the image below 1",
         )
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vis.cli import methods
-from vis.cli.messages import IMAGE_OPTIONS, IMAGE_REMEDIES, argument_errors, gathered_messages, option, refuse
+from vis.cli.messages import IMAGE_OPTIONS, IMAGE_REMEDIES, Remedies, argument_errors, gathered_messages, option, refuse
 from vis.cli.options import (
     AUTO,
+    DEFAULT_MODEL,
     CustomObjectsOption,
     LabelsOption,
     ModelOption,
@@ -43,7 +44,7 @@ _OPTIONS = {
     "executor": "--ray",
     "address": "--ray",
 }
-_REMEDIES = {
+_REMEDIES: Remedies = {
     **IMAGE_REMEDIES,
     ("input", "classes"): "Add empty ones for those that have no images, or give --label-variable none",
 }
@@ -54,7 +55,7 @@ def every_row(
     method: Method,
     options: dict[str, Any],
     *,
-    model: ModelOption = None,
+    model: ModelOption = DEFAULT_MODEL,
     input: Annotated[  # noqa: A002 - the option's name
         Path,
         typer.Option(
@@ -137,14 +138,14 @@ def every_row(
             size=size,
             settings={"--output-variable": output_variable, "--custom-objects": sorted(custom_objects)},
         )
-    loading = {"unsafe": unsafe, "output_variable": output_variable}
-    network = methods.load(model, custom_objects, **loading)
+    network = methods.load(model, custom_objects, unsafe, output_variable=output_variable)
     scale = methods.scale(preprocess, model, network)
     with argument_errors(names, _REMEDIES):
         survey, _ = surveys.for_model(survey, network, scale)
     file = None
     if executor.is_remote:
-        file = model_files.packed(model, custom_objects=methods.objects_named(custom_objects), **loading)
+        objects = methods.objects_named(custom_objects)
+        file = model_files.packed(model, custom_objects=objects, unsafe=unsafe, output_variable=output_variable)
     taken = methods.told(preprocess, scale)
     told = [_explained(survey, input, asked=class_index is not None or label_variable is not None)]
     told += [f"{survey.output}: {taken}"] if taken else []
@@ -213,13 +214,13 @@ def _run(
                         bar.write("\n".join(told))
                         told = []
             if not done:
-                journal.clear()  # there is nothing to go on with
-                first = failed[0]
-                advice = " To explain the predicted class, give --label-variable none." * ("label" in first.error)
+                journal.clear()  # there is nothing to resume
+                first, reason = failed[0].row, failed[0].error or ""
+                advice = " To explain the predicted class, give --label-variable none." * ("label" in reason)
                 refuse(
                     "--input",
-                    f"none of the {count} rows could be explained. Row {first.row} (from 0, below the header): "
-                    f"{first.error.rstrip('.')}.{advice} See {survey.errors}",
+                    f"none of the {count} rows could be explained. Row {first} (from 0, below the header): "
+                    f"{reason.rstrip('.')}.{advice} See {survey.errors}",
                 )
             if html:
                 _write_gallery(survey, journal, done, wrong)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from vis.cli import methods
 from vis.cli.app import app
-from vis.cli.messages import UsageError, argument_errors, gathered_messages, option
+from vis.cli.messages import Remedies, UsageError, argument_errors, gathered_messages, option
 from vis.cli.options import (
     AUTO,
+    DEFAULT_MODEL,
     CommandWithRay,
     CustomObjectsOption,
     LabelsOption,
@@ -49,7 +50,7 @@ _OPTIONS = {
     "executor": "--ray",
     "address": "--ray",
 }
-_REMEDIES = {
+_REMEDIES: Remedies = {
     ("table", "images"): "For images use vis influence",
     "diverging_run": "Lower the --learning-rate",
     "past_first_order": "Give fewer --epochs, or lower the --learning-rate",
@@ -131,7 +132,7 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interr
 @app.command(cls=CommandWithRay, short_help="Score which training images help and which harm.")
 def influence(
     *,
-    model: ModelOption = None,
+    model: ModelOption = DEFAULT_MODEL,
     input_train: TrainOption,
     input_val: ValOption,
     output: OutputOption = Path("influence.csv"),
@@ -222,7 +223,7 @@ def influence(
 @app.command("influence-tabular", cls=CommandWithRay, short_help="Score which training rows help and which harm.")
 def influence_tabular(
     *,
-    model: ModelOption = None,
+    model: ModelOption = DEFAULT_MODEL,
     input_train: TrainOption,
     input_val: ValOption,
     output: OutputOption = Path("sgd_influence_tabular.csv"),
@@ -362,10 +363,12 @@ def _training(
         )
 
 
-def _rate(typed: str | None) -> float | str | None:
+def _rate(typed: str | None) -> float | Literal["auto"] | None:
     """Parse a learning rate: a number, or auto."""
-    if typed in (None, AUTO):
-        return typed
+    if typed is None:
+        return None
+    if typed == AUTO:
+        return AUTO
     try:
         return float(typed)
     except ValueError as error:

@@ -11,9 +11,10 @@ import typer
 from vis.cli import influence, methods
 from vis.cli.app import app
 from vis.cli.influence import InputVariableOption, LabelVariableOption, TrainOption
-from vis.cli.messages import gathered_messages, option
+from vis.cli.messages import Remedies, gathered_messages, option
 from vis.cli.options import (
     AUTO,
+    DEFAULT_MODEL,
     CommandWithRay,
     CustomObjectsOption,
     LabelsOption,
@@ -50,7 +51,7 @@ _OPTIONS = {
         for name in ("model", "optimizer", "epochs", "seed", "batch_size", "learning_rate", "folds")
     },
 }
-_REMEDIES = {
+_REMEDIES: Remedies = {
     ("model", "regressor"): "If it is a classifier, compile it with a cross entropy of Keras and save it again",
     ("table", "images"): "For images, give a model that takes images",
     ("y", "rare_class"): "Use fewer --folds, or remove the rows of that class",
@@ -82,7 +83,7 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interr
 @app.command("label-errors", cls=CommandWithRay, short_help="Find the training rows with a wrong label.")
 def label_errors(
     *,
-    model: ModelOption = None,
+    model: ModelOption = DEFAULT_MODEL,
     input_train: TrainOption,
     output: OutputOption = Path("label_errors.csv"),
     folds: FoldsOption = 3,

@@ -9,8 +9,8 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import NoReturn
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -18,7 +18,8 @@ from typer.core import TyperGroup
 from vis.utils.errors import ArgumentError, VisWarning, sentence
 
 # Typer exports only a subclass of this class, and by version bundles click or not.
-UsageError = typer.BadParameter.__base__
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+_USAGE_ERROR = 2  # the exit code
 
 # The option for an argument of the library, in commands that explain images. Other arguments are shown by name.
 IMAGE_OPTIONS = {
@@ -49,15 +50,23 @@ _KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false"}
 class OneLineErrors(TyperGroup):
     """Prints errors as one line, which a log or another program can quote, and exits with 2."""
 
-    def main(self, *args, standalone_mode: bool = True, **kwargs):
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run the command line; with `standalone_mode=False` errors are raised, as in click."""
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **kwargs)
+            return super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         try:
-            sys.exit(super().main(*args, standalone_mode=False, **kwargs))
+            sys.exit(super().main(args, prog_name, complete_var, False, windows_expand_args, **extra))
         except UsageError as error:
             typer.echo(f"Error: {_one_line(_usage(error))}", err=True)
-            sys.exit(error.exit_code)
+            sys.exit(_USAGE_ERROR)
         except typer.Abort:
             sys.exit(1)
 

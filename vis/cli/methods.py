@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vis.cli.app import app
-from vis.cli.messages import import_tensorflow, library_messages, option, refuse
+from vis.cli.messages import Remedies, import_tensorflow, library_messages, option, refuse
 from vis.cli.options import AUTO, CommandWithRay
 from vis.methods import Method, Option, resolve
 
@@ -31,7 +31,7 @@ _LOADING = {
     "unsafe": "--unsafe",
     "output_variable": "--output-variable",
 }
-_LOADING_REMEDIES = {
+_LOADING_REMEDIES: Remedies = {
     "other_outputs": "Choose another with --output-variable",
     ("custom_objects", "missing"): "Give --custom-objects module:NAME, or register it with "
     "@keras.saving.register_keras_serializable()",
@@ -83,7 +83,7 @@ def command(
         options = {each.name: _value(each, typed.pop(each.name)) for each in method.options}
         use(method, options, **typed)
 
-    run.__signature__ = inspect.Signature(parameters)
+    vars(run)["__signature__"] = inspect.Signature(parameters)
     run.__doc__ = (
         f"{method.line}: {method.description}. It needs {method.needs}, and costs about {method.cost} per image.\n\n"
         f"{use.__doc__}"
@@ -99,8 +99,9 @@ def flags(method: Method) -> dict[str, str]:
 def _parameter(each: Option) -> inspect.Parameter:
     """Return an option of the table as a parameter for Typer."""
     names = [each.flag, each.short] if each.short else [each.flag]
-    kind, default = each.type if isinstance(each.type, type) else str, each.spelled(each.default)
-    details = {"help": f"{each.help}{f' ({each.range})' if each.range else ''}."}
+    kind: Any = each.type if isinstance(each.type, type) else str
+    default = each.spelled(each.default)
+    details: dict[str, Any] = {"help": f"{each.help}{f' ({each.range})' if each.range else ''}."}
     if each.choices:
         details["metavar"] = "|".join(map(each.spelled, each.choices))
     if kind is bool:

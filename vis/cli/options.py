@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand
@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from vis.cli.messages import UsageError, option
 
 # The value of --preprocess that follows the model file.
-AUTO = "auto"
+AUTO: Final = "auto"
 
 
 def _scale_of_pixels(text: str) -> str:
@@ -24,26 +24,28 @@ def _scale_of_pixels(text: str) -> str:
 
 
 # Neural Network Console's file name for a trained model.
-_CONSOLE_S_MODEL = Path("results.nnp")
+_CONSOLE_MODEL = Path("results.nnp")
+# The default of `--model`: Typer's callback replaces it, so that a command always receives a path.
+DEFAULT_MODEL: Any = None
 
 
-def _given_or_console_s(path: Path | None) -> Path:
+def _model_or_default(path: Path | None) -> Path:
     if path is not None:
         return path
-    if _CONSOLE_S_MODEL.is_file():
-        return _CONSOLE_S_MODEL
-    raise UsageError(f"Missing option '--model'. It may be left out where there is a file {_CONSOLE_S_MODEL}.")
+    if _CONSOLE_MODEL.is_file():
+        return _CONSOLE_MODEL
+    raise UsageError(f"Missing option '--model'. It may be left out if there is a file {_CONSOLE_MODEL}.")
 
 
 # Short options of more than one letter are those of Neural Network Console's plugins.
 ModelOption = Annotated[
-    Path | None,
+    Path,
     typer.Option(
         "--model",
         "-m",
         help="A trained model: .keras, .h5, .nnp or a SavedModel folder; by default results.nnp, if it exists.",
         show_default=False,
-        callback=_given_or_console_s,
+        callback=_model_or_default,
     ),
 ]
 ImageOption = Annotated[

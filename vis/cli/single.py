@@ -11,6 +11,7 @@ from vis.cli import methods
 from vis.cli.messages import IMAGE_OPTIONS, library_messages, option, refuse, shown_warnings
 from vis.cli.options import (
     AUTO,
+    DEFAULT_MODEL,
     ClassIndexOption,
     CustomObjectsOption,
     ImageBesideTableOption,
@@ -37,7 +38,7 @@ def one_image(
     method: Method,
     options: dict[str, Any],
     *,
-    model: ModelOption = None,
+    model: ModelOption = DEFAULT_MODEL,
     image: ImageOption,
     class_index: ClassIndexOption = None,
     output: Annotated[
@@ -132,7 +133,10 @@ def one_image(
 
 
 # Neural Network Console's Grad-CAM plugin also takes a table, but reads only its folder.
-_BESIDE_TABLE = {"annotations": {"image": ImageBesideTableOption}, "unused": {"input": UnusedTableOption}}
+_BESIDE_TABLE: dict[str, dict[str, Any]] = {
+    "annotations": {"image": ImageBesideTableOption},
+    "unused": {"input": UnusedTableOption},
+}
 
 for _method in METHODS.values():
     methods.command(

@@ -153,7 +153,7 @@ def test_a_parquet_file_gives_a_parquet_file(model, folder):
         ({"input": "none.csv"}, "input must be an existing CSV file, not none.csv"),
         ({"input_variable": "z"}, "input_variable must be a column of in.csv, not 'z'"),
         ({"label_variable": "z"}, "label_variable must be a column of in.csv, not 'z'"),
-        ({"class_index": 1, "label_variable": "y"}, "class_index must be None where label_variable is not"),
+        ({"class_index": 1, "label_variable": "y"}, "class_index must be None if label_variable is given"),
         ({"class_index": 3}, "class_index must be one of the model's 3 classes, from 0, not 3"),
         ({"preprocess": "torch"}, "preprocess must .*three channels"),
         ({"output": "a.txt"}, "output must end in .csv, not a.txt"),

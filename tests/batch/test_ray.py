@@ -362,7 +362,7 @@ def test_the_command_starts_ray_alone_is_interrupted_and_goes_on_without_it(mode
     assert process.returncode == 130
     assert "The class of each row, in column 'y', is explained" in out + err
     *bar, last = [line for line in re.split(r"[\r\n]+", err) if line.strip()]
-    assert last == "Interrupted after 128 of 150 rows. Go on with --resume."
+    assert last == "Interrupted after 128 of 150 rows. Continue with --resume."
     assert all(line.startswith("saliency:") for line in bar), err
     from typer.testing import CliRunner
 
@@ -384,4 +384,4 @@ def test_an_address_where_nothing_runs():
         "except ValueError as error:\n    print(error)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert "address must be that of a Ray cluster that runs, not 127.0.0.1:1" in result.stdout, result.stderr
+    assert "address must be the address of a running Ray cluster, not 127.0.0.1:1" in result.stdout, result.stderr

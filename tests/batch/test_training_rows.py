@@ -47,7 +47,7 @@ def test_fewer_than_two_rows_that_can_be_used_are_refused(tmp_path):
     with pytest.raises(training_rows.TooFewRowsError) as refused:
         training_rows.read(table, datasets.vector)
     assert refused.value.argument == "table"
-    assert "must have at least 2 rows that can be used, not 1 of the 3 of " in str(refused.value)
+    assert "must have at least 2 usable rows, not 1 of the 3 rows of " in str(refused.value)
     assert [row.number for row in refused.value.errors] == [1, 2]
 
 

@@ -299,7 +299,9 @@ def test_a_full_disk_says_whether_the_run_can_be_resumed(model_path, folder, mon
     after = 0
     assert run("gradcam-batch", "--model", model_path)[2].endswith(f"{line}\n")
     after = 1
-    assert run("gradcam-batch", "--model", model_path)[2].endswith(f"{line} Go on with --resume when there is room.\n")
+    assert run("gradcam-batch", "--model", model_path)[2].endswith(
+        f"{line} Continue with --resume once there is space.\n"
+    )
     monkeypatch.undo()
     monkeypatch.chdir(folder)
     assert run("gradcam-batch", "--model", model_path, "--resume")[0] == 0
@@ -499,7 +501,7 @@ def test_an_interrupted_run_says_how_to_go_on(model_path, folder, monkeypatch):
     monkeypatch.setattr(batch_run, "_explained", interrupted)
     code, _, err = run("gradcam-batch", "--model", model_path)
     assert code == 130
-    assert "Interrupted after 32 of 72 rows. Go on with --resume." in err.splitlines()
+    assert "Interrupted after 32 of 72 rows. Continue with --resume." in err.splitlines()
     monkeypatch.undo()
     monkeypatch.chdir(folder)
     code, out, _ = run("gradcam-batch", "--model", model_path, "--resume")
@@ -568,7 +570,7 @@ def test_a_page_that_was_interrupted_is_written_without_computing_anything_again
         patch.setattr(gallery, "write", interrupted)
         code, _, err = run(*arguments)
     assert code == 130
-    assert "Interrupted after 12 of 12 rows. Go on with --resume." in err
+    assert "Interrupted after 12 of 12 rows. Continue with --resume." in err
     age("saliency/0000/0.png")
     assert "Open saliency.html" in run(*arguments, "--resume")[1]
     assert is_old("saliency/0000/0.png")

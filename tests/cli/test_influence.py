@@ -422,7 +422,7 @@ def test_without_a_row_that_can_be_used_it_refuses(folder, tmp_path):
     code, _, err = run("influence", *arguments)
     assert code == 2
     assert "--input-train" in err.splitlines()[-1]
-    words = "Error: --input-train must have at least 2 rows that can be used, not 0 of the 40 of "
+    words = "Error: --input-train must have at least 2 usable rows, not 0 of the 40 rows of "
     assert err.splitlines()[-1].startswith(f"{words}{folder / 'all_high.csv'}. Row 0: ")
     assert " 0 to 9" in err.splitlines()[-1]
     assert err.count(" 0 to 9") == 1, "every row is listed"
@@ -474,7 +474,7 @@ def test_an_interrupted_run_goes_on_with_the_next_trial(table_folder, tmp_path, 
     killed(2, KeyboardInterrupt())
     code, _, err = run(*given)
     assert code != 0
-    assert "Interrupted after 2 of 3 trials. Go on with --resume.\n" in err
+    assert "Interrupted after 2 of 3 trials. Continue with --resume.\n" in err
     assert not output.exists()
     monkeypatch.undo()
     assert "must continue with the same --seed, 0, not 1." in run(*given, "--resume", "--seed", 1)[2]
@@ -492,7 +492,7 @@ def test_a_full_disk_leaves_the_trials_that_are_done(folder, tmp_path, killed, m
     killed(1, OSError(errno.ENOSPC, "No space left on device"))
     _, _, err = run(*given)
     problem = f"--output {output} cannot be written: No space left on device."
-    assert err.endswith(f"Error: {problem} Go on with --resume when there is room.\n")
+    assert err.endswith(f"Error: {problem} Continue with --resume once there is space.\n")
     monkeypatch.undo()
     code, _, err = run(*given, "--resume")
     assert code == 0

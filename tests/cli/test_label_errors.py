@@ -191,7 +191,7 @@ def test_a_regressor_is_refused_before_any_row_is_read(folder, tmp_path):
     (line,) = err.splitlines()
     assert line == (
         "Error: --model must be a classifier, which ends in a softmax or sigmoid or is trained by a cross entropy, not "
-        "a regressor trained by 'mean_squared_error'. If it is a classifier, compile it with a cross entropy of Keras "
+        "a regressor trained by 'mean_squared_error'. If it is a classifier, compile it with a Keras cross entropy "
         "and save it again."
     )
 
@@ -234,7 +234,7 @@ def test_an_interrupted_run_goes_on_with_the_next_fold(folder, tmp_path, dying, 
     dying(2, KeyboardInterrupt())
     code, _, err = run(*table_of(folder, output, *OPTIONS))
     assert code != 0
-    assert "Interrupted after 2 of 3 folds. Go on with --resume.\n" in err
+    assert "Interrupted after 2 of 3 folds. Continue with --resume.\n" in err
     assert not output.exists()
     monkeypatch.undo()
     assert "must continue with the same --folds, 3, not 4." in refused(
@@ -253,7 +253,7 @@ def test_a_full_disk_leaves_the_folds_that_are_done(folder, tmp_path, dying, mon
     dying(1, OSError(errno.ENOSPC, "No space left on device"))
     line = refused(*table_of(folder, output, *OPTIONS))
     problem = f"Error: --output {output} cannot be written: No space left on device."
-    assert line == f"{problem} Go on with --resume when there is room."
+    assert line == f"{problem} Continue with --resume once there is space."
     monkeypatch.undo()
     code, _, err = run(*table_of(folder, output, *OPTIONS, "--resume"))
     assert code == 0

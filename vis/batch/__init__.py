@@ -1,4 +1,4 @@
-"""One resumable job over a data set: `explain`, and what it is made of."""
+"""Run one resumable job over a data set: `explain`, and the parts it is built from."""
 
 from vis.batch.data_sets import explain
 

@@ -1,4 +1,4 @@
-"""Explains a data set: a CSV or Parquet file or a folder of images in, the table with a column of pictures out."""
+"""Explain a data set: read a CSV file, a Parquet file or a folder of images; write pictures and a table of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def explain(
     model: keras.Model | str | Path,
-    input: str | Path,  # noqa: A002 - the command's name of it
+    input: str | Path,  # noqa: A002 - as the command's option
     output: str | Path,
     *,
     method: str = "gradcam",
@@ -38,38 +38,38 @@ def explain(
     address: str | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Explain every row of a data set: a picture each, and the table again with their paths in a column more.
+    """Explain every row of a data set: draw one picture per row, and write the table with a column of their paths.
 
-    A row that cannot be explained has no picture, and is listed with the reason in `<output>.errors.csv`. Pictures go
-    into the folder `<output without its extension>`, each as `<thousands>/<row>.png`; that of a misclassified row
-    explains its label, and a second one, `<row>.predicted.png`, the predicted class.
+    A row that cannot be explained has no picture; `<output>.errors.csv` lists it with the reason. Pictures go into the
+    folder `<output without its extension>`, as `<thousands>/<row>.png`. The picture of a misclassified row explains its
+    label; a second picture, `<row>.predicted.png`, explains the predicted class.
 
     Args:
         model: A Keras model, or the path of a model file.
-        input: A CSV file, a Parquet file (which needs pyarrow), or a folder of images, whose sub-folders are the
-            classes 0, 1, ... in the order of their names.
+        input: A CSV file, a Parquet file (requires pyarrow), or a folder of images, whose sub-folders are the classes
+            0, 1, ... in the order of their names.
         output: The table to write: a Parquet file for a Parquet file, else a CSV file.
         method: A name of `vis.methods.METHODS`.
-        options: Values of the method's options by their names; those that are left out have their defaults.
-        input_variable: The column of the images' paths; None for `x`.
+        options: Values of the method's options by name; the others keep their defaults.
+        input_variable: The column of the image paths; None for `x`.
         label_variable: The column of the labels; None for `y`, if there is one; `"none"` explains the predicted class.
-        class_index: The class to explain in every row instead, or `"auto"` for the predicted one.
+        class_index: The class to explain in every row instead, or `"auto"` for the predicted class.
         preprocess: The scale of pixel values: `"unit"` for [0, 1], `"raw"` for [0, 255], `"tf"`, `"caffe"` or `"torch"`
-            for those of `keras.applications`, or one with a mean and a deviation, such as `"unit:0.5:0.25"`; `"auto"`
-            is what the model says.
-        html: Whether to write a page to look through the pictures, too.
-        resume: Whether to continue a run that was interrupted, whichever executor it had.
+            for those of `keras.applications`, or one with a mean and a standard deviation, such as `"unit:0.5:0.25"`;
+            `"auto"` follows the model.
+        html: Whether to also write a page for browsing the pictures.
+        resume: Whether to continue an interrupted run; it may have used the other executor.
         executor: `"local"` for this process, or `"ray"` for the processes of a Ray cluster; the results are the same.
         address: The address of the Ray cluster, such as `"10.0.0.1:6379"`; None starts Ray on this machine.
         progress: Whether to show a progress bar.
 
     Returns:
-        A row per row of the data set: `row`, its number from 0; `picture`, the path of its picture relative to the
-        output's folder; `error`, why there is none; `label`; `predicted`, the predicted class, and `score`, the model's
-        output for it. What a row does not have is missing.
+        One row per row of the data set: `row`, its number from 0; `picture`, the path of its picture relative to the
+        output's folder; `error`, the reason why there is none; `label`; `predicted`, the predicted class; and `score`,
+        the model's output for that class. A value that a row does not have is missing.
 
     Raises:
-        ArgumentError: An argument is refused, or no row can be explained.
+        ArgumentError: An argument is invalid, or no row can be explained.
         OSError: The output cannot be written.
 
     Warns:
@@ -114,7 +114,7 @@ def explain(
         with progress_bar(survey.column, count, progress) as bar:
             for some in run.explain(survey, network, journal, chosen, file):
                 bar.update(len(some))
-        found = _told(journal)
+        found = _outcome_table(journal)
         if not found["picture"].notna().any():
             journal.clear()
             raise none_explained(survey, count, int(found["row"][0]), found["error"][0])
@@ -127,16 +127,16 @@ def explain(
 
 
 def none_explained(survey: Survey, count: int, row: int, error: str) -> ArgumentError:
-    """Return the error of a run of which every row failed.
+    """Return the error of a run in which every row failed.
 
     Args:
-        survey: What was asked.
-        count: How many rows there are.
-        row: The first one.
-        error: Why it failed.
+        survey: The plan of the run.
+        count: The number of rows.
+        row: The number of the first row.
+        error: Why that row failed.
 
     Returns:
-        The error, to be raised; its kind is `"labels"` where the label was the reason.
+        The error, to be raised; its kind is `"labels"` if the label was the reason.
     """
     problem = (
         f"must have rows that can be explained, but none of the {count} rows could be explained. Row {row} (from 0, "
@@ -149,12 +149,12 @@ def progress_bar(name: str, count: int, shown: bool = True):
     """Return a progress bar over rows.
 
     Args:
-        name: What it is called.
-        count: How many rows there are.
-        shown: Whether it is shown.
+        name: The text before the bar.
+        count: The number of rows.
+        shown: Whether to show the bar.
 
     Returns:
-        A bar of `tqdm`.
+        A `tqdm` bar.
 
     Example:
         >>> with progress_bar("rows", 2, shown=False) as bar:
@@ -162,11 +162,11 @@ def progress_bar(name: str, count: int, shown: bool = True):
     """
     from tqdm import tqdm
 
-    # In a log file, where each state is kept, few of them will do.
+    # A log file keeps every state of the bar, so it gets few of them.
     return tqdm(total=count, unit=" rows", desc=name, mininterval=0.1 if sys.stderr.isatty() else 10, disable=not shown)
 
 
-def _told(journal: Journal) -> pd.DataFrame:
+def _outcome_table(journal: Journal) -> pd.DataFrame:
     import pandas as pd
 
     fields = ["row", "picture", "error", "label", "predicted", "score"]

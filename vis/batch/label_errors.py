@@ -1,4 +1,4 @@
-"""Wrong labels among the rows of a table, by a model file as it was compiled."""
+"""Find wrong labels among the rows of a table, with a model file as it was compiled."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def classifier_of(model: keras.Model, compiled: Compiled, shape: tuple[int, ...], width: int = 1) -> Classifier:
-    """Return how a model tells classes, refusing one that does not before any row is read.
+    """Return how a model represents classes, and refuse a model that is no classifier before any row is read.
 
     Args:
-        model: The model, of one input and one output.
+        model: The model, with one input and one output.
         compiled: What it was compiled with, from `vis.batch.influence_trials.compiled_with`.
-        shape: The shape of one of its inputs.
-        width: How many numbers a label has.
+        shape: The shape of one input, without the sample axis.
+        width: The number of columns of a label.
 
     Returns:
         The `vis.influence.classes.Classifier`.
@@ -53,13 +53,13 @@ def classifier_of(model: keras.Model, compiled: Compiled, shape: tuple[int, ...]
 
 
 def label_check(told: Classifier) -> Callable[[np.ndarray], None]:
-    """Return what refuses a label that a model has no output for, so that rows can be checked as they are read.
+    """Return a function that refuses labels that a model has no output for, to check rows as they are read.
 
     Args:
-        told: How the model tells classes.
+        told: How the model represents classes.
 
     Returns:
-        A function of a label, a number or a one-hot vector; it raises a ValueError.
+        A function of a label, a number or a one-hot vector; it raises a ValueError if the label does not fit.
 
     Example:
         >>> label_check(Classifier(3))(np.float32(2))
@@ -93,29 +93,29 @@ def find(
     """Find the wrong labels, fold by fold.
 
     Args:
-        model: A Keras classifier, whose architecture is trained; it is not changed.
+        model: A Keras classifier; copies of it are trained from new weights, and it is not changed.
         compiled: What it was compiled with.
-        told: How it tells classes, from `classifier_of`.
-        x: (examples, ...), its inputs.
+        told: How it represents classes, from `classifier_of`.
+        x: Its inputs, (examples, ...).
         y: Their labels, (examples,), or one-hot rows, (examples, classes).
         folds: The number of folds.
-        epochs: The number of epochs of each training; None stops where the held-out loss stops falling.
-        batch_size: Examples per step.
+        epochs: The number of epochs of each training; None stops when the held-out loss stops falling.
+        batch_size: The number of examples per step.
         optimizer: The configuration of an optimizer, or its name.
         l2: λ of ½·λ·‖θ‖².
         seed: The seed.
-        directory: A folder for the result of each fold, which a journal needs.
-        journal: Where each fold is noted as soon as its result is written; folds that it has are not done again.
+        directory: A folder for the result of each fold; required with a journal.
+        journal: Records each fold when its result is written; folds that it already has are not repeated.
         on_fold: Called with the number of each fold, from 0, before it is trained.
-        executor: Who trains: this process, or those of a Ray cluster, from `vis.batch.executors`.
+        executor: The executor that trains, from `vis.batch.executors`: this process or a Ray cluster.
         progress: Whether to show progress bars.
 
     Returns:
         The table of `vis.influence.label_errors`.
 
     Raises:
-        ValueError: A label is no class of the model, a class has fewer examples than there are folds, a number is out
-            of range, the optimizer has no update rule, or the training loss becomes NaN.
+        ValueError: A label is not a class of the model, a class has fewer examples than there are folds, a number is
+            out of range, the optimizer has no update rule, or the training loss becomes NaN.
         OSError: The result of a fold cannot be written.
 
     Warns:
@@ -154,7 +154,7 @@ def find(
 
 
 class _Asked(NamedTuple):
-    """What the folds share in other processes: the model's file, the examples and the settings of the training."""
+    """What all folds share: the model's file, the examples and the settings of the training."""
 
     file: model_files.ModelFile
     data: tuple
@@ -191,7 +191,7 @@ def _trained(
 
 
 def _elsewhere(asked: _Asked, fold: int) -> FoldScores:
-    """Train a fold in a process that has no model yet, or has it from the fold before."""
+    """Train a fold in another process, which loads the model once and keeps it for the next fold."""
     validation = model_files.prepared(
         asked, lambda: CrossValidation(model_files.loaded(asked.file), *asked.data, **asked.settings)
     )

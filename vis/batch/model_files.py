@@ -1,4 +1,4 @@
-"""A model as the content of its file, which other processes and other machines load it from."""
+"""Pass a model to other processes and machines as the content of its file."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class ModelFile(NamedTuple):
 
     Attributes:
         name: The name of its file or folder.
-        content: Its bytes, uint8; of a SavedModel folder those of a zip archive of it.
+        content: The bytes of the file, uint8; for a SavedModel folder, of a zip archive of it.
         is_folder: Whether it is a folder.
         options: The other arguments of `vis.models.load_model`.
-        registered: Classes and functions of the user's own that Keras knows by name.
+        registered: The user's classes and functions that are registered with Keras, by name.
     """
 
     name: str
@@ -43,7 +43,7 @@ class ModelFile(NamedTuple):
     registered: Mapping[str, Any]
 
     def modules(self) -> set[ModuleType]:
-        """Return the modules of the user's own that the model needs, which other machines do not have."""
+        """Return the user's modules that the model needs and other machines do not have."""
         objects = [*(self.options.get("custom_objects") or {}).values(), *self.registered.values()]
         names = {getattr(each, "__module__", None) or "builtins" for each in objects}
         return {sys.modules[name] for name in names if _is_own(name) and name in sys.modules and name != "__main__"}
@@ -53,8 +53,8 @@ def packed(model: keras.Model | Path, **options: Any) -> ModelFile:
     """Return a model as the content of its file.
 
     Args:
-        model: A Keras model, which is saved for this, or the file or folder of one.
-        **options: The arguments with which `vis.models.load_model` is to load the file.
+        model: A Keras model, which is saved to a temporary file, or the file or folder of one.
+        **options: The arguments to pass to `vis.models.load_model`.
 
     Returns:
         The `ModelFile`.
@@ -72,7 +72,7 @@ def packed(model: keras.Model | Path, **options: Any) -> ModelFile:
         path = Path(folder, "model.keras")
         try:
             model.save(path)
-        except Exception as error:  # whatever the model's own get_config raises
+        except Exception as error:  # get_config of the user's classes can raise anything
             raise ArgumentError(
                 "model",
                 f"must be one that can be saved, for other processes to load it, not one that raises "
@@ -93,7 +93,7 @@ def loaded(file: ModelFile) -> keras.Model:
         The model.
 
     Raises:
-        ArgumentError: It cannot be loaded; its argument is `model`.
+        ArgumentError: The model cannot be loaded; the error's argument is `model`.
 
     Example:
         >>> import keras
@@ -120,14 +120,14 @@ def loaded(file: ModelFile) -> keras.Model:
 
 
 def prepared(owner: Any, make: Callable[[], Any]) -> Any:
-    """Return what was made for an owner, which is made anew for another one: one thing is kept per process.
+    """Return the object that `make` makes for an owner; each process keeps only that of the last owner.
 
     Args:
-        owner: Any object; another one is one that is not the same object.
-        make: Called without arguments.
+        owner: Any object, compared by identity.
+        make: A function without arguments.
 
     Returns:
-        What `make` returned for this owner.
+        The result of the first call of `make` for this owner.
 
     Example:
         >>> owner = object()
@@ -135,13 +135,13 @@ def prepared(owner: Any, make: Callable[[], Any]) -> Any:
         True
     """
     if _last[0] is not owner:
-        _last[:] = None, None  # the model before is freed first
+        _last[:] = None, None  # free the previous model first
         _last[:] = owner, make()
     return _last[1]
 
 
 def fingerprint(model: keras.Model) -> list:
-    """Return what tells whether a model in memory is still the same, for a journal's settings.
+    """Return a fingerprint of a model in memory, to detect changes when a run is resumed.
 
     Args:
         model: A Keras model.
@@ -160,7 +160,7 @@ def fingerprint(model: keras.Model) -> list:
     digest = hashlib.sha256()
     try:
         digest.update(model.to_json().encode())
-    except Exception:  # a model of the user's own class may have no configuration: then its class and weights must do
+    except Exception:  # a model of the user's class may have no configuration: then its class and weights must do
         digest.update(f"{type(model).__module__}.{type(model).__qualname__}".encode())
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
@@ -168,7 +168,7 @@ def fingerprint(model: keras.Model) -> list:
 
 
 def _is_own(module: str) -> bool:
-    """Whether a module is the user's own, and not one of an installed package."""
+    """Return whether a module is the user's, not one of an installed package."""
     top = module.partition(".")[0]
     if top in _INSTALLED:
         return False

@@ -1,4 +1,4 @@
-"""What a model predicts for a batch, and the score that explains a label or a prediction."""
+"""Predict a batch: the classes, and the scores behind them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from vis.utils.errors import ArgumentError
 
 
 class Prediction(NamedTuple):
-    """What a model predicts for N samples.
+    """The predictions of a model for N samples.
 
     Attributes:
-        classes: int64, (N,). For a single output 1 or 0: whether a final sigmoid is at least a half, or a logit at
-            least zero.
-        scores: float32, (N,): the model's output for that class; for class 0 of a single output, one minus the
+        classes: The predicted classes, int64, (N,). For a single output, 1 if the sigmoid is at least a half, or the
+            logit at least zero; else 0.
+        scores: float32, (N,): the model's output for the predicted class; for class 0 of a single output, one minus the
             sigmoid, or minus the logit.
-        width: how many outputs the model has.
-        probabilities: whether the scores are probabilities: the model ends in a softmax or a sigmoid.
+        width: The number of outputs of the model.
+        probabilities: Whether the scores are probabilities: the model ends in a softmax or a sigmoid.
     """
 
     classes: np.ndarray
@@ -35,7 +35,7 @@ class Prediction(NamedTuple):
 
 
 def predictor(model: keras.Model) -> Callable[[np.ndarray], Prediction]:
-    """Return a compiled function that tells what a model predicts.
+    """Return a compiled function that predicts classes.
 
     Args:
         model: A model with one input and one output.
@@ -54,15 +54,15 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray], Prediction]:
 
 
 def scorer(model: keras.Model) -> Callable[[np.ndarray], tuple[np.ndarray, bool]]:
-    """Return a compiled function that tells a model's score of every class.
+    """Return a compiled function that computes the score of every class.
 
     Args:
         model: A model with one input and one output.
 
     Returns:
-        A function of a batch, (N, ...), that returns the scores, float32, (N, outputs), the mean over positions where
-        there are any; and whether they are probabilities: the model ends in a softmax or a sigmoid. It raises an
-        `ArgumentError` about `model` where that has several outputs or does not run on the batch.
+        A function of a batch, (N, ...), that returns the scores, float32, (N, outputs), averaged over positions if the
+        output has any, and whether they are probabilities, because the model ends in a softmax or a sigmoid. It raises
+        an `ArgumentError` about `model` if the model has several outputs or does not run on the batch.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
@@ -98,7 +98,7 @@ def scorer(model: keras.Model) -> Callable[[np.ndarray], tuple[np.ndarray, bool]
 
 
 def scores_of(model: keras.Model, x: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Return a model's score of every class, for a single batch: compiling takes longer than running it once.
+    """Return the score of every class for a single batch, without compiling, which would take longer.
 
     Args:
         model: A model with one input and one output.
@@ -108,7 +108,7 @@ def scores_of(model: keras.Model, x: np.ndarray) -> tuple[np.ndarray, bool]:
         As the function from `scorer`.
 
     Raises:
-        ArgumentError: The model has several outputs or does not run on the batch; its argument is `model`.
+        ArgumentError: The model has several outputs or does not run on the batch; the error's argument is `model`.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "softmax")])
@@ -120,21 +120,21 @@ def scores_of(model: keras.Model, x: np.ndarray) -> tuple[np.ndarray, bool]:
     if len(outputs) == 1 and len(outputs[0].shape) == 2 and (outputs[0].shape[1] or 0) > 1:
         with keras.StatelessScope(), _structure_warning_silenced():
             scores = np.asarray(model(_as_taken(model, tf.convert_to_tensor(x)), training=False), np.float32)
-        # What adds up to one is a softmax's; of anything else only a trace tells whether it is a probability.
+        # Scores that add up to one come from a softmax; for others only a trace shows whether they are probabilities.
         if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
             return scores, True
     return scorer(model)(x)
 
 
 def output_width(model: keras.Model, sample: np.ndarray) -> int:
-    """Return how many outputs a model has.
+    """Return the number of outputs of a model: the length of the last axis of its output tensor.
 
     Args:
-        model: A model with one output.
-        sample: An image that a subclassed model, which does not say, is asked about.
+        model: A model with one output tensor.
+        sample: One input, without the sample axis, to run a subclassed model on, which does not declare its shape.
 
     Returns:
-        The number.
+        An int.
 
     Raises:
         ArgumentError: The model has several outputs to choose from, or does not run on the sample.
@@ -154,7 +154,7 @@ def decide(scores: np.ndarray, probabilities: bool) -> Prediction:
 
     Args:
         scores: float32, (N, outputs).
-        probabilities: Whether they are of a softmax or a sigmoid.
+        probabilities: Whether they come from a softmax or a sigmoid.
 
     Returns:
         The `Prediction`.
@@ -176,7 +176,7 @@ def check_label(label: int, width: int) -> None:
 
     Args:
         label: A class index.
-        width: How many outputs the model has; a single one stands for the classes 0 and 1.
+        width: The number of outputs of the model; a single output represents the classes 0 and 1.
 
     Raises:
         ArgumentError: The label is out of range.
@@ -194,7 +194,7 @@ def check_label(label: int, width: int) -> None:
 @contextlib.contextmanager
 def _structure_warning_silenced() -> Iterator[None]:
     with warnings.catch_warnings():
-        # A model made with inputs=[x] asks for a list of one, and is as well served by what is in it.
+        # A model made with inputs=[x] expects a list of one, but the array in it gives the same result.
         warnings.filterwarnings("ignore", "The structure of `inputs`", UserWarning)
         yield
 

@@ -1,7 +1,7 @@
-"""The processes of a Ray cluster as an executor: a piece whose process or machine is lost is worked on again.
+"""Run pieces of work in the processes of a Ray cluster; a piece whose process or machine is lost is repeated.
 
-What all pieces share goes once into the object store, from which each machine fetches it once. Pieces and results are
-small, and travel with Ray's own messages; of results the order is kept here, and few pieces wait.
+What all pieces share is stored once in the object store, from which each machine fetches it once. Pieces and results
+are small and travel in Ray's messages. Results are put in order here, and only few pieces wait.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from typing import Any, NamedTuple
 from vis import __version__
 from vis.utils.errors import ArgumentError, VisWarning
 
-# Batches in one piece of work, at most: the loss of a worker costs no more, and handing out a piece takes milliseconds.
+# The most batches per piece of work: losing a worker costs no more than these, and handing out a piece takes
+# milliseconds.
 _MOST_BATCHES = 8
-# Pieces that there are at least for each processor, so that all have something to do until the end.
+# The fewest pieces per processor, so that all processors are busy until the end.
 _PIECES_PER_CPU = 4
-# How often a piece is begun before it is given up: it may be the piece that ends its process.
+# How often a piece is tried: it may be the piece itself that kills its process.
 _ATTEMPTS = 4
-# Pieces per processor that are handed out: the next one is there when one is done, and a slow one holds up few others.
+# Pieces per processor that are handed out at a time: the next is ready when one is done, and a slow one delays few.
 _WAITING_PER_CPU = 4
-# Set where it says something else of this machine than of others, so that all compute alike.
+# Environment variables that are passed on, so that all machines compute alike.
 _PASSED_ON = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS")
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -44,12 +45,12 @@ class Ray:
     """The processes of a Ray cluster.
 
     Args:
-        address: That of the cluster, or None to start Ray on this machine. In a process that is connected to a cluster
-            already that one is taken, and stays connected.
+        address: The address of the cluster, or None to start Ray on this machine. A process that is already connected
+            to a cluster uses that one, and stays connected.
 
     Attributes:
         is_remote: True.
-        lost: How many pieces were begun anew because their process or machine was lost.
+        lost: The number of pieces that were started again because their process or machine was lost.
 
     Raises:
         ArgumentError: Ray is not installed.
@@ -83,7 +84,7 @@ class Ray:
             if self._address is None:
                 options["include_dashboard"] = False
             passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-            # Ray lets its workers' linear algebra use one processor, where here it uses all.
+            # By default, Ray limits linear algebra in its workers to one processor.
             passed["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(_processors()))
             try:
                 if self._address is not None:
@@ -94,7 +95,7 @@ class Ray:
                     raise
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise ArgumentError(
-                    "address", f"must be that of a Ray cluster that runs, not {self._address} ({reason})"
+                    "address", f"must be the address of a running Ray cluster, not {self._address} ({reason})"
                 ) from error
             self._began = True
         return self
@@ -123,7 +124,7 @@ class Ray:
         finally:
             for module in modules:
                 self._ray.cloudpickle.unregister_pickle_by_value(module)
-        # Ray's own repeats have no end where a machine is short of memory, and do not say which piece it is.
+        # Ray's own retries never end if a machine is short of memory, and do not say which piece it is.
         task = self._ray.remote(_attempt).options(num_cpus=1, max_retries=0)
         begin = functools.partial(task.remote, [store])
         pieces, waiting = iter(pieces), deque[Any]()
@@ -143,7 +144,7 @@ class Ray:
                     self._ray.cancel(each.reference, force=True)
 
     def _wait(self, waiting: deque, begin: Callable, named: Callable[[Any], str]) -> None:
-        """Wait until a piece is done or lost, and begin anew those that are lost."""
+        """Wait until a piece is done or lost, and start lost pieces again."""
         by_reference = {each.reference: each for each in waiting if each.result is None}
         references = list(by_reference)
         self._ray.wait(references, num_returns=1)
@@ -165,7 +166,7 @@ class Ray:
                         "executor",
                         f"must finish {named(piece.piece)}, which ended its process {_ATTEMPTS} times "
                         f"({type(error).__name__})",
-                        "Look at what is in there, and at the memory of the machines",
+                        "Check its rows, and the memory of the machines",
                         kind="lost",
                     ) from error
                 piece.reference = begin(piece.piece)
@@ -183,14 +184,14 @@ class Ray:
 
 
 def batches_per_piece(batches: int, cpus: int) -> int:
-    """Return how many batches make a piece of work.
+    """Return the number of batches per piece of work.
 
     Args:
-        batches: How many there are.
-        cpus: How many processors share them.
+        batches: The number of batches.
+        cpus: The number of processors that share them.
 
     Returns:
-        From 1 to 8.
+        An int from 1 to 8.
 
     Example:
         >>> batches_per_piece(10, 2), batches_per_piece(10_000, 2)
@@ -200,14 +201,14 @@ def batches_per_piece(batches: int, cpus: int) -> int:
 
 
 class _Piece:
-    """A piece of work that is handed out: its task, and how often it was lost."""
+    """A piece of work that is handed out, with its task and the number of times it was lost."""
 
     def __init__(self, piece: Any, reference: Any):
         self.piece, self.reference, self.attempts, self.result = piece, reference, 0, None
 
 
 class _Result(NamedTuple):
-    """What a process makes of a piece: a value or an error, and the warnings with how often each was given."""
+    """The result of a piece: a value or an error, and its warnings with their counts."""
 
     value: Any
     error: Exception | None
@@ -215,7 +216,7 @@ class _Result(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where a job was begun, and by what: paths start from there, and numbers depend on the versions."""
+    """The folder and the versions of the process that started a job, which paths and numbers depend on."""
 
     folder: str
     threads: int
@@ -226,7 +227,7 @@ class _Place(NamedTuple):
         return cls(os.getcwd(), int(os.environ.get("TF_NUM_INTRAOP_THREADS") or _processors()), _versions())
 
     def enter(self) -> None:
-        """Make this process work as one does that was begun there."""
+        """Give this process the same folder and settings, and refuse other versions."""
         if (versions := _versions()) != self.versions:
             wrong = next(name for name in versions if versions[name] != self.versions[name])
             raise ArgumentError(
@@ -240,12 +241,12 @@ class _Place(NamedTuple):
             raise ArgumentError(
                 "address",
                 f"must be a cluster whose nodes share {self.folder}, which {platform.node()} does not have",
-                "Keep data, output and the folder where the run begins on a file system that all nodes have",
+                "Keep the data, the output and the working folder on a file system that all nodes share",
             ) from error
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(self.threads)  # read when TensorFlow is first used
 
 
-_entered: dict = {}  # the function of the last job and what its pieces share, by their reference
+_entered: dict = {}  # by reference: the function of the last job, and what its pieces share
 
 
 def _attempt(stored: list, piece: Any) -> _Result:
@@ -263,15 +264,15 @@ def _attempt(stored: list, piece: Any) -> _Result:
             function, shared = _entered[reference]
             value, error = function(shared, piece), None
         except ray.exceptions.RayError:
-            raise  # the machine that has it is lost, for example
-        except Exception as raised:  # whatever it is, it is raised again where the job was begun
+            raise  # the machine that stores it is lost, for example
+        except Exception as raised:  # any error is raised again in the process that started the job
             value, error = None, _portable(raised)
     return _Result(value, error, list(told.values()))
 
 
 @contextlib.contextmanager
 def _noted() -> Iterator[dict[str, tuple[VisWarning, int]]]:
-    """Note the warnings of `vis` from all threads: the first of each code, and how often."""
+    """Collect the warnings of `vis` from all threads: the first of each code, and their count."""
     first: dict[str, VisWarning] = {}
     times: Counter[str] = Counter()
     told: dict = {}
@@ -289,7 +290,7 @@ def _noted() -> Iterator[dict[str, tuple[VisWarning, int]]]:
 
 
 def _portable(error: Exception) -> Exception:
-    """An error that another process can read: itself, or its words."""
+    """Return an error that another process can unpickle: the error itself, or one with its message."""
     error.__traceback__ = None
     try:
         pickle.loads(pickle.dumps(error))
@@ -299,7 +300,7 @@ def _portable(error: Exception) -> Exception:
 
 
 def _check_listening(address: str) -> None:
-    """Raise an OSError where nobody listens: Ray itself tries for minutes."""
+    """Raise an OSError if nothing listens at the address: Ray itself tries for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()

@@ -1,4 +1,4 @@
-"""A row of a survey: what is read of it, what the model is asked about it, and what came of it."""
+"""The rows of a survey: read them, explain them, and collect their outcomes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from vis.utils.errors import ArgumentError
 if TYPE_CHECKING:
     from vis.batch.predictions import Prediction
 
-# So many pixels of the originals of a batch are kept until they are drawn on; larger ones are read again for that.
+# The most pixels of a batch's original images that are kept for drawing; larger ones are read again.
 _PIXELS_KEPT = 2_000_000
 
 
 class Explained(NamedTuple):
-    """A row to be drawn: what came of it, what was read of it, its map, that of a wrongly predicted class, and the
-    numbers to save if they are wanted.
+    """A row to be drawn: its outcome, its sample, its map, the map of a wrongly predicted class, and the numbers to
+    save if requested.
     """
 
     outcome: Outcome
@@ -33,7 +33,7 @@ class Explained(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A row that could be read: its image (None if it is large), the path of that, and what the model takes of it."""
+    """A row that could be read: its image (None if it is large), the image's path, and the model's input."""
 
     image: Image.Image | None
     path: Path
@@ -42,13 +42,13 @@ class Sample(NamedTuple):
 
 
 def columns(survey: Survey) -> list[int]:
-    """The columns of the cells that a survey reads: that of the image, and those of the label."""
+    """Return the columns that a survey reads: that of the image, and those of the label."""
     labels = survey.table.positions(survey.label_variable) if survey.label_variable is not None else []
     return [*survey.table.positions(survey.input_variable), *labels]
 
 
 def reader(survey: Survey, layout: images.InputLayout, size: int) -> Callable[[list[str]], Sample]:
-    """Reads what is needed of a row's cells in `columns`, for batches of `size` rows."""
+    """Return a function that reads a `Sample` from a row's cells in `columns`, for batches of `size` rows."""
 
     def read(cells):
         cell, *labels = cells
@@ -62,9 +62,9 @@ def reader(survey: Survey, layout: images.InputLayout, size: int) -> Callable[[l
 
 
 def question(survey: Survey, model) -> Callable:
-    """A function that asks the model about some rows.
+    """Return a function that explains rows.
 
-    It returns what is to be drawn, a list of `Explained`, and the outcomes of the rows that failed.
+    It returns a list of `Explained` to be drawn, and the outcomes of the rows that failed.
     """
     from vis.batch.predictions import check_label, output_width, predictor
     from vis.losses import Labels
@@ -91,7 +91,7 @@ def question(survey: Survey, model) -> Callable:
             except ValueError as error:
                 failed.append(Outcome(row.number, error=str(error)))
             else:
-                # All are of one shape, unless the model takes any.
+                # They can have different shapes only if the model takes images of any size.
                 by_shape.setdefault(row.value.x.shape, []).append(row)
         explained = []
         for alike in by_shape.values():
@@ -106,7 +106,7 @@ def question(survey: Survey, model) -> Callable:
         except NotFiniteError as error:
             if len(rows) == 1:
                 return [], [Outcome(rows[0].number, error=str(error))]
-            # Those that are finite are explained without the others.
+            # Explain those that are finite without the others.
             alone = [attempt([row]) for row in rows]
             return [each for some, _ in alone for each in some], [each for _, wrong in alone for each in wrong]
 
@@ -119,7 +119,7 @@ def question(survey: Survey, model) -> Callable:
             if not np.isfinite(prediction.scores).all():
                 raise NotFiniteError("model", "must give finite numbers, but its output is NaN or infinite")
             outcomes = _predicted(outcomes, prediction)
-        # What is explained of a regressor is what increases its output, as for label 1.
+        # For a regressor, the map shows what increases its output, as for label 1.
         classes = [each.predicted if each.label is None else each.label for each in outcomes]
         labels: np.ndarray = np.array([1 if label is None else label for label in classes])
         if survey.class_index is not None:
@@ -148,7 +148,7 @@ def _check_class(index: int, width: int) -> None:
 
 
 def _predicted(outcomes: list[Outcome], prediction: Prediction) -> list[Outcome]:
-    """The outcomes with what the model predicts; without labels, a single output without sigmoid is a regressor's."""
+    """Return the outcomes with the predictions; without labels, a single output without sigmoid is a regressor's."""
     told = []
     for outcome, index, score in zip(outcomes, prediction.classes, prediction.scores, strict=True):
         index, score = int(index), round(float(score), 6)

@@ -1,7 +1,7 @@
-"""Explains some rows of a data set: what runs in this process over all rows, and in others over some of them each.
+"""Explain rows of a data set: all of them in this process, or a shard of them in each process of a cluster.
 
-Three things go on at once: threads read and decode the images of the next rows, the model is asked about these, and
-threads draw and write the pictures of those before. What is in memory are a few batches, however many rows there are.
+Three stages overlap: threads read and decode the images of the next rows, the model explains the current rows, and
+threads draw and write the pictures of the previous ones. Only a few batches are in memory, however many rows there are.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from vis.batch.plan import Outcome, Survey
 from vis.batch.rows import Explained, columns, question, reader
 from vis.files import outputs
 
-# Batches at once: what one leaves of the processor between its operations the others take.
+# Batches that run at the same time, to use the processor time that one batch leaves between its operations.
 _BATCHES_AT_ONCE = 3
 
 
 class Shard(NamedTuple):
-    """Some rows of a table, of which only the cells that a survey reads.
+    """Consecutive rows of a table, with only the cells that a survey reads.
 
     Attributes:
-        start: The first one's number.
-        cells: Their cells, a list for each row.
+        start: The number of the first row.
+        cells: The cells, one list per row.
     """
 
     start: int
@@ -47,18 +47,18 @@ class Shard(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the rows are called in a message."""
+        """The name of the rows in messages."""
         return f"rows {self.start} to {self.start + len(self.cells) - 1}"
 
 
 class Job(NamedTuple):
-    """What a process must know to explain shards of a survey.
+    """What a process needs to explain shards of a survey.
 
     Attributes:
-        survey: What is asked.
-        model: Of whom, as the content of its file.
+        survey: The plan of the run.
+        model: The model, as the content of its file.
         layout: The images that the model takes.
-        size: How many rows make a batch.
+        size: The number of rows per batch.
     """
 
     survey: Survey
@@ -68,7 +68,7 @@ class Job(NamedTuple):
 
 
 class Cells:
-    """The cells of a table that a survey reads, for all rows."""
+    """All rows of a table, with only the cells that a survey reads."""
 
     def __init__(self, survey: Survey):
         self._table, self._columns = survey.table, columns(survey)
@@ -84,18 +84,18 @@ class Cells:
 
 
 def explain_shard(job: Job, shard: Shard) -> list[list[Outcome]]:
-    """Explain the rows of a shard in a process that has no model yet, or has it from the shard before.
+    """Explain the rows of a shard in a process that keeps the model of the last job.
 
     Args:
-        job: What is asked; the model is loaded again only where this is another object than before.
-        shard: A whole number of batches, but for the last one of a table.
+        job: The job; the model is loaded only if this is not the same object as in the last call.
+        shard: A whole number of batches, except for the last shard of a table.
 
     Returns:
         The outcomes, batch by batch; their pictures are written.
 
     Raises:
         ValueError: The model does not run on these images, or a method refuses its options.
-        OSError: The disk is full, for example.
+        OSError: A picture cannot be written: the disk is full, for example.
     """
     ask = model_files.prepared(job, lambda: question(job.survey, model_files.loaded(job.model)))
     return list(explain_rows(job.survey, ask, job.layout, job.size, shard))
@@ -107,12 +107,12 @@ def explain_rows(
     """Explain rows from `start` on.
 
     Args:
-        survey: What is asked.
-        ask: From `vis.batch.rows.question`.
+        survey: The plan of the run.
+        ask: The function from `vis.batch.rows.question`.
         layout: The images that the model takes.
-        size: How many rows make a batch.
-        rows: Where to read them.
-        start: The first row.
+        size: The number of rows per batch.
+        rows: The rows to read.
+        start: The number of the first row.
 
     Yields:
         The outcomes, batch by batch, as soon as their pictures are written.
@@ -144,7 +144,7 @@ def _settled(failed: list[Outcome], parts: list[Future]) -> list[Outcome]:
 
 
 def _draw(survey: Survey, explained: list[Explained]) -> list[Outcome]:
-    """Write the pictures of some rows, each as `<thousands>/<row>.png`."""
+    """Write the pictures of rows, each as `<thousands>/<row>.png`."""
     drawn = []
     for outcome, sample, heatmap, predicted_heatmap, numbers in explained:
         image = sample.image or images.read_image(sample.path)
@@ -163,7 +163,7 @@ def _draw(survey: Survey, explained: list[Explained]) -> list[Outcome]:
 
 
 def numbers_of(picture: str) -> str:
-    """Return where the numbers behind a picture are.
+    """Return the path of the array behind a picture.
 
     Example:
         >>> numbers_of("gradcam/0000/3.png")
@@ -173,10 +173,10 @@ def numbers_of(picture: str) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file under its own name: until the journal says that it is whole, it counts as not written.
+    """Write a file directly under its final name: it counts as written only when the journal has its row.
 
-    What is there is written over before the file is cut to its length: of two processes that write the same picture,
-    one of which is thought to be dead, neither takes anything away from what the other has finished.
+    An existing file is overwritten first and then cut to its new length. If two processes write the same picture,
+    because one of them was thought to be dead, neither removes anything that the other has finished.
     """
     try:
         _write_over(path, content)

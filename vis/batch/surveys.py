@@ -1,4 +1,4 @@
-"""What is asked of a model about a data set: checked before anything is computed, and before TensorFlow is imported."""
+"""Plan a run over a data set, and check it before anything is computed and before TensorFlow is imported."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def plan(
     size: int = 1,
     settings: Mapping[str, Any] | None = None,
 ) -> Survey:
-    """Check what is asked as far as that needs neither the model nor TensorFlow.
+    """Plan a run, with all checks that need neither the model nor TensorFlow.
 
     Args:
         model: The model, or the path of its file.
@@ -51,27 +51,25 @@ def plan(
         output: The table to write.
         method: A row of the table of methods.
         options: Values of its options.
-        input_variable: The column of images.
-        label_variable: As for `explain`, and so is what follows.
-        class_index: See there.
-        preprocess: See there.
-        predict: Whether every prediction is wanted.
-        html: Whether a page is wanted.
-        labels: A file of the classes' names, or None.
-        save_map: Whether the numbers behind each picture are wanted.
-        size: The fewest pixels that a picture's longer side shall have.
-        settings: What else the result depends on.
+        input_variable: The column of image paths.
+        label_variable: As in `explain`.
+        class_index: As in `explain`.
+        preprocess: As in `explain`.
+        predict: Whether to predict every row.
+        html: Whether to write a page.
+        labels: A file of class names, or None.
+        save_map: Whether to write the array behind each picture.
+        size: The minimum length of a picture's longer side, in pixels.
+        settings: Further settings that the result depends on.
 
     Returns:
-        The `Survey`, whose scale of pixel values is still the one asked for.
+        The `Survey`, with `preprocess` as requested, possibly `"auto"`.
 
     Raises:
-        ArgumentError: Something is refused; its argument is the one here.
+        ArgumentError: An argument is invalid; the error names it.
     """
     if class_index is not None and label_variable is not None:
-        raise ArgumentError(
-            "class_index", "must be None where label_variable is not", "Both say which class to explain"
-        )
+        raise ArgumentError("class_index", "must be None if label_variable is given", "Both say which class to explain")
     with _about("labels"):
         names = None if labels is None else names_of_classes.read(labels)
     with _about("input"):
@@ -127,19 +125,19 @@ def plan(
 
 
 def for_model(survey: Survey, network: keras.Model, taken: Scale) -> tuple[Survey, images.InputLayout]:
-    """Check what is asked against the model, and read the files that options name.
+    """Check a plan against the model, and read the files that options name.
 
     Args:
-        survey: From `plan`.
+        survey: The result of `plan`.
         network: The model.
         taken: The scale of its pixel values.
 
     Returns:
-        The `Survey` to run, and the images that the model takes.
+        The `Survey` to run, and the layout of the images that the model takes.
 
     Raises:
-        ArgumentError: The model takes no images, or none of that scale, or tells other classes apart than there are
-            names or sub-folders.
+        ArgumentError: The model takes no images, or none of that scale, or the number of its classes differs from that
+            of the names or sub-folders.
     """
     with _about("model"):
         layout = images.input_layout(network)
@@ -159,7 +157,7 @@ def for_model(survey: Survey, network: keras.Model, taken: Scale) -> tuple[Surve
                 "input",
                 f"must have a sub-folder for each of the model's {classes} classes, not {len(survey.names)} as "
                 f"{survey.table.path} has",
-                "Add empty ones for those that have no images, or explain the predicted class",
+                "Add empty ones for classes without images, or explain the predicted class",
                 kind="classes",
             )
         return survey if classes == len(survey.names) else survey._replace(names=None), layout
@@ -169,7 +167,7 @@ def for_model(survey: Survey, network: keras.Model, taken: Scale) -> tuple[Surve
 
 
 def scale(asked: str, path: Path | None, network: keras.Model) -> Scale:
-    """Return the scale of pixel values to take: the one asked for, or what the model or its file says.
+    """Return the scale of pixel values to use: the requested one, or that of the model or its file.
 
     Args:
         asked: A scale, or `"auto"`.
@@ -193,13 +191,13 @@ def checked_options(method: Method, options: Mapping[str, Any]) -> dict[str, Any
 
     Args:
         method: A row of the table of methods.
-        options: Values by the options' names.
+        options: Values by the names of the options.
 
     Returns:
-        The values, with the defaults of those that are left out.
+        The values of all options, defaults included.
 
     Raises:
-        ArgumentError: There is no such option, a value is refused, or one that has to be given is missing.
+        ArgumentError: There is no such option, a value is invalid, or a required option is missing.
 
     Example:
         >>> from vis.methods import METHODS
@@ -220,14 +218,14 @@ def checked_options(method: Method, options: Mapping[str, Any]) -> dict[str, Any
 
 @contextlib.contextmanager
 def _about(argument: str) -> Iterator[None]:
-    """Name the argument of the function here in errors of those that it calls."""
+    """Name an argument of the calling function in errors raised inside."""
     try:
         yield
     except ArgumentError as error:
         raise error.about(argument) from error
     except OSError as error:  # a name that is too long, for example
         raise ArgumentError(
-            argument, f"must name what can be opened, not {error.filename} ({error.strerror or error})"
+            argument, f"must be a path that can be opened, not {error.filename} ({error.strerror or error})"
         ) from error
 
 
@@ -241,12 +239,12 @@ def _check_table(table: Columns, added: list[str]) -> None:
             raise ArgumentError(
                 "input",
                 f"must have no column {column!r}, but {table.path} has a column {column!r} already",
-                "Rename it, or take it out",
+                "Rename or remove it",
             )
 
 
 def _label_variable(table: Columns, given: str | None) -> str | None:
-    """The variable of the labels, or None; only the default may be missing."""
+    """Return the variable of the labels, or None; only the default may be missing."""
     if given is not None and given.strip().lower() in ("", "none"):
         return None
     try:
@@ -259,7 +257,7 @@ def _label_variable(table: Columns, given: str | None) -> str | None:
 
 
 def _classes(network: keras.Model) -> int | None:
-    """How many classes a model tells apart, or None where it does not say: a single output tells two."""
+    """Return the number of classes of a model, two for a single output; None if it does not declare its outputs."""
     outputs = getattr(network, "outputs", None) or []
     width = outputs[0].shape[-1] if len(outputs) == 1 else None
     return width and max(width, 2)

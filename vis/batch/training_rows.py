@@ -1,4 +1,4 @@
-"""The rows of a CSV file as training examples: files unfit for training are refused, bad rows left out."""
+"""Read the rows of a CSV file as training examples: refuse files unfit for training, and leave out bad rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TrainingRows(NamedTuple):
         table: The table.
         rows: The numbers of the rows that could be read, from 0, in order.
         x: Their inputs, (rows, ...).
-        y: Their labels, (rows,), or (rows, columns) where the label variable is a vector.
+        y: Their labels, (rows,), or (rows, columns) if the label variable is a vector.
         errors: The rows that could not be read, as `vis.datasets.Row`s with their number and error.
     """
 
@@ -38,7 +38,7 @@ class TrainingRows(NamedTuple):
 
 
 class TooFewRowsError(ArgumentError):
-    """A table with fewer than two rows that can be used.
+    """A table has fewer than two usable rows.
 
     Attributes:
         errors: The rows that could not be read, as `vis.datasets.Row`s with their number and error.
@@ -51,13 +51,13 @@ def open_table(path: Path) -> Table:
     """Open a CSV file of examples.
 
     Args:
-        path: The file; it must have two rows at least.
+        path: The file; it must have at least two rows.
 
     Returns:
         The `vis.files.tables.Table`.
 
     Raises:
-        ValueError: There is no such file, it is no CSV file, or it has fewer than two rows.
+        ValueError: There is no such file, it is not a CSV file, or it has fewer than two rows.
 
     Example:
         >>> import tempfile
@@ -75,7 +75,7 @@ def open_table(path: Path) -> Table:
 
 
 def check_numbers(table: Table, variable: str) -> None:
-    """Refuse a table whose first rows all have something else than numbers, such as images.
+    """Refuse a table whose first rows all have something other than numbers, such as images.
 
     Args:
         table: The table.
@@ -101,12 +101,12 @@ def check_numbers(table: Table, variable: str) -> None:
 
 
 def check_columns(table: Table, variable: str, model: keras.Model) -> None:
-    """Refuse a table of more or fewer columns than a model takes.
+    """Refuse a table with more or fewer columns than a model takes.
 
     Args:
         table: The table.
         variable: The name of the columns of the inputs.
-        model: The model; one that does not say what it takes is not asked.
+        model: The model; if it does not declare its input shape, nothing is checked.
 
     Raises:
         ArgumentError: The numbers differ.
@@ -139,23 +139,23 @@ def read(
     check_label: Callable[[np.ndarray], None] | None = None,
     on_rows: Callable[[int], Any] | None = None,
 ) -> TrainingRows:
-    """Read all rows of a table that can be used.
+    """Read the usable rows of a table.
 
     Args:
         table: The table, from `open_table`.
-        read_input: Takes the input variable's cells of a row, and returns an array of the model's input shape. A
-            ValueError that it raises is that row's own.
+        read_input: Takes the cells of a row's input variable, and returns an array of the model's input shape. If it
+            raises a ValueError, the row is left out.
         input_variable: The name of the input's column, or columns.
         label_variable: The name of the label's column, or columns.
-        check_label: Takes a row's label, a number or a vector, and raises a ValueError where it will not do, as the
+        check_label: Takes the label of a row, a number or a vector, and raises a ValueError if it is invalid, like the
             function from `vis.batch.influence_trials.label_check`.
-        on_rows: Called now and then with the number of rows that were read since: for a progress bar.
+        on_rows: Called from time to time with the number of rows read since the last call, for a progress bar.
 
     Returns:
         The `TrainingRows`.
 
     Raises:
-        TooFewRowsError: Fewer than two rows can be used; it has the errors of the others.
+        TooFewRowsError: Fewer than two rows are usable; it has the errors of the others.
 
     Example:
         >>> import tempfile
@@ -185,7 +185,7 @@ def read(
     if len(usable) < 2:
         count = len(usable) + len(errors)
         error = TooFewRowsError(
-            "table", f"must have at least 2 rows that can be used, not {len(usable)} of the {count} of {table.path}"
+            "table", f"must have at least 2 usable rows, not {len(usable)} of the {count} rows of {table.path}"
         )
         error.errors = errors
         raise error

@@ -1,4 +1,4 @@
-"""`vis activation`: a model in, a picture of what its filters respond to most out."""
+"""`vis activation`: draw what the filters of a model respond to most."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def activation(
             input_range=input_range,
             max_iter=steps,
             seed=seed,
-            # Without a channel axis, rows would be mistaken for the positions of a signal and columns for its channels.
+            # Without a channel axis, rows would be taken for the positions of a signal and columns for its channels.
             parameterization="pixels" if layout.channel_axis is None else parameterization.value,
             input_modifiers=[Jitter(jitter)] if jitter and layout.channel_axis is not None else None,
             callbacks=watchers,

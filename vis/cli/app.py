@@ -12,7 +12,7 @@ from vis.methods import METHODS
 
 
 class _Commands(OneLineErrors):
-    """Lists the commands in the order in which people meet them."""
+    """Lists the commands in the order in which people need them."""
 
     def list_commands(self, ctx):
         names = super().list_commands(ctx)

@@ -1,4 +1,4 @@
-"""`vis NAME-batch` for each method of the table: a data set of images in, one of pictures out."""
+"""`vis NAME-batch` for each method of the table: explain a data set of images."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _OPTIONS = {
 }
 _REMEDIES: Remedies = {
     **IMAGE_REMEDIES,
-    ("input", "classes"): "Add empty ones for those that have no images, or give --label-variable none",
+    ("input", "classes"): "Add empty ones for classes without images, or give --label-variable none",
 }
 _ERRORS_SHOWN = 20
 
@@ -61,7 +61,7 @@ def every_row(
         typer.Option(
             "--input",
             "-i",
-            help="A CSV file of images, such as Neural Network Console's output_result.csv; a Parquet file; or a "
+            help="A CSV file of image paths, such as Neural Network Console's output_result.csv; a Parquet file; or a "
             "folder of images, whose sub-folders are the classes.",
         ),
     ] = Path("output_result.csv"),
@@ -90,7 +90,7 @@ def every_row(
         ),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The table to write; pictures go to a folder of its name.")
+        Path, typer.Option("--output", "-o", help="The table to write; the pictures go to a folder of the same name.")
     ],
     size: SizeOption = 1,
     preprocess: PreprocessOption = AUTO,
@@ -110,7 +110,7 @@ def every_row(
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
-    """For every row of a data set: the table again, with the paths of the pictures in a column more."""
+    """Explain every row of a data set, and write the table with the paths of the pictures in a new column."""
     from vis.batch import executors, model_files, surveys
 
     if output == Path(f"{method.name}.csv") and input.suffix.lower() in (".parquet", ".pq"):
@@ -225,11 +225,11 @@ def _run(
             if html:
                 _write_gallery(survey, journal, done, wrong)
     except OSError as error:
-        advice = " Go on with --resume when there is room." if done or wrong else ""
+        advice = " Continue with --resume once there is space." if done or wrong else ""
         refuse("--output", f"{survey.output} cannot be written: {error.strerror or error}.{advice}")
     except KeyboardInterrupt:
         if done or wrong:
-            typer.echo(f"Interrupted after {done + wrong:,} of {count:,} rows. Go on with --resume.", err=True)
+            typer.echo(f"Interrupted after {done + wrong:,} of {count:,} rows. Continue with --resume.", err=True)
         raise
 
     if failed:
@@ -237,7 +237,7 @@ def _run(
     for outcome in failed:
         typer.echo(f"Row {outcome.row}: {outcome.error}", err=True)
     if wrong > len(failed):
-        typer.echo(f"... and {wrong - len(failed)} rows more: see {survey.errors}", err=True)
+        typer.echo(f"... and {wrong - len(failed)} more rows: see {survey.errors}", err=True)
     typer.echo(
         f"{survey.output}: {done:,} of {count:,} rows explained in {time.monotonic() - begin:.0f} s"
         + (f"; {wrong:,} could not be, see {survey.errors}" if wrong else "")
@@ -255,5 +255,5 @@ def _write_gallery(survey: Survey, journal: Journal, done: int, failed: int) -> 
             for some in run.write_page(survey, journal, failed):
                 bar.update(some)
     except OSError as error:
-        refuse("--html", f"{survey.page} cannot be written: {error.strerror or error}. Go on with --resume.")
+        refuse("--html", f"{survey.page} cannot be written: {error.strerror or error}. Continue with --resume.")
     typer.echo(f"Open {survey.page}")

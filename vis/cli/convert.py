@@ -1,4 +1,4 @@
-"""`vis convert`: a Neural Network Console model in, a Keras model out."""
+"""`vis convert`: convert a Neural Network Console model to Keras."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ def convert(
     typer.echo(f"{output}: {len(network.layers)} layers, {network.count_params():,} parameters")
     scale = models.scale_of(model, network)
     if scale.name != images.scale_of(network).name:
-        # Only the .nnp file says so, not the Keras model.
-        typer.echo(f"Give --preprocess {scale.name} with it, because {scale.reason}.")
+        # The Keras model does not store the scale.
+        typer.echo(f"Use it with --preprocess {scale.name}, because {scale.reason}.")

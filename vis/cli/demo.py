@@ -21,7 +21,7 @@ def demo(
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"--output {output} cannot be made: {error.strerror}. Give another folder.") from error
+        raise UsageError(f"--output {output} cannot be created: {error.strerror}. Give another folder.") from error
     import_tensorflow()
     from vis import demo as library_demo
 

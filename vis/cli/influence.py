@@ -297,7 +297,7 @@ def _open_tables(
 
 
 def executor_of(ray: str | None) -> Executor:
-    """Who trains: this process, or a cluster."""
+    """Return the executor that trains: this process, or a cluster."""
     from vis.batch import executors
 
     with argument_errors(_OPTIONS, _REMEDIES):
@@ -340,7 +340,7 @@ def layout_of(network: keras.Model) -> InputLayout:
     except ArgumentError as error:
         raise ArgumentError("model", error.problem, "Use vis.influence in Python") from error
     if None in (layout.height, layout.width):
-        raise ArgumentError("model", "must take images of one size for training, not of any", "Give it a size")
+        raise ArgumentError("model", "must take images of one size for training, not of any size", "Give it a size")
     return layout
 
 
@@ -422,7 +422,7 @@ def read_rows(name: str, table: Table, reader, check_label, input_variable: str,
     for row in read.errors[:_ERRORS_SHOWN]:
         typer.echo(f"{table.path}, row {row.number}: {row.error}", err=True)
     if len(read.errors) > _ERRORS_SHOWN:
-        typer.echo(f"... and {len(read.errors) - _ERRORS_SHOWN} rows more", err=True)
+        typer.echo(f"... and {len(read.errors) - _ERRORS_SHOWN} more rows", err=True)
     return read
 
 

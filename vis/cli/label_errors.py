@@ -52,7 +52,7 @@ _OPTIONS = {
     },
 }
 _REMEDIES: Remedies = {
-    ("model", "regressor"): "If it is a classifier, compile it with a cross entropy of Keras and save it again",
+    ("model", "regressor"): "If it is a classifier, compile it with a Keras cross entropy and save it again",
     ("table", "images"): "For images, give a model that takes images",
     ("y", "rare_class"): "Use fewer --folds, or remove the rows of that class",
 }

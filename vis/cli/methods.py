@@ -155,10 +155,10 @@ def load(model: Path, custom_objects: list[str], unsafe: bool, **of_project: Any
 
 
 def objects_named(custom_objects: list[str]) -> dict[str, Any]:
-    """Return what `--custom-objects` names, by name.
+    """Return the objects of `--custom-objects` by name.
 
     Args:
-        custom_objects: What it was given, `module:Name` each.
+        custom_objects: The values of the option, such as `module:Name`.
     """
     return dict(map(_custom_object, custom_objects))
 

@@ -83,8 +83,8 @@ SizeOption = Annotated[
     typer.Option(
         min=1,
         max=4096,
-        help="The fewest pixels of the picture's longer side: a smaller image is enlarged, each pixel to a square. "
-        "With 1, every picture has the size of its image.",
+        help="The minimum length of the picture's longer side in pixels: a smaller image is enlarged, each pixel to a "
+        "square. With 1, every picture has the size of its image.",
     ),
 ]
 OutputVariableOption = Annotated[
@@ -116,15 +116,15 @@ RayOption = Annotated[
     typer.Option(
         "--ray",
         metavar="[ADDRESS]",
-        help="Compute on a Ray cluster: that of an address, such as 10.0.0.1:6379 or auto, or else one that is started "
-        "on this machine.",
+        help="Compute on a Ray cluster: give its address, such as 10.0.0.1:6379 or auto, or no value to start one on "
+        "this machine.",
         show_default=False,
     ),
 ]
 
 
 class CommandWithRay(TyperCommand):
-    """A command whose option `--ray` may have no value: what follows it is another option, or nothing."""
+    """A command whose option `--ray` may have no value if another option or nothing follows."""
 
     def parse_args(self, ctx, args: list[str]) -> list[str]:
         """Read the arguments, `--ray` alone as `--ray=`."""

@@ -1,4 +1,4 @@
-"""What the commands that train several times have in common: a journal, from which an interrupted run goes on."""
+"""Keep the journal of commands that train several times, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def journal_of(
     total: int,
     still_there: Callable[[Any], bool] = lambda entry: True,
 ) -> Iterator[Journal]:
-    """Keep the journal of a run: an interrupted run leaves it, a finished one does not.
+    """Keep the journal of a run: an interrupted run leaves it, a finished run removes it.
 
     Args:
         path: The journal's file.
         output: The file that the run writes.
         files: The files that the results depend on, by the options that name them.
-        settings: What else they depend on.
+        settings: The other settings that they depend on.
         resume: Whether to continue an earlier run.
-        unit: What an entry is of, such as a trial.
+        unit: The name of a piece of work, such as "trial".
         total: The number of entries of a finished run.
-        still_there: Whether the result of an entry is still there.
+        still_there: A function of an entry that returns whether its result still exists.
     """
     from vis.files.journal import Journal, fingerprint
 
@@ -51,9 +51,9 @@ def journal_of(
             yield journal
         except KeyboardInterrupt:
             if journal.done:
-                typer.echo(f"Interrupted after {journal.done} of {total} {unit}s. Go on with --resume.", err=True)
+                typer.echo(f"Interrupted after {journal.done} of {total} {unit}s. Continue with --resume.", err=True)
             raise
         except OSError as error:
-            advice = " Go on with --resume when there is room." if journal.done else ""
+            advice = " Continue with --resume once there is space." if journal.done else ""
             raise UsageError(f"--output {output} cannot be written: {error.strerror or error}.{advice}") from error
         journal.clear()

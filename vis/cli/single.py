@@ -1,4 +1,4 @@
-"""`vis NAME` for each method of the table: one image in, one picture out."""
+"""`vis NAME` for each method of the table: explain one image."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from vis.cli.options import (
     UnusedTableOption,
 )
 from vis.methods import METHODS, Method
+from vis.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +55,7 @@ def one_image(
     custom_objects: CustomObjectsOption = [],  # noqa: B006 - never changed
     unsafe: UnsafeOption = False,
 ) -> None:
-    """One image in, one picture of the same size out; small images are enlarged."""
+    """Draw the map of one image as a picture of the same size; small images are enlarged."""
     from vis import images
     from vis.files import names, outputs
 
@@ -67,7 +68,7 @@ def one_image(
     with option("--output"):
         outputs.check_output(output)
         if output.exists() and output.samefile(image):
-            raise ValueError(f"{output} is the image itself. Give another name.")
+            raise ArgumentError("output", f"must not be {output}, which is the image itself", "Give another name")
     if save_map is not None:
         with option("--save-map"):
             outputs.check_output(save_map, (".npy",))

@@ -1,7 +1,7 @@
-"""Data sets in CSV files, in the format of Sony's Neural Network Console, read in parallel with what is done with them.
+"""Read data sets in CSV files, in the format of Sony's Neural Network Console, ahead of the code that uses them.
 
 A header cell is `name` or `name:label`; the columns `x__0:age, x__1:income, ...` are one vector `x`. An image is a
-path, relative to the CSV's own folder.
+path, relative to the folder of the CSV file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 
 class _Rows(Protocol):
-    """What rows are read from: a table, or a part of one."""
+    """A source of rows: a table, or a part of one."""
 
     def rows(self, size: int, start: int = 0) -> Iterator[pd.DataFrame]:
         """Yield data frames of `size` rows, indexed by the rows' numbers, from row `start` on."""
@@ -87,7 +87,7 @@ def read(
         return attempted
 
     threads = threads or os.cpu_count() or 1
-    together = max(1, size // (2 * threads))  # small images are sooner read than handed to another thread
+    together = max(1, size // (2 * threads))  # reading a small image takes less time than handing it to a thread
     with ThreadPoolExecutor(threads, "vis-read") as pool:
         waiting: deque = deque()
         try:
@@ -112,7 +112,7 @@ def _joined(parts: list[Future]) -> list[Row]:
 
 
 def label(cell: str) -> int:
-    """Read a class index from a cell: `3`, `3.0` and `3e0` alike.
+    """Read a class index from a cell: `3`, `3.0` or `3e0`.
 
     Args:
         cell: The cell's text.
@@ -139,17 +139,17 @@ def label(cell: str) -> int:
 
 
 def labels(cells: list[str]) -> int:
-    """Read a class index from a variable's cells: one cell's number, or the place of a vector's largest number.
+    """Read a class index from the cells of a variable: the number in one cell, or the argmax of a vector.
 
     Args:
-        cells: The texts of the variable's cells: one, or those of a vector (one-hot or probabilities).
+        cells: The texts of the cells: one, or those of a vector (one-hot or probabilities).
 
     Returns:
         The index.
 
     Raises:
-        ValueError: A cell is empty or not a finite number, a single cell is not a whole number, or two numbers of a
-            vector are the largest.
+        ValueError: A cell is empty or not a finite number, a single cell is not a whole number, or the maximum of a
+            vector is not unique.
 
     Example:
         >>> labels(["0", "0", "1"])
@@ -159,12 +159,12 @@ def labels(cells: list[str]) -> int:
         return label(cells[0])
     numbers = vector(cells)
     if np.count_nonzero(numbers == numbers.max()) > 1:
-        raise ValueError(f"no class has the largest of the label's numbers ({', '.join(cells)}) to itself")
+        raise ValueError(f"the label ({', '.join(cells)}) has no unique maximum")
     return int(numbers.argmax())
 
 
 def vector(cells: list[str]) -> np.ndarray:
-    """Read the numbers of a variable's cells.
+    """Read the numbers in the cells of a variable.
 
     Args:
         cells: The texts of the cells.
@@ -191,10 +191,10 @@ def vector(cells: list[str]) -> np.ndarray:
 
 
 def image_path(folder: str | os.PathLike, cell: str) -> Path:
-    """Return the path of the image that a cell names: relative to a folder, absolute, or with backslashes from Windows.
+    """Return the path of the image in a cell: relative to a folder, absolute, or with backslashes from Windows.
 
     Args:
-        folder: The folder that relative paths start from, the CSV file's own.
+        folder: The folder that relative paths start from: that of the CSV file.
         cell: The cell's text.
 
     Returns:
@@ -210,12 +210,12 @@ def image_path(folder: str | os.PathLike, cell: str) -> Path:
     if not cell.strip():
         raise ValueError("the path of the image is empty")
     path = Path(folder, cell)
-    # On other systems a backslash is a letter like any other, though hardly ever meant.
+    # On other systems a backslash is an ordinary character of a file name, but hardly ever meant as one.
     return path if "\\" not in cell or os.path.exists(path) else Path(folder, cell.replace("\\", "/"))
 
 
 def moved_path(cell: str, folder: str | os.PathLike, to: str | os.PathLike) -> str:
-    """Return the cell that names an image of one table in another table, which may be in another folder.
+    """Return the cell for an image of one table in another table, which may be in another folder.
 
     Args:
         cell: The cell of the first table.
@@ -223,7 +223,7 @@ def moved_path(cell: str, folder: str | os.PathLike, to: str | os.PathLike) -> s
         to: The other table's folder.
 
     Returns:
-        The cell itself where it is absolute or the folders are one; else the way from the other folder.
+        The same cell if it is absolute or the folders are the same; else the path relative to the other folder.
 
     Example:
         >>> moved_path("digits/7.png", "data", "out"), moved_path("digits/7.png", "data", "data")
@@ -243,25 +243,25 @@ def batches(
     batch_size: int = 32,
     preprocess: str = "unit",
 ) -> Iterator[Any]:
-    """Read the samples of a CSV data set, batch by batch, as `vis.visualization` takes them in place of an array.
+    """Read the samples of a CSV data set batch by batch, as an input of the functions of `vis.visualization`.
 
     Args:
         path: The CSV file.
-        layout: The images that the model takes, from `vis.images.input_layout`; every image is brought to one size, so
-            its height and width must be given. None for a variable of numbers.
-        input_variable: The name of the images' column, or of the vector's columns.
-        label_variable: The name of the labels' column, or columns if they are one-hot; None for samples alone.
+        layout: The images that the model takes, from `vis.images.input_layout`; all images are resized to its height
+            and width, which must be set. None for a variable of numbers.
+        input_variable: The name of the image column, or of the columns of a vector.
+        label_variable: The name of the label column, or columns if they are one-hot; None for samples without labels.
         batch_size: The number of rows per batch, at least 1; the last batch may be smaller.
         preprocess: The scale of pixel values: `'unit'` for [0, 1], `'raw'` for [0, 255], `'tf'`, `'caffe'` or `'torch'`
-            for those of `keras.applications`, or one with a mean and a deviation, such as `'unit:0.5:0.25'`; see
-            `vis.images.to_model_input`.
+            for those of `keras.applications`, or one with a mean and a standard deviation, such as `'unit:0.5:0.25'`;
+            see `vis.images.to_model_input`.
 
     Yields:
         `(x, y)` with x float32, (rows, ...), and y int64, (rows,); or x alone without a label variable.
 
     Raises:
-        ValueError: There is no such file or column, `layout` has no size or the variable is a vector though a layout is
-            given, `batch_size` is below 1, or a row cannot be read; the message has its number.
+        ValueError: There is no such file or column, `layout` has no size, the variable is a vector although a layout is
+            given, `batch_size` is below 1, or a row cannot be read; the message contains its number.
 
     Example:
         >>> import tempfile
@@ -315,21 +315,21 @@ def background(
     *,
     input_variable: str = "x",
 ) -> np.ndarray:
-    """Read samples that stand for what is usual, as `vis.visualization.expected_gradients` takes them.
+    """Read background samples, typical inputs for `vis.visualization.expected_gradients`.
 
     Args:
-        path: A folder of images, a CSV file of images, or an `.npy` file of samples as the model takes them.
+        path: A folder of images, a CSV file of images, or an `.npy` file of samples in the form that the model takes.
         layout: The images that the model takes, from `vis.images.input_layout`, with their height and width.
-        preprocess: The scale of pixel values, as for `batches`; it does not touch an `.npy` file.
-        count: The most samples to read, at even distances; None takes all.
-        input_variable: The name of the CSV file's column of images.
+        preprocess: The scale of pixel values, as in `batches`; ignored for an `.npy` file.
+        count: The maximum number of samples, taken at even intervals; None takes all.
+        input_variable: The name of the image column of a CSV file.
 
     Returns:
         float32, of shape (samples, ...).
 
     Raises:
-        ValueError: There is no such file or column, it holds no samples, an image cannot be read, or `layout` has no
-            size though the images have to be brought to one.
+        ValueError: There is no such file or column, it has no samples, an image cannot be read, or `layout` has no size
+            to resize the images to.
 
     Example:
         >>> import tempfile
@@ -347,7 +347,7 @@ def background(
         if samples.ndim < 2 or samples.dtype.kind not in "biuf":
             raise ArgumentError(
                 "background",
-                f"must hold an array of numbers with an axis for the samples, not {samples.dtype} of shape "
+                f"must contain an array of numbers with an axis for the samples, not {samples.dtype} of shape "
                 f"{samples.shape}",
                 kind="shape",
             )
@@ -356,7 +356,7 @@ def background(
         raise ArgumentError(
             "background",
             f"must be an .npy file for a model that takes images of any size, not {path}",
-            "All its samples have one size",
+            "All samples in it have the same size",
             kind="size",
         )
     images.check_preprocess(preprocess, layout)
@@ -374,13 +374,13 @@ def background(
 
 
 def check_background(path: str | os.PathLike) -> None:
-    """Refuse a path at which `background` would find nothing to read.
+    """Refuse a path that `background` cannot read.
 
     Args:
-        path: As for `background`.
+        path: As in `background`.
 
     Raises:
-        ArgumentError: There is neither a folder, nor a CSV or `.npy` file.
+        ArgumentError: There is no such folder, and no CSV or `.npy` file.
 
     Example:
         >>> check_background("nowhere")
@@ -396,9 +396,9 @@ def check_background(path: str | os.PathLike) -> None:
 
 
 def _evenly(size: int, count: int | None, path: Path) -> np.ndarray:
-    """Return the numbers of so many of `size` things, at even distances."""
+    """Return at most `count` indices below `size`, at even intervals."""
     if not size:
-        raise ArgumentError("background", f"must hold at least one sample, not be as empty as {path}", kind="empty")
+        raise ArgumentError("background", f"must hold at least one sample, not none as {path} has", kind="empty")
     count = min(size, count or size)
     return np.arange(count) * size // count
 

@@ -173,7 +173,7 @@ def test_a_label_that_is_no_class_is_refused(model, loss):
 )
 def test_a_model_that_tells_no_loss_of_keras_is_refused(loss, words):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "tanh")])
-    with pytest.raises(ArgumentError, match=f"^model must be compiled with a loss of Keras, {words}") as refused:
+    with pytest.raises(ArgumentError, match=f"^model must be compiled with a Keras loss, {words}") as refused:
         label_check(model, Compiled(loss))
     assert (refused.value.argument, refused.value.kind) == ("model", "loss")
 

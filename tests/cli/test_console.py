@@ -244,7 +244,7 @@ def test_a_solver_that_has_no_update_rule_is_replaced_and_that_is_said(iris, tmp
     options = ("--n-trials", 1, "--method", "tracin", "--learning-rate", 0.001)
     written, warnings = influence("influence-tabular", iris, tmp_path, *options, model="lars.nnp")
     assert warnings == [
-        "Warning: the solver of lars.nnp, Lars, has no update rule here; SGD is taken instead. "
+        "Warning: the solver of lars.nnp, Lars, has no update rule here; SGD is used instead. "
         "Give another --optimizer or --learning-rate."
     ]
     optimizer = keras.optimizers.SGD(0.001)
@@ -309,4 +309,4 @@ def test_a_function_that_is_not_supported_is_named(folder, tmp_path):
 def test_a_damaged_archive_is_refused_before_anything_else(folder, tmp_path):
     (tmp_path / "a.nnp").write_bytes((folder / "results.nnp").read_bytes()[:3000])
     line = refusal("gradcam", "--model", tmp_path / "a.nnp", "--image", folder / "val3.png")
-    assert "Error: --model must be a whole .nnp file, not " in line
+    assert "Error: --model must be a complete .nnp file, not " in line

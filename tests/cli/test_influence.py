@@ -301,7 +301,7 @@ def test_a_model_that_tells_of_no_loss_is_refused_at_once(command, folder, table
     data = folder if command == "influence" else table_folder
     line = refused_at_once(command, *files(data, tmp_path / "a.csv", tmp_path / "tanh.keras"))
     assert line == (
-        "Error: --model must be compiled with a loss of Keras, as its last layer implies none. Compile it with one and "
+        "Error: --model must be compiled with a Keras loss, as its last layer implies none. Compile it with one and "
         "save it again as .keras."
     )
 
@@ -313,9 +313,7 @@ def test_a_model_of_another_loss_than_keras_has_is_refused_at_once(folder, tmp_p
     with h5py.File(tmp_path / "own.h5", "a") as file:
         file.attrs["training_config"] = file.attrs["training_config"].replace('"mse"', '"own_loss"')
     line = refused_at_once("influence", *files(folder, tmp_path / "a.csv", tmp_path / "own.h5"))
-    assert line.startswith(
-        "Error: --model must be compiled with a loss of Keras, not with 'own_loss'. Compile it with "
-    )
+    assert line.startswith("Error: --model must be compiled with a Keras loss, not with 'own_loss'. Compile it with ")
 
 
 def test_a_loss_that_is_a_function_is_told_by_its_name(folder, tmp_path):
@@ -330,7 +328,7 @@ def test_a_loss_that_is_a_function_is_told_by_its_name(folder, tmp_path):
     code, _, err = run("influence", *files(folder, tmp_path / "a.csv", tmp_path / "function.keras"), "--n-trials", 1)
     assert code == 0, err
     line = refused_at_once("influence", *files(folder, tmp_path / "b.csv", tmp_path / "own.keras"))
-    assert line.startswith("Error: --model must be compiled with a loss of Keras, not with 'own'. ")
+    assert line.startswith("Error: --model must be compiled with a Keras loss, not with 'own'. ")
 
 
 def test_a_model_of_several_outputs_is_refused_at_once(folder, tmp_path):
@@ -389,7 +387,7 @@ def test_advice_on_influence_functions_names_what_the_shell_has(table_folder, tm
     data = files(table_folder, tmp_path / "a.csv", tmp_path / "untrained.keras")
     code, _, err = run("influence-tabular", *data, "--method", "hessian")
     assert code == 0
-    assert err.splitlines()[-1].endswith("at no minimum: the solution found so far is taken. Use --method sgd.")
+    assert err.splitlines()[-1].endswith("not at a minimum; the solution found so far is used. Use --method sgd.")
 
 
 def test_a_run_that_diverges_is_told(table_folder, tmp_path):

@@ -108,7 +108,7 @@ def test_a_saved_model_that_reads_files_is_not_loaded(tmp_path):
     (tmp_path / "secret").write_text("four")
     module = Reader()
     tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": module.serve})
-    with pytest.raises(ArgumentError, match=r"touch files or run Python \(ReadFile\).*unsafe=True") as caught:
+    with pytest.raises(ArgumentError, match=r"access files or run Python \(ReadFile\).*unsafe=True") as caught:
         load_model(tmp_path / "saved")
     assert (caught.value.argument, caught.value.kind) == ("unsafe", "operations")
     assert load_model(tmp_path / "saved", unsafe=True)(np.ones((1, 1), np.float32)).numpy() == 5
@@ -138,6 +138,6 @@ def test_a_saved_model_that_writes_files_is_not_loaded(tmp_path, harm):
 
     module = Writer()
     tf.saved_model.save(module, str(tmp_path / "saved"), signatures={"serving_default": module.serve})
-    with pytest.raises(ValueError, match=r"unsafe must be True .* touch files or run Python \(.*unsafe=True"):
+    with pytest.raises(ValueError, match=r"unsafe must be True .* access files or run Python \(.*unsafe=True"):
         load_model(tmp_path / "saved")
     assert not list(tmp_path.glob("victim*"))

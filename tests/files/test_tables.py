@@ -44,7 +44,7 @@ def test_other_separators_are_told(tmp_path, separator):
 
 def test_a_binary_file_is_not_told_to_be_saved_as_text(tmp_path):
     Image.new("L", (9, 9)).save(tmp_path / "cat.png")
-    with pytest.raises(ValueError, match=r"must be a CSV file, not .*cat\.png, which is no text"):
+    with pytest.raises(ValueError, match=r"must be a CSV file, not .*cat\.png, which is not text"):
         Table(tmp_path / "cat.png")
 
 

@@ -62,7 +62,7 @@ def two_outputs(subclassed=False):
 def test_a_model_of_several_outputs_is_refused(images, form):
     x, y = images
     labels = {"list": [y, np.zeros((150, 1))], "dict": {"digit": y, "half": y}, "array": y}[form]
-    words = r"^model must have one output, not 2\. Give a model with one of them, such as keras\.Model\("
+    words = r"^model must have one output, not 2\. Give a model of one of them, such as keras\.Model\("
     with pytest.raises(ValueError, match=words):
         record(two_outputs(), x, labels)
     with pytest.raises(ValueError, match=words):

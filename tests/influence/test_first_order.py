@@ -78,7 +78,7 @@ def test_growth_is_that_of_the_adjoint():
 
 def test_scores_that_go_back_too_far_come_with_a_warning(violent, gentle):
     with pytest.warns(
-        VisWarning, match="the scores go back 16 epochs, and a first-order approximation holds for "
+        VisWarning, match="the scores go back 16 epochs, but a first-order approximation holds only for "
     ) as w:
         sgd_influence(violent, *VALIDATION, progress=False)
     assert [each.message.code for each in w] == ["past_first_order"]

@@ -412,7 +412,7 @@ def test_an_epoch_that_was_cut_short_is_told(table, tmp_path):
     recorded(tmp_path, *table[0], callbacks=[Stop()])
     run = load_training(tmp_path, *table[0])
     assert run.epochs == 2
-    with pytest.raises(ValueError, match=r"not one whose epoch 1 had 2 steps and the first one 3\. Train by whole"):
+    with pytest.raises(ValueError, match=r"not one whose epoch 1 had 2 steps and the first one 3\. Train whole"):
         run.retrain()
 
 

@@ -47,7 +47,7 @@ def test_each_epoch_may_have_steps_of_its_own(images, small_images, tmp_path):
     )
     assert longer.epochs == 4
     with pytest.raises(
-        ValueError, match="batches must hold one list of steps for each of the 2 epochs, not 3. Give one"
+        ValueError, match="batches must hold one list of steps for each of the 2 epochs, not 3. For the same"
     ):
         record(image_network(), *images, batches=lists, epochs=2)
     with pytest.raises(ValueError, match="batches must hold at least one step"):

@@ -141,7 +141,7 @@ def test_another_run_in_the_folder_is_not_overwritten(images, tmp_path):
         record(image_network(), *images, directory=tmp_path, seed=5)
     with pytest.raises(ValueError, match=r"differs in x, y or sample_weight\."):
         record(image_network(), images[0][:100], images[1][:100], directory=tmp_path)
-    with pytest.warns(VisWarning, match="began with other weights"):
+    with pytest.warns(VisWarning, match="started from other weights"):
         record(image_network(seed=5), *images, directory=tmp_path, epochs=2)
 
 
@@ -164,7 +164,7 @@ def test_another_run_in_the_folder_is_not_overwritten(images, tmp_path):
         ({"l2": -1}, "l2 must be at least 0, not -1"),
         ({"optimizer": "ftrl"}, "optimizer must be one of .* not Ftrl"),
         ({"optimizer": None}, "optimizer must be given"),
-        ({"loss": "foo"}, "loss must be a loss of Keras, not 'foo'. Give for example 'mean_squared_error' or"),
+        ({"loss": "foo"}, "loss must be a Keras loss, not 'foo'. Give for example 'mean_squared_error' or"),
         (
             {"loss": lambda y, p: keras.ops.mean(p)},
             "loss must return one number per example, not one number for a whole batch",

@@ -470,7 +470,7 @@ def test_a_model_that_trains_in_its_own_way_is_refused(kind, method):
 
 def test_a_loss_that_makes_no_number_of_a_batch_is_refused():
     model = classifier((5,))
-    with pytest.raises(ValueError, match=r"^loss must make one number of a batch, not have reduction='none'\."):
+    with pytest.raises(ValueError, match=r"^loss must reduce a batch to one number, not have reduction='none'\."):
         record_training(model, TABLE, CLASSES, loss=SPARSE(reduction="none"), optimizer="sgd", progress=False)
 
 

@@ -573,7 +573,7 @@ def _no_loss(compiled: Compiled) -> ArgumentError:
     came = "as its last layer implies none" if compiled.loss is None else f"not with {_name(compiled)!r}"
     return ArgumentError(
         "model",
-        f"must be compiled with a loss of Keras, {came}",
+        f"must be compiled with a Keras loss, {came}",
         "Compile it with one and save it again as .keras",
         kind="loss",
     )

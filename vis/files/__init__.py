@@ -1,1 +1,1 @@
-"""Bytes in and out: tables, journals, outputs and model files."""
+"""Read and write files: tables, journals, outputs and model files."""

@@ -1,4 +1,4 @@
-"""What every table has in common, whatever its file: header cells, variables of one or several columns, and rows."""
+"""The common interface of tables, whatever their file: a header, variables of one or several columns, and rows."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from vis.utils.errors import ArgumentError
 
 _VECTOR = re.compile(r"(.*)__(\d+)")
 
-#: How many rows are read at once where nobody asks for another number.
+#: The default number of rows that are read at once.
 ROWS_AT_ONCE = 4096
 
 
 class NoSuchColumnError(ArgumentError):
-    """A table has no column of a name."""
+    """A table has no column of that name."""
 
 
 class Columns(abc.ABC):
@@ -29,8 +29,8 @@ class Columns(abc.ABC):
     Attributes:
         path: The file, or the folder.
         header: Its header cells, a list of strings.
-        extension: That of the files that `write` makes.
-        names: The classes' names by class index where the table has them, else None.
+        extension: The extension of the files that `write` writes.
+        names: The class names by class index, or None if the table has none.
     """
 
     path: Path
@@ -54,7 +54,7 @@ class Columns(abc.ABC):
 
         Raises:
             NoSuchColumnError: No column has that name.
-            ValueError: Several columns have one name, a vector has gaps, or the cells cannot be read.
+            ValueError: Several columns have that name, a vector has gaps, or the cells cannot be read.
         """
         variable = variable.partition(":")[0].strip()
         names = [cell.partition(":")[0].strip() for cell in self.header]
@@ -113,11 +113,11 @@ class Columns(abc.ABC):
         return sum(len(frame) for frame in self.rows())
 
     def fingerprint(self) -> list[Any]:
-        """Return what tells whether the table is still the same, a list that JSON can hold."""
+        """Return a fingerprint to detect changes of the table, a list that JSON can hold."""
         return fingerprint(self.path)
 
     def changed(self, how: str) -> ValueError:
-        """Return the error of a table that has other rows than it had.
+        """Return the error of a table whose number of rows has changed.
 
         Args:
             how: `"more"` or `"fewer"`.
@@ -125,13 +125,13 @@ class Columns(abc.ABC):
         Returns:
             The error, to be raised.
         """
-        return ValueError(f"{self.path} has changed meanwhile: it has {how} rows than before. Start again.")
+        return ValueError(f"{self.path} has changed during the run: it has {how} rows than before. Start again.")
 
     def no_such_column(self, variable: str) -> ArgumentError:
         """Return the error of a variable that the table does not have.
 
         Args:
-            variable: Its name.
+            variable: The name of the variable.
 
         Returns:
             The error, to be raised.

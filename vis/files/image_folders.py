@@ -1,4 +1,4 @@
-"""A folder of images as a table: a row for each image, and its sub-folder as the label."""
+"""Read a folder of images as a table: one row per image, with its sub-folder as the label."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
 class ImageFolder(Columns):
-    """A folder of images as a table of the columns `x:image` and, where it has sub-folders, `y:label`.
+    """A folder of images as a table with the columns `x:image` and, if it has sub-folders, `y:label`.
 
-    The classes are numbered as `keras.utils.image_dataset_from_directory` numbers them: the sub-folders in the order of
-    their names are the classes 0, 1, ..., an empty one too; what is below a sub-folder belongs to its class. A folder
-    without sub-folders has no labels. The names in one folder are in memory at once, not those of all folders.
+    The classes are numbered as in `keras.utils.image_dataset_from_directory`: the sub-folders in the order of their
+    names, including empty ones, are the classes 0, 1, ...; everything below a sub-folder belongs to its class. A folder
+    without sub-folders has no labels. Only the file names of one sub-folder are in memory at a time.
 
     Args:
         path: The folder.
 
     Attributes:
         path: The folder.
-        header: The two header cells, or the first.
-        names: The sub-folders' names by class index, or None.
+        header: The two header cells; only the first if there are no labels.
+        names: The names of the sub-folders by class index, or None.
 
     Raises:
         ArgumentError: There is no such folder.
@@ -100,7 +100,7 @@ class ImageFolder(Columns):
         return [self.path.name, count, names.hexdigest()]
 
     def _images(self) -> Iterator[tuple[str, int]]:
-        """The images' paths below the folder, with slashes, and their labels; -1 without sub-folders."""
+        """Yield the images' paths below the folder, with slashes, and their labels; -1 without sub-folders."""
         if self.names is None:
             yield from ((name, -1) for name in _image_files(self.path))
             return
@@ -117,8 +117,8 @@ def _image_files(folder: str | Path) -> list[str]:
 
 
 def _moved(image: Path, folder: Path) -> str:
-    """The cell that names an image in a table of another folder."""
+    """Return the cell for an image in a table of another folder."""
     try:
         return Path(os.path.relpath(image, folder or ".")).as_posix()
-    except ValueError:  # another drive of Windows
+    except ValueError:  # another drive on Windows
         return str(image.absolute())

@@ -1,4 +1,4 @@
-"""Opens a data set, whatever it is kept in: a CSV file, a Parquet file, or a folder of images."""
+"""Open a data set in any format: a CSV file, a Parquet file, or a folder of images."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ def open_input(path: str | os.PathLike) -> Columns:
     """Open a data set as a table.
 
     Args:
-        path: A Parquet file, a folder of images, or anything else for a CSV file.
+        path: A Parquet file or a folder of images; any other file is read as CSV.
 
     Returns:
-        The table: its header, its rows piece by piece, and how it is written again with more columns.
+        The table, which reads its rows piece by piece and can be written with more columns.
 
     Raises:
-        ArgumentError: There is nothing of that name, it is of another format, or what reads it is not installed.
+        ArgumentError: There is no such file or folder, it has another format, or the reader of its format is not
+            installed.
 
     Example:
         >>> import tempfile

@@ -14,29 +14,28 @@ from vis.utils.errors import ArgumentError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # a module that Windows has not
+    fcntl = None  # type: ignore[assignment]  # Windows has no such module
 
 
 class Journal:
     """A file of JSON lines: the run's settings, then the result of each piece of work.
 
-    A line is in the file completely or not at all: an incomplete last line of an interrupted run is dropped. Only one
-    run can have the file open (on Windows this is not checked), and it writes nothing before its first piece of work is
-    done: a run that fails earlier leaves the file as it was.
+    Each line is written completely or not at all: an incomplete last line of an interrupted run is dropped. Only one
+    run can have the file open (on Windows this is not checked). Nothing is written before the first piece of work is
+    done, so a run that fails earlier leaves the file unchanged.
 
     Args:
         path: The file; its folder is created.
-        settings: What the results depend on, so that they are not mixed with those of another run; a dict that JSON can
-            hold.
-        resume: Whether to continue at the file's end, if there is one.
-        still_there: A function of an entry that returns whether its results still exist; from the first entry on for
-            which it returns False, the work is to be done again.
+        settings: What the results depend on, so that those of different runs are not mixed; a dict that JSON can hold.
+        resume: Whether to continue at the end of the file, if it exists.
+        still_there: A function of an entry that returns whether its results still exist; the work is repeated from the
+            first entry for which it returns False.
 
     Attributes:
-        done: How many pieces of work the file holds.
+        done: The number of pieces of work in the file.
 
     Raises:
-        ValueError: Another run is writing the file, or the run to be resumed had other settings.
+        ValueError: Another run is writing the file, or the run to resume had other settings.
 
     Example:
         >>> import tempfile
@@ -72,7 +71,7 @@ class Journal:
         """Record a finished piece of work, so that it survives if the process is killed.
 
         Args:
-            entry: Its result, anything that JSON can hold.
+            entry: The result, anything that JSON can hold.
         """
         if not self.done:
             self._file.truncate(0)
@@ -81,7 +80,7 @@ class Journal:
         self.done += 1
 
     def clear(self) -> None:
-        """Drop all entries: when the journal is closed, its file goes, and its folder if that is empty then."""
+        """Drop all entries: closing the journal then removes its file, and its folder if that is empty."""
         self._file.truncate(0)
         self.done = 0
 
@@ -127,12 +126,12 @@ class Journal:
     def _compare(self, before) -> None:
         for name, now in self._settings.items():
             if before.get(name) != now:
-                # A fingerprint means nothing to a reader.
+                # A reader cannot interpret a fingerprint.
                 values = "" if isinstance(now, list) else f", {before.get(name)}, not {now}"
                 raise ArgumentError(
                     "resume",
                     f"must continue with the same {name}{values or ', which has changed'}",
-                    f"Start again without resuming, or give the {name} that it had",
+                    f"Start again without resuming, or give the {name} of that run",
                 )
 
 
@@ -140,7 +139,7 @@ def fingerprint(path: Path) -> list:
     """Return a fingerprint of a file for the settings of a journal: its name, size and modification time.
 
     Args:
-        path: A file or a folder; of a SavedModel's the graph is looked at.
+        path: A file or a folder; for a SavedModel folder, the fingerprint is that of its graph.
 
     Returns:
         A list that JSON can hold.

@@ -1,4 +1,4 @@
-"""Names of classes, a line each, in the order of the model's outputs."""
+"""Class names: one per line, in the order of the model's outputs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def read(path: str | os.PathLike) -> tuple[str, ...]:
     """Read the names of a model's classes.
 
     Args:
-        path: A text file in UTF-8: a line for each class, the first for class 0. Empty lines at the end count nothing.
+        path: A text file in UTF-8: one line per class, the first for class 0. Empty lines at the end are ignored.
 
     Returns:
         The names.
 
     Raises:
-        ArgumentError: There is no such file, it is no text, a line is empty or very long, or there is none.
+        ArgumentError: There is no such file, it is not text, a line is empty or very long, or the file is empty.
 
     Example:
         >>> import tempfile
@@ -43,7 +43,7 @@ def read(path: str | os.PathLike) -> tuple[str, ...]:
         came = "which is empty"
         if wrong is not None:
             came = f"whose line {wrong + 1} is {'empty' if not names[wrong] else 'long'}"
-        raise ArgumentError("labels", f"must be a file of one name a line, not {path}, {came}")
+        raise ArgumentError("labels", f"must be a file of one name per line, not {path}, {came}")
     return tuple(names)
 
 
@@ -52,7 +52,7 @@ def check(names: tuple[str, ...] | None, classes: int) -> None:
 
     Args:
         names: The names, or None.
-        classes: How many classes the model has.
+        classes: The number of classes of the model.
 
     Raises:
         ArgumentError: The numbers differ.
@@ -65,11 +65,11 @@ def check(names: tuple[str, ...] | None, classes: int) -> None:
 
 
 def named(index: int, names: Sequence[str] | None = None) -> str:
-    """Return a class as it is shown: its number, and its name if it has one.
+    """Return the text for a class: its index, and its name if it has one.
 
     Args:
         index: The class index.
-        names: The classes' names by class index, or None.
+        names: The class names by class index, or None.
 
     Returns:
         The text.

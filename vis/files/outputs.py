@@ -1,4 +1,4 @@
-"""Writes files: refused before the work if they cannot be written, and written completely or not at all."""
+"""Write files completely or not at all, and refuse paths that cannot be written before the work begins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike, encoding: str | None = "utf-8") -> Iterator[IO]:
-    """Write a file under a temporary name and rename it at the end, so that it is complete or not there at all.
+    """Write a file under a temporary name and rename it at the end, so that it is complete or absent.
 
     Args:
         path: The file.
@@ -53,7 +53,7 @@ def replacing(path: str | os.PathLike, encoding: str | None = "utf-8") -> Iterat
 
 
 def check_output(path: str | os.PathLike, extensions: tuple[str, ...] = EXTENSIONS) -> Path:
-    """Refuse a path that cannot be written to, before hours of work rather than after.
+    """Refuse a path that cannot be written, before hours of work rather than after.
 
     Args:
         path: The picture or other file to be written.
@@ -82,11 +82,11 @@ def check_output(path: str | os.PathLike, extensions: tuple[str, ...] = EXTENSIO
 
 
 def write_picture(picture: np.ndarray, path: str | os.PathLike) -> None:
-    """Write a picture under a temporary name, then rename it, so that the file is complete or not there at all.
+    """Write a picture under a temporary name, then rename it, so that the file is complete or absent.
 
     Args:
         picture: uint8, (height, width) for grayscale or (height, width, 3) for RGB.
-        path: The file; its extension decides the format.
+        path: The file; its extension determines the format.
 
     Raises:
         ValueError: The extension is not that of a picture, the path is a folder, or its folder does not exist or is not
@@ -109,7 +109,7 @@ def write_picture(picture: np.ndarray, path: str | os.PathLike) -> None:
 
 
 def write_array(array: np.ndarray, path: str | os.PathLike) -> None:
-    """Write numbers as a `.npy` file, completely or not at all.
+    """Write an array as an `.npy` file, completely or not at all.
 
     Args:
         path: The file.
@@ -131,13 +131,13 @@ def write_array(array: np.ndarray, path: str | os.PathLike) -> None:
 
 
 def encode_png(picture: np.ndarray) -> bytes:
-    """Encode a picture as PNG, in a third of the time that Pillow takes, which tries five filters on every line.
+    """Encode a picture as PNG, in a third of the time of Pillow, which tries five filters on every line.
 
     Args:
         picture: uint8, (height, width) for grayscale or (height, width, 3) for RGB.
 
     Returns:
-        The file's content (ISO/IEC 15948), every line filtered by the one above it.
+        The content of the file (ISO/IEC 15948); every line is stored as its difference from the line above.
 
     Example:
         >>> import io
@@ -151,7 +151,7 @@ def encode_png(picture: np.ndarray) -> bytes:
     lines[:, 0] = 2  # the filter "up"
     lines[0, 1:] = values[0]
     np.subtract(values[1:], values[:-1], out=lines[1:, 1:])
-    # Runs are what a smooth map leaves; longer repetitions are searched for in vain in most photographs.
+    # A smooth map leaves runs of equal bytes; in most photographs, a search for longer repetitions finds none.
     compressor = zlib.compressobj(level=6, strategy=zlib.Z_RLE)
 
     def chunk(kind: bytes, content: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Reads and writes Parquet files, a piece at a time: every column keeps its type."""
+"""Read and write Parquet files, one piece at a time; every column keeps its type."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from vis.files.columns import ROWS_AT_ONCE, Columns
 from vis.files.outputs import replacing
 from vis.utils.errors import ArgumentError
 
-# Rows of a row group of the files that are written.
+# Rows per row group in the files that are written.
 _ROWS_PER_GROUP = 65_536
-# Bytes that are read of a column at once.
+# Bytes that are read from a column at a time.
 _BUFFER = 2**18
 
 
 class ParquetTable(Columns):
     """A Parquet file as a table, of which only the schema is kept in memory.
 
-    Its cells are read as text, as those of a CSV file: a missing value is an empty cell, true is 1 and false is 0, and
-    a category is its value. Columns of anything else than text, numbers, dates and truth values have empty cells, and
-    cannot be a variable; they are in the table that is written, as they are.
+    Its cells are read as text, like those of a CSV file: a missing value is an empty cell, true is 1, false is 0, and a
+    category is its value. Columns of types other than text, numbers, dates and truth values read as empty cells and
+    cannot be variables; the table that is written contains them unchanged.
 
     Args:
         path: The file.
@@ -126,7 +126,7 @@ class ParquetTable(Columns):
         except ImportError as error:
             raise ArgumentError(
                 "path",
-                f"must be a CSV file or a folder of images where pyarrow is not installed, not {self.path}",
+                f"must be a CSV file or a folder of images if pyarrow is not installed, not {self.path}",
                 "Install it with pip install 'keras3-vis[parquet]'",
                 kind="extra",
             ) from error

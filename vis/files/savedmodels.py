@@ -1,4 +1,4 @@
-"""Loads SavedModel folders as Keras models: one layer that runs the saved graph, through which gradients pass."""
+"""Load SavedModel folders as Keras models: one layer that runs the saved graph and passes gradients."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from vis.utils.errors import ArgumentError
 
-# What a graph could do to the machine beyond computing: operations that read or write files, or run Python.
+# Operations that can do more than compute: read or write files, or run Python.
 _UNSAFE_OPERATIONS = re.compile(
     "File|PyFunc|Print|Save|Restore|Checkpoint|Dataset|Iterator|Summary|Snapshot|Debug|Record|Reader|Lines|Abort|^Copy|"
     "LoadAndRemap|VocabRemapping|FixedUnigram|DecodeProto"
 )
-# Those with which a SavedModel reads and saves its own variables, in functions that are called for nothing else.
+# Operations that load and save the variables of a SavedModel, in functions that are called for nothing else.
 _SAVER_OPERATIONS = frozenset("MergeV2Checkpoints RestoreV2 SaveV2 ShardedFilename".split())
 
 
@@ -26,14 +26,14 @@ def load_saved_model(path: Path, *, unsafe: bool = False) -> keras.Model:
 
     Args:
         path: The folder.
-        unsafe: Whether its graph may touch files or run Python.
+        unsafe: Whether the graph may access files or run Python.
 
     Returns:
         A model with the inputs and the output of the folder's signature `serve` or `serving_default`.
 
     Raises:
-        ValueError: The folder has no such signature or several outputs, its file is cut short, or its graph would
-            touch files or run Python though `unsafe` is False.
+        ValueError: The folder has no such signature or several outputs, its file is cut short, or its graph can access
+            files or run Python and `unsafe` is False.
     """
     if not unsafe:
         _refuse_unsafe(path)
@@ -64,14 +64,14 @@ def _refuse_unsafe(path: Path) -> None:
     except DecodeError as error:
         raise ArgumentError(
             "path",
-            f"must be a whole SavedModel, not {path}, whose saved_model.pb is cut short",
+            f"must be a complete SavedModel, not {path}, whose saved_model.pb is cut short",
             "Copy or save it again",
         ) from error
     found = sorted(set().union(*map(_unsafe_operations, message.meta_graphs)))
     if found:
         raise ArgumentError(
             "unsafe",
-            f"must be True to load {path}, because its graph can touch files or run Python ({', '.join(found)})",
+            f"must be True to load {path}, because its graph can access files or run Python ({', '.join(found)})",
             "Give unsafe=True only if you trust it",
             kind="operations",
         )
@@ -80,17 +80,17 @@ def _refuse_unsafe(path: Path) -> None:
 def _unsafe_operations(meta: meta_graph_pb2.MetaGraphDef) -> set[str]:
     saver = {meta.saver_def.save_tensor_name.partition(":")[0], meta.saver_def.restore_op_name}
     functions = {function.signature.name: function.node_def for function in meta.graph_def.library.function}
-    own = {name for node in meta.graph_def.node if node.name in saver for name in _called(node)}
+    savers = {name for node in meta.graph_def.node if node.name in saver for name in _called(node)}
     others = [node for node in meta.graph_def.node if node.name not in saver]
-    others += [node for name, nodes in functions.items() if name not in own for node in nodes]
-    own -= {name for node in others for name in _called(node)} | set(meta.object_graph_def.concrete_functions)
+    others += [node for name, nodes in functions.items() if name not in savers for node in nodes]
+    savers -= {name for node in others for name in _called(node)} | set(meta.object_graph_def.concrete_functions)
     found = {node.op for node in meta.graph_def.node}
     for name, nodes in functions.items():
-        found |= {node.op for node in nodes} - (_SAVER_OPERATIONS if name in own else frozenset())
+        found |= {node.op for node in nodes} - (_SAVER_OPERATIONS if name in savers else frozenset())
     return {name for name in found if _UNSAFE_OPERATIONS.search(name)}
 
 
 def _called(node) -> set[str]:
-    """Return the functions that a node calls, also as a branch or a loop's body."""
+    """Return the functions that a node calls, including branches and loop bodies."""
     values = node.attr.values()
     return {value.func.name for value in values} | {each.name for value in values for each in value.list.func} - {""}

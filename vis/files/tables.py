@@ -1,7 +1,7 @@
-"""Reads and writes CSV files with a header, holding only a piece at a time in memory.
+"""Read and write CSV files with a header, one piece at a time.
 
-Every cell is a string and comes out as it went in, `1.0` and `NA` included: pandas converts none to a number, a date or
-a missing value.
+Every cell is a string and is written as it was read, including `1.0` and `NA`: pandas converts none to a number, a date
+or a missing value.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Table(Columns):
 
     Attributes:
         path: The file's path.
-        header: Its header cells, a list of strings. Rows that begin with `#` are comments: left out, and not counted.
+        header: Its header cells, a list of strings. Rows that begin with `#` are comments, which are skipped and not
+            counted.
 
     Raises:
         ValueError: There is no such file, it is empty, or it is not a CSV file in UTF-8.
@@ -57,7 +58,7 @@ class Table(Columns):
             start = file.readline()
             more = file.read(_BYTES_LOOKED_AT)
         if b"\0" in start + more and not start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise ArgumentError("path", f"must be a CSV file, not {self.path}, which is no text")
+            raise ArgumentError("path", f"must be a CSV file, not {self.path}, which is not text")
         self.header = next(iter(self._frames(1))).iloc[0].tolist()
         self._encoding = "utf-8-sig" if start.startswith(codecs.BOM_UTF8) else "utf-8"
         self._line_end = "\r\n" if start.endswith(b"\r\n") else "\n"
@@ -137,7 +138,7 @@ class Table(Columns):
             return ArgumentError(
                 "variable",
                 f"must be a column of {self.path}, not {variable!r}",
-                f"It has one column, {self.header[0]!r}; save it with commas between the cells",
+                f"It has one column, {self.header[0]!r}; save it with commas between cells",
             )
         return super().no_such_column(variable)
 
@@ -152,15 +153,15 @@ class Table(Columns):
                         "path",
                         f"must have {len(header)} cells in each row, as the header of {self.path} has, not {len(row)} "
                         f"as in row {number} (from 0, below the header)",
-                        "Put quotes around cells that hold a comma",
+                        "Put quotes around cells that contain a comma",
                     )
         return None
 
 
 class _WithoutComments:
-    """A text file without the rows that begin with `#`, which Neural Network Console takes for comments.
+    """A text file without the rows that begin with `#`, which are comments to Neural Network Console.
 
-    The first line is the header, whatever it begins with.
+    The first line is always the header.
     """
 
     def __init__(self, file):
@@ -172,14 +173,14 @@ class _WithoutComments:
         for line in file:
             if is_header or is_quoted or not line.startswith("#"):
                 yield line
-                is_quoted ^= line.count('"') % 2 == 1  # the cell goes on in the next line
+                is_quoted ^= line.count('"') % 2 == 1  # the cell continues in the next line
             is_header = False
 
     def __iter__(self) -> Iterator[str]:
         return self._lines
 
     def read(self, size: int = -1) -> str:
-        """Return some whole lines, of `size` characters or a little more; all that are left for -1."""
+        """Return whole lines of `size` characters in total or slightly more; all remaining lines for -1."""
         lines, length = [], 0
         for line in self._lines:
             lines.append(line)
@@ -209,7 +210,7 @@ def write(path: str | os.PathLike, header: list[str], rows: Iterable[Iterable]) 
 
 
 def _write_rows(file, frame: pd.DataFrame, line_end: str) -> None:
-    # Python before 3.13 quotes a line break in a cell only where it is the file's own.
+    # Before Python 3.13, csv quotes a line break in a cell only if it is the line break of the file.
     breaks = line_end == "\n" and any("\r" in cell for _, column in frame.items() for cell in column)
     quoting = csv.QUOTE_ALL if breaks else csv.QUOTE_MINIMAL
     frame.to_csv(file, header=False, index=False, lineterminator=line_end, quoting=quoting)

@@ -1,7 +1,7 @@
-"""The adjoint of training: what the validation loss owes to each state, and to each example's weight in each step.
+"""The adjoint of training: the gradient of the validation loss with respect to states and example weights.
 
-Training is a chain of steps s_{t+1} = f_t(s_t; w), s being weights, buffers and the optimizer's variables, and w the
-weights of the examples in the step's batch. With u_T = ∂L_val/∂s_T the chain rule gives, backwards,
+Training is a chain of steps s_{t+1} = f_t(s_t; w), where s are weights, buffers and the optimizer's variables, and w
+the weights of the examples in the step's batch. With u_T = ∂L_val/∂s_T the chain rule gives, backwards,
 
     ∂L_val/∂w_i = Σ_t u_{t+1}ᵀ ∂f_t/∂w_i        u_t = (∂f_t/∂s_t)ᵀ u_{t+1}
 
@@ -27,7 +27,7 @@ from vis.utils.errors import ArgumentError, sentence
 
 
 class Differentiated(NamedTuple):
-    """What going back through a run gives.
+    """The results of backpropagation through a run.
 
     Attributes:
         scores: (examples,), float64: −∂L_val/∂w_i.
@@ -41,17 +41,17 @@ class Differentiated(NamedTuple):
 
 
 def epochs_back(run: TrainingRun, epochs: int | None) -> int:
-    """Return how many epochs to go back from the end of a run.
+    """Return the number of epochs to go back from the end of a run.
 
     Args:
         run: The run.
-        epochs: What the caller asks for; None for all.
+        epochs: The requested number; None for all.
 
     Returns:
-        The number.
+        An int.
 
     Raises:
-        ArgumentError: `epochs` is no whole number from 1 to the run's.
+        ArgumentError: `epochs` is not a whole number from 1 to the number of epochs of the run.
     """
     backs = whole_number("epochs", run.epochs if epochs is None else epochs)
     if backs > run.epochs:
@@ -66,9 +66,9 @@ def differentiated(
 
     Args:
         run: The run.
-        validation: What is differentiated.
-        backs: How many epochs to go back.
-        weights: `'exact'`, `'epoch'` or `'final'`: at whose weights steps are differentiated.
+        validation: The validation loss, which is differentiated.
+        backs: The number of epochs to go back.
+        weights: The weights at which steps are differentiated: `'exact'`, `'epoch'` or `'final'`.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -112,9 +112,9 @@ def compiled_backward(step: TrainingStep, state: State, examples):
         examples: The training examples, for their shapes.
 
     Returns:
-        A function of the step's arguments and the adjoint of the state after it, to the derivatives with respect to the
-        example weights, (examples,), and the adjoint of the state before it. An adjoint is a tuple of tensors, one for
-        each floating-point tensor of the state.
+        A function that maps the step's arguments and the adjoint of the state after it to the derivatives with respect
+        to the example weights, (examples,), and the adjoint of the state before it. An adjoint is a tuple of tensors,
+        one for each floating-point tensor of the state.
     """
 
     def backward(state, number, rate, batch, example_weights, adjoint):
@@ -134,7 +134,7 @@ def compiled_backward(step: TrainingStep, state: State, examples):
 
 
 def floating(state: State) -> list:
-    """Return the floating-point tensors of a state, the only ones with derivatives: not dropout's seeds.
+    """Return the floating-point tensors of a state, the only ones with derivatives; this excludes dropout's seeds.
 
     Args:
         state: A `State`.
@@ -154,8 +154,8 @@ def _at_the_end(state: State, weights, buffers) -> tuple:
 def _states_backwards(run: TrainingRun, epoch: int, weights: str, final: State) -> Iterator[tuple[int, State]]:
     """Yield `(step, state before it)` from the last step of an epoch to its first.
 
-    Every ⌈√T⌉-th state is kept, and between two of them the steps are run again, from the last pair to the first: about
-    2√T states are held at once, for two more passes of training.
+    Every ⌈√T⌉-th state is kept, and the steps between two of them are recomputed, from the last pair to the first:
+    about 2√T states are in memory at once, at the cost of two more passes of training.
     """
     count = len(run.order(epoch))
     if weights != "exact":
@@ -176,7 +176,7 @@ def _states_backwards(run: TrainingRun, epoch: int, weights: str, final: State) 
 
 
 def _norm(adjoint: tuple, state: State) -> float:
-    """Return the length of the part of an adjoint that is about the weights."""
+    """Return the norm of an adjoint's part for the weights."""
     return float(tf.linalg.global_norm(adjoint[: len(state.weights)]))
 
 

@@ -1,4 +1,4 @@
-"""Checks of the models and runs that the functions of `vis.influence` are given."""
+"""Check the models and runs passed to the functions of `vis.influence`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_run(run) -> None:
 
 
 def check_model(model) -> None:
-    """Refuse anything but a Keras model that computes in float32 or the like and keeps nothing between batches.
+    """Refuse anything but a Keras model that computes in at least float32 and keeps no state between batches.
 
     Args:
         model: The argument's value.
@@ -57,12 +57,12 @@ def check_model(model) -> None:
                 "model",
                 f"must compute in float32, not in float16 as its layer '{layer.name}' with the dtype policy "
                 f"'{layer.dtype_policy.name}' does",
-                "Make it again after keras.config.set_dtype_policy('float32'), and set_weights(model.get_weights())",
+                "Build it again after keras.config.set_dtype_policy('float32'), and set_weights(model.get_weights())",
                 kind="dtype",
             )
         if getattr(layer, "stateful", False):
             raise ArgumentError(
                 "model",
                 f"must not keep states from batch to batch, as its layer '{layer.name}' does",
-                "Make it with stateful=False",
+                "Build it with stateful=False",
             )

@@ -1,4 +1,4 @@
-"""Classification: which class a label names, and which probabilities a model's outputs are."""
+"""Classification: convert labels to class indices, and outputs to probabilities."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from vis.utils.errors import ArgumentError
 
 
 class Classifier(NamedTuple):
-    """How a model tells classes.
+    """How the outputs of a model represent classes.
 
     Attributes:
-        width: How many outputs it has for each example; a single one stands for the classes 0 and 1.
-        activation: What makes probabilities of its outputs: `'softmax'`, `'sigmoid'`, or `''` where they are some.
+        width: The number of outputs per example; a single output represents the classes 0 and 1.
+        activation: The activation that turns its outputs into probabilities: `'softmax'`, `'sigmoid'`, or `''` if they
+            are probabilities.
     """
 
     width: int
@@ -26,14 +27,14 @@ class Classifier(NamedTuple):
 
     @property
     def classes(self) -> int:
-        """Return how many classes there are."""
+        """Return the number of classes."""
         return max(self.width, 2)
 
     def probabilities(self, outputs) -> tf.Tensor:
         """Return the probability of each class.
 
         Args:
-            outputs: The model's outputs, (examples, outputs) or (examples,), or a list or dict that holds nothing else.
+            outputs: The model's outputs, (examples, outputs) or (examples,), or a list or dict of only this array.
 
         Returns:
             A float32 tensor of shape (examples, classes), whose rows add up to 1.
@@ -50,11 +51,11 @@ class Classifier(NamedTuple):
 
 
 def classifier(model, loss, inputs) -> Classifier:
-    """Return how a model tells classes, refusing one that does not.
+    """Return how a model represents classes, and refuse a model that is not a classifier.
 
     Args:
         model: A built Keras model with one output.
-        loss: The Keras loss that it is trained on, or a function.
+        loss: The Keras loss that it is trained with, or a function.
         inputs: The `tf.TensorSpec`s of a batch, in the structure of the model's inputs.
 
     Returns:
@@ -93,18 +94,18 @@ def classifier(model, loss, inputs) -> Classifier:
 
 
 def class_numbers(y: np.ndarray, told: Classifier, name: str = "y") -> np.ndarray:
-    """Return labels as class numbers.
+    """Return labels as class indices.
 
     Args:
-        y: Numbers: class numbers, (examples,) or (examples, 1), or one-hot rows, (examples, classes).
-        told: How the model tells classes.
-        name: What the caller calls the labels.
+        y: Class indices, (examples,) or (examples, 1), or one-hot rows, (examples, classes).
+        told: How the model represents classes.
+        name: The caller's name for the labels, for error messages.
 
     Returns:
         An int64 array of shape (examples,).
 
     Raises:
-        ValueError: A label is no class of the model, or a row is not one-hot.
+        ValueError: A label is not a class of the model, or a row is not one-hot.
 
     Example:
         >>> class_numbers(np.array([[0, 1, 0], [0, 0, 1]]), Classifier(3))
@@ -137,16 +138,16 @@ def class_numbers(y: np.ndarray, told: Classifier, name: str = "y") -> np.ndarra
 
 
 def loss_labels(loss, classes: np.ndarray, told: Classifier, given: np.ndarray) -> np.ndarray:
-    """Return labels as a loss takes them.
+    """Return labels in the form that a loss takes.
 
     Args:
         loss: A Keras loss, or a function.
         classes: int64, (examples,), from `class_numbers`.
-        told: How the model tells classes.
-        given: The labels as the user gave them, which a function of the user's own gets.
+        told: How the model represents classes.
+        given: The user's labels, which a user-defined function receives unchanged.
 
     Returns:
-        Class numbers, (examples,), for a sparse loss or a single output, one-hot rows for another loss of Keras.
+        Class indices, (examples,), for a sparse loss or a single output; one-hot rows for another Keras loss.
     """
     home = type(loss).__module__ if isinstance(loss, keras.losses.Loss) else getattr(loss, "__module__", "")
     if not home.startswith("keras."):
@@ -157,7 +158,7 @@ def loss_labels(loss, classes: np.ndarray, told: Classifier, given: np.ndarray) 
 
 
 def loss_name(loss) -> str:
-    """Return the name of a loss in small letters.
+    """Return the name of a loss in lower case.
 
     Args:
         loss: A Keras loss, or a function.

@@ -1,8 +1,8 @@
-"""Confident learning: how many labels are wrong, from probabilities that were predicted out of sample.
+"""Confident learning: estimate the number of wrong labels from probabilities that were predicted out of sample.
 
 Northcutt, Jiang & Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels" (2021, arXiv 1911.00068). With
 ỹ_i the label of example i and p_ij its predicted probability of class j, the threshold t_j of a class is the mean
-confidence in it among the examples that bear its label (equation 2), and an example is confidently of the class
+confidence in it among the examples with its label (equation 2), and an example is confidently of the class
 
     y*_i = argmax_j {p_ij : p_ij ≥ t_j},    t_j = mean {p_ij : ỹ_i = j}.
 
@@ -14,20 +14,20 @@ from __future__ import annotations
 
 import numpy as np
 
-# What a probability may be below its threshold by rounding alone.
+# How far rounding can put a probability below its threshold.
 _ROUNDING = 1e-6
 
 
 def confident_classes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return the class that each example is confidently of.
+    """Return the class to which each example confidently belongs.
 
     Args:
         labels: int, (examples,), the labels, from 0.
         probabilities: (examples, classes), predicted out of sample, each row adding up to 1.
 
     Returns:
-        An int64 array of shape (examples,); -1 where no class reaches its threshold. A class that no label names has
-        no threshold, and no example is confidently of it.
+        An int64 array of shape (examples,); -1 if no class reaches its threshold. A class without labels has no
+        threshold, and no example confidently belongs to it.
 
     Example:
         >>> confident_classes(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]))
@@ -42,14 +42,14 @@ def confident_classes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarr
 
 
 def confident_joint(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Count the examples of each label that are confidently of each class.
+    """Count the examples of each label that confidently belong to each class.
 
     Args:
         labels: As for `confident_classes`.
         probabilities: As for `confident_classes`.
 
     Returns:
-        C, an int64 array of shape (classes, classes): a row for each label, a column for each class.
+        C, an int64 array of shape (classes, classes): one row per label, one column per class.
 
     Example:
         >>> confident_joint(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]))
@@ -63,17 +63,16 @@ def confident_joint(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray
 
 
 def count_errors(labels: np.ndarray, probabilities: np.ndarray) -> int:
-    """Estimate how many labels are wrong: the examples off the diagonal of C that are not predicted to be as labelled.
+    """Estimate the number of wrong labels: the examples off the diagonal of C whose predicted class is not their label.
 
-    The second condition leaves out examples of a label that is more probable than the class they are confidently of,
-    but below its own high threshold.
+    The second condition excludes examples whose label is the most probable class, but below its high threshold.
 
     Args:
         labels: As for `confident_classes`.
         probabilities: As for `confident_classes`.
 
     Returns:
-        The number.
+        An int.
 
     Example:
         >>> count_errors(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]))

@@ -24,7 +24,7 @@ from vis.influence.training import State, compiled, signature
 from vis.influence.validation import ValidationLoss
 from vis.utils.docs import shared_docs
 
-# Bytes of weights, of all runs that are vectorized together.
+# The most bytes of weights of all runs that are vectorized together.
 _BYTES = 2**25
 _MOST_RUNS = 256
 
@@ -74,7 +74,7 @@ def counterfactual_influence(
     positions = [position for position, index in enumerate(wanted.tolist()) if index in occurring]
     if not positions:
         return changes
-    # One more run that leaves nothing out, to compare with in the same arithmetic.
+    # Another run leaves nothing out: the comparison then uses the same arithmetic.
     size = min(_most_at_once(run), len(positions) + 1)
     many = _vectorized(run, size) if size >= 4 else None
     steps = run.first_step(run.epochs)
@@ -143,7 +143,7 @@ def _vectorized(run: TrainingRun, size: int):
 
 @contextlib.contextmanager
 def unheard(logger: logging.Logger) -> Iterator[None]:
-    """Drop what this thread logs inside a `with` block; other threads log as before.
+    """Drop the log messages of this thread inside a `with` block; other threads log as before.
 
     Args:
         logger: The logger.
@@ -164,7 +164,7 @@ def unheard(logger: logging.Logger) -> Iterator[None]:
 
 
 def _one_by_one(run: TrainingRun, validation, wanted, positions, changes, bar) -> None:
-    """Do the runs in turn, each from the first step with its example."""
+    """Retrain one run after another, each from the first step with its example."""
     step = run.compiled()
     batches = list(_batches(run))
     first: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Training and validation examples: checked, taken by index, and the loss of each.
+"""Training and validation examples: check them, index them, and compute the loss of each.
 
 Losses are kept separate per example, not averaged over a batch, so that examples can be weighted.
 """
@@ -46,19 +46,19 @@ class Examples:
         x: Its inputs: an array of shape (examples, ...), or for several inputs a list or dict of arrays.
         y: The labels: (examples,) or (examples, ...).
         sample_weight: (examples,), or None for ones.
-        names: What the caller calls these three, for the error messages.
+        names: The caller's names for these three, for error messages.
         least: The smallest number of examples allowed; with 1, `x` may be a single example without its axis.
 
     Attributes:
         arrays: The inputs, one array each.
-        structure: The structure that the model takes them in.
+        structure: The structure of the model's inputs.
         labels: The labels, an array.
         sample_weight: The weights, an array in the dtype of the model.
 
     Raises:
         ValueError: The model has several outputs, lengths differ, there are too few examples, values are not finite, or
             the inputs do not fit the model.
-        TypeError: The labels are not numbers, or come in a dict.
+        TypeError: The labels are not numbers, or are a dict.
     """
 
     def __init__(self, model, x, y, sample_weight=None, names=("x", "y", "sample_weight"), least: int = 2):
@@ -97,15 +97,15 @@ class Examples:
         return len(self.labels)
 
     def batch(self, indices) -> Batch:
-        """Return some examples, in the given order.
+        """Return examples by index.
 
         Args:
             indices: Indices of examples, or a slice.
 
         Returns:
-            The `Batch`.
+            The `Batch`, in the order of the indices.
         """
-        # Keras takes texts as tensors alone.
+        # Keras takes strings only as tensors.
         arrays = [tf.constant(a[indices]) if a.dtype.kind == "U" else a[indices] for a in self.arrays]
         inputs = keras.tree.pack_sequence_as(self.structure, arrays)
         return Batch(inputs, self.labels[indices], self.sample_weight[indices])
@@ -120,7 +120,7 @@ class Examples:
         return Batch(inputs, spec(self.labels), spec(self.sample_weight))
 
     def checksum(self) -> int:
-        """Return a number that differs between data sets, by their bytes (CRC-32)."""
+        """Return a checksum of the bytes of the data set (CRC-32)."""
         value = 0
         for array in (*self.arrays, self.labels, self.sample_weight):
             value = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data, value)
@@ -129,21 +129,21 @@ class Examples:
 
 @shared_docs
 def example_loss(model, loss, labels: np.ndarray, weight: float | None = None):
-    """Return the loss of each example as a function of labels and outputs.
+    """Return a function that computes the loss of each example from labels and outputs.
 
     Args:
         model: A model with one output.
         {{loss}}
-        labels: The training labels, to tell classes from numbers.
-        weight: A factor; None for the one that the model is compiled with, where the loss is the model's own.
+        labels: The training labels, to distinguish classes from numbers.
+        weight: A factor; None for the one that the model is compiled with, if the loss is the model's.
 
     Returns:
-        The Keras loss or function; and the `ExampleLoss`, a function of tensors, labels (examples, ...) and outputs
-        (examples, ...), to losses (examples,).
+        The Keras loss or function; and the `ExampleLoss`, a function that maps tensors of labels, (examples, ...), and
+        outputs, (examples, ...), to losses, (examples,).
 
     Raises:
-        UnknownLossError: No loss is given and none can be derived, or Keras has none of that name.
-        ValueError: The model has several outputs, or computes its loss in a method of its own; or the loss averages
+        UnknownLossError: No loss is given and none can be derived, or Keras has no loss of that name.
+        ValueError: The model has several outputs, or its class overrides how the loss is computed; or the loss averages
             over the batch.
     """
     if loss is None:
@@ -159,7 +159,7 @@ def example_loss(model, loss, labels: np.ndarray, weight: float | None = None):
     except ValueError:
         raise UnknownLossError(
             "loss",
-            f"must be a loss of Keras, not {loss!r}",
+            f"must be a Keras loss, not {loss!r}",
             "Give for example 'mean_squared_error' or 'sparse_categorical_crossentropy'",
             kind="unknown",
         ) from None
@@ -167,7 +167,7 @@ def example_loss(model, loss, labels: np.ndarray, weight: float | None = None):
 
 
 def check_not_overridden(model, *methods: str) -> None:
-    """Refuse a model whose class trains in a way of its own, which one training step here does not follow.
+    """Refuse a model whose class overrides how it trains, which a training step here would not follow.
 
     Args:
         model: A Keras model.
@@ -181,7 +181,7 @@ def check_not_overridden(model, *methods: str) -> None:
             raise ArgumentError(
                 "model",
                 f"must train as keras.Model does, not by the {method} of {type(model).__name__}",
-                "Give a model without it, such as the network inside, and what it computes as loss=",
+                "Give a model without it, such as the network inside, and its computation as loss=",
                 kind="own_training",
             )
 
@@ -192,11 +192,11 @@ def check_labels(loss, labels: np.ndarray, outputs: int | None, name: str = "y")
     Args:
         loss: A Keras loss or loss function.
         labels: (examples, ...).
-        outputs: How many outputs the model has, if known.
-        name: What the caller calls the labels.
+        outputs: The number of outputs of the model, if known.
+        name: The caller's name for the labels, for error messages.
 
     Raises:
-        ValueError: A label is not a class or not from 0 to 1, or the labels' shape is not the one the loss takes.
+        ValueError: A label is not a class or not from 0 to 1, or the loss does not take labels of this shape.
     """
     kind = getattr(loss, "name", None) or getattr(loss, "__name__", "")
     if kind == "sparse_categorical_crossentropy":
@@ -216,12 +216,12 @@ def check_labels(loss, labels: np.ndarray, outputs: int | None, name: str = "y")
                 name,
                 f"must be one row of {outputs} probabilities per example for categorical_crossentropy, not an array "
                 f"of shape {labels.shape}",
-                "For class numbers use sparse_categorical_crossentropy",
+                "For class indices use sparse_categorical_crossentropy",
             )
 
 
 def check_one_output(model) -> None:
-    """Refuse a model with several outputs, as far as it says how many it has: a subclassed one does not.
+    """Refuse a model with several outputs; subclassed models do not declare theirs and pass.
 
     Args:
         model: A Keras model.
@@ -233,18 +233,18 @@ def check_one_output(model) -> None:
         outputs = model.outputs
     except AttributeError:  # a subclassed model, or a Sequential that is not built
         return
-    one = "Give a model with one of them, such as keras.Model(model.input, model.outputs[0])"
+    one = "Give a model of one of them, such as keras.Model(model.input, model.outputs[0])"
     check_count(len(keras.tree.flatten(outputs)), one)
 
 
 def outputs_of(model) -> int | None:
-    """Return how many outputs a model has, the size of the last axis, if it says so.
+    """Return the number of outputs of a model: the size of the last axis of its output.
 
     Args:
         model: A Keras model.
 
     Returns:
-        The number; None if the model does not say.
+        An int; None if the model does not declare it.
     """
     try:
         shape = model.output_shape
@@ -254,11 +254,11 @@ def outputs_of(model) -> int | None:
 
 
 def same_examples(training: Examples, validation: Examples) -> bool:
-    """Return whether two data sets hold the same examples.
+    """Return whether two data sets contain the same examples.
 
     Args:
-        training: The one.
-        validation: The other.
+        training: The training examples.
+        validation: The validation examples.
 
     Returns:
         Whether all inputs and labels are equal, in the same order.
@@ -281,7 +281,7 @@ def _labels(y, name: str) -> np.ndarray:
 
 
 def _is_single(x, array: np.ndarray) -> bool:
-    """Return whether a single example was given without the axis of the examples, which its array has."""
+    """Return whether a single example was given without the sample axis, which its array has."""
     return np.ndim(keras.tree.flatten(x)[0]) == array.ndim - 1 > 0
 
 

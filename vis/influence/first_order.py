@@ -1,8 +1,8 @@
-"""How many epochs back a derivative predicts the effect of leaving an example out.
+"""Measure for how many epochs back a derivative predicts the effect of leaving an example out.
 
-A derivative is exact for changes that are small enough. To see whether leaving one example out is small enough, some
-examples are left out of the last epochs, and the true changes of the validation loss are compared with the scores that
-go back as many epochs.
+A derivative is accurate for small changes. To see whether leaving out one example is small enough, a few examples are
+left out of the last epochs, and the true changes in validation loss are compared with the scores that go back the same
+number of epochs.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def check_first_order(
     examples: int = 8,
     progress: bool = True,
 ) -> FirstOrder:
-    """Measure how many epochs back `sgd_influence` can be trusted.
+    """Measure for how many epochs back `sgd_influence` is reliable.
 
-    Some examples are left out of the last 1, 2, 4, 8, ... epochs, one at a time: half of them those with the lowest and
-    the highest scores, which matter most, and the others at random. The true changes of the validation loss are
-    compared with the scores that go back as many epochs.
+    Examples are left out of the last 1, 2, 4, 8, ... epochs, one at a time: half of them are those with the lowest and
+    the highest scores, which matter most, the others are random. The true changes in validation loss are compared with
+    the scores that go back the same number of epochs.
 
     Args:
         {{run}}
@@ -91,7 +91,7 @@ def check_first_order(
     backs = epochs_back(run, epochs)
     count = whole_number("examples", examples, 4)
     if count > len(run):
-        raise ArgumentError("examples", f"must be at most {len(run)}, as many as the run has, not {examples}")
+        raise ArgumentError("examples", f"must be at most {len(run)}, the number in the run, not {examples}")
     validation = ValidationLoss.of_run(run, x_val, y_val)
     found = differentiated(run, validation, backs, progress=progress)
     return _judged(run, validation, found, count, progress)
@@ -120,7 +120,7 @@ def warn_past_first_order(
     if back < backs:
         warn(
             "past_first_order",
-            f"the scores go back {backs} epochs, and a first-order approximation holds for "
+            f"the scores go back {backs} epochs, but a first-order approximation holds only for "
             f"{f'about {back}' if back else 'less than one'} here: the cosine between scores and true changes, of four "
             f"examples that were left out, is {first:.2f}, where 1 is agreement",
             f"Give epochs={max(back, 1)}, lower the learning rate, or call counterfactual_influence",
@@ -163,7 +163,7 @@ def _chosen(scores: np.ndarray, count: int) -> np.ndarray:
 
 
 def _change(run: TrainingRun, validation: ValidationLoss, back: int, left_out: int, bar) -> float:
-    """Return the change of the validation loss when an example is left out of the last epochs."""
+    """Return the change in validation loss when an example is left out of the last epochs."""
     step = run.compiled()
     state = tensors(run.state(run.epochs - back))
     for epoch in range(run.epochs - back, run.epochs):

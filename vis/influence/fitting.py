@@ -1,4 +1,4 @@
-"""Records an ordinary `model.fit` from a callback, and finds out whether its steps can be done again."""
+"""Record an ordinary `model.fit` from a callback, and find out whether its steps can be replayed."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from vis.utils.errors import ArgumentError
 
 
 class RecordTraining(keras.callbacks.Callback):
-    """Record the training that `model.fit` does, for `vis.influence.load_training`.
+    """Record the training of `model.fit`, for `vis.influence.load_training`.
 
-    The folder gets the weights, the optimizer's state and the learning rates as the training goes, and remains readable
-    whenever the process is killed. The training itself is the same, bit for bit. Where the order of the examples can be
+    The weights, the optimizer's state and the learning rates are written to the folder during training, which remains
+    readable if the process is killed. The training itself is unchanged, bit for bit. If the order of the examples is
     known (`model.fit(shuffle=False)`, a `tf.data.Dataset` that does not shuffle, a `keras.utils.PyDataset` with
-    `shuffle=False`) the run can be replayed, as `sgd_influence` needs; `tracin` takes every run.
+    `shuffle=False`), the run can be replayed, as `sgd_influence` requires; `tracin` accepts every run.
 
     Args:
         directory: A folder without a training run; it is created if needed.
-        every: The number of epochs from one checkpoint to the next. The last epoch has one, too.
+        every: The number of epochs between checkpoints. The last epoch always has one.
 
     Raises:
-        ValueError: `directory` holds a training run or cannot be created, or `every` is below 1. When the training
-            begins: the model has several outputs, or the arrays are none that `vis.influence` takes.
+        ValueError: `directory` holds a training run or cannot be created, or `every` is below 1. When training begins:
+            the model has several outputs, or `vis.influence` does not take its arrays.
 
     Example:
         >>> import tempfile
@@ -67,17 +67,17 @@ class RecordTraining(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if not self._settings:
-            # Here and not in `on_train_begin`, where other callbacks may still restore weights.
+            # Not in `on_train_begin`, where other callbacks may still restore weights.
             self._begin()
         optimizer = self.model.optimizer
         self._first_step = int(optimizer.iterations.numpy())
-        # The learning rates of the epoch's steps: each as `(first step, rate)`, and holding until the next.
+        # The learning rates of the epoch as `(first step, rate)`; each holds until the next.
         self._changes: list[tuple[int, float]] = []
         self._step = 0
 
     def on_train_batch_begin(self, batch, logs=None):
         if self._schedule is None and (self._in_epochs or not self._changes):
-            # What another callback has set for this step, or what it had set for the step before.
+            # The rate that another callback has set for this step, or for the step before.
             self._note_rate(self._step if self._is_late else batch)
         self._step = batch
         if batch and self._settings["batch_size"] is None:
@@ -102,7 +102,7 @@ class RecordTraining(keras.callbacks.Callback):
             self._rates, self._history = [], []
 
     def _begin(self) -> None:
-        """Write how the training is made, and the state before it."""
+        """Write the settings of the training, and the state before it."""
         self._storage.check_vacant()
         model, optimizer = self.model, self.model.optimizer
         check_model(model)
@@ -145,7 +145,7 @@ class RecordTraining(keras.callbacks.Callback):
         self._schedule = _compiled_schedule(keras_internals.learning_rate(self.model.optimizer))
         later = callbacks[callbacks.index(self) + 1 :] if self in callbacks else []
         self._is_late = any(_acts(callback, "begin") for callback in later)
-        # Reading a learning rate takes as long as a hundredth of a small step; between epochs most do not change.
+        # Reading a learning rate costs a hundredth of a small step, and most rates do not change within an epoch.
         self._in_epochs = any(
             _acts(callback, when) for callback in callbacks for when in ("begin", "end") if callback is not self
         )
@@ -159,7 +159,7 @@ class RecordTraining(keras.callbacks.Callback):
         return keras_internals.optimizer_slots(self.model.optimizer, self.model.trainable_variables)
 
     def _others(self) -> dict:
-        """Return the state of an optimizer whose variables have no place in a `State`."""
+        """Return the state of an optimizer whose variables a `State` cannot hold."""
         if self._slots() is not None:
             return {}
         return {f"optimizer_{i}": variable.numpy() for i, variable in enumerate(self.model.optimizer.variables)}
@@ -176,12 +176,12 @@ class RecordTraining(keras.callbacks.Callback):
         return [rate for (first, rate), end in zip(self._changes, ends, strict=True) for _ in range(first, end)]
 
     def _note_batch_size(self, steps: int) -> None:
-        """Take the batch size of a data set from the first metric, the mean loss, which counts its examples."""
+        """Derive the batch size of a data set from the first metric, the mean loss, which counts examples."""
         count = getattr(next(iter(self.model.metrics), None), "count", None)
         self._settings["batch_size"] = 0 if count is None else round(float(count) / steps)
 
     def _note_steps(self, steps: int) -> None:
-        """Take down the number of steps per epoch, which `model.fit` may learn in the first one only."""
+        """Record the number of steps per epoch, which `model.fit` may know only after the first epoch."""
         fit, first = self._settings["fit"], self._settings["fit"]["steps"] is None
         if first:
             fit["steps"] = steps
@@ -193,14 +193,14 @@ class RecordTraining(keras.callbacks.Callback):
         elif fit["steps"] != steps:
             problem = f"whose epoch {self._epochs - 1} had {steps} steps and the first one {fit['steps']}"
         if problem and not self._settings["unknown"]:
-            self._settings["unknown"] = {"problem": problem, "remedy": "Train by whole epochs with model.fit"}
+            self._settings["unknown"] = {"problem": problem, "remedy": "Train whole epochs with model.fit"}
         elif not first:
             return
         self._storage.write_settings(self._settings)
 
 
 def _examples_of_fit(model, fit: dict | None) -> Examples | None:
-    """Return the arrays that `model.fit` was given, with its weights; None for a data set, which is not read."""
+    """Return the arrays passed to `model.fit`, with their weights; None for a data set, which is not read."""
     if fit is None or not is_arrays(fit["x"]):
         return None
     source = sources.read(fit["x"], fit["y"], fit["sample_weight"], fit["class_weight"])
@@ -211,7 +211,7 @@ def _examples_of_fit(model, fit: dict | None) -> Examples | None:
 
 
 def _of_examples(fit: dict | None, examples: Examples | None) -> dict:
-    """Return what the record says of the examples: of a data set not much, before it has been seen."""
+    """Return the entries of the record about the examples; most are unknown for a data set before training."""
     if fit is None or examples is None:
         weights = fit["class_weight"] if fit else None
         weights = None if weights is None else {str(label): float(factor) for label, factor in weights.items()}
@@ -229,17 +229,17 @@ def _of_examples(fit: dict | None, examples: Examples | None) -> dict:
 
 
 def _acts(callback, when: str) -> bool:
-    """Return whether a callback does something at the `'begin'` or `'end'` of a step, where it may set the rate."""
+    """Return whether a callback acts at the `'begin'` or `'end'` of a step, where it may set the rate."""
     if type(callback).__module__.startswith("keras.") and not isinstance(callback, keras.callbacks.LambdaCallback):
         return False
     names = (f"on_train_batch_{when}", f"on_batch_{when}")
     plain = keras.callbacks.Callback
-    # Through the object: a callback may hold functions in the place of its methods.
+    # Look at the object, not its class: a callback may replace its methods by functions.
     return any(getattr(getattr(callback, name), "__func__", None) is not getattr(plain, name) for name in names)
 
 
 def _compiled_schedule(rate):
-    """Return a function of the first step and a number of steps to the learning rates; None where no schedule is."""
+    """Return a function that maps a first step and a number of steps to learning rates; None without a schedule."""
     if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         return None
 

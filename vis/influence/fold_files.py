@@ -1,4 +1,4 @@
-"""The results of folds on disk, a file for each, so that an interrupted cross-validation can be resumed."""
+"""Keep the results of folds on disk, one file per fold, so that an interrupted cross-validation can be resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SETTINGS = "label_errors.json"
 
 
 def path_of(directory: str | os.PathLike, fold: int) -> Path:
-    """Return the file of a fold, whether or not there is one.
+    """Return the path of a fold's file, whether or not it exists.
 
     Args:
         directory: The folder.
@@ -53,7 +53,7 @@ def read(directory: str | os.PathLike, fold: int) -> FoldScores | None:
         fold: The fold, from 0.
 
     Returns:
-        The result; None where there is none, or its file is damaged.
+        The result; None if there is no file, or it is damaged.
 
     Warns:
         VisWarning: The file is damaged.
@@ -70,7 +70,7 @@ def read(directory: str | os.PathLike, fold: int) -> FoldScores | None:
 
 
 def prepare(directory: str | os.PathLike, settings: dict) -> Path:
-    """Make a folder ready for the folds of a cross-validation: a new one, or one that has some of them already.
+    """Prepare a folder for the folds of a cross-validation: a new one, or one that already has some of them.
 
     Args:
         directory: The folder; it is created if needed.
@@ -80,7 +80,7 @@ def prepare(directory: str | os.PathLike, settings: dict) -> Path:
         The folder.
 
     Raises:
-        ValueError: The folder holds results of something else, or cannot be created.
+        ValueError: The folder holds other results, or cannot be created.
     """
     directory = Path(directory)
     path = directory / _SETTINGS
@@ -97,7 +97,7 @@ def prepare(directory: str | os.PathLike, settings: dict) -> Path:
         ) from error
     except ValueError:
         known = {}
-    # Another number of examples has another checksum, too.
+    # A different number of examples also changes the checksum.
     differing = [name for name, value in settings.items() if name != "examples" and known.get(name) != value]
     if differing:
         names = ", ".join({"checksum": "x or y"}.get(name, name) for name in differing)

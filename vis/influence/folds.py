@@ -32,11 +32,11 @@ from vis.utils.checks import real_number, whole_number
 from vis.utils.errors import ArgumentError, sentence
 
 _PREDICTED_AT_ONCE = 256
-# The training ends where the held-out loss fell by less than this fraction in so many epochs, or in so many steps where
-# these take longer: small data sets have epochs of a few steps.
+# Training ends when the held-out loss fell by less than this fraction in that many epochs, or steps if those take
+# longer: small data sets have epochs of a few steps.
 _WORTHWHILE = 0.005
 _PATIENCE, _PATIENCE_IN_STEPS = 3, 200
-# And here at the latest, whichever is longer.
+# It ends at the latest after that many epochs or steps, whichever is longer.
 _MOST_EPOCHS, _MOST_STEPS = 30, 2000
 _SMALLEST = keras.config.epsilon()  # of a probability whose logarithm is taken, as in Keras's cross entropy
 
@@ -65,14 +65,14 @@ class FoldScores(NamedTuple):
 
 
 class CrossValidation:
-    """The training of a classifier's fresh copies, each without one fold of the examples.
+    """The training of freshly initialized copies of a classifier, each without one fold of the examples.
 
     Args:
         model: A Keras model with one output, the architecture; it is not changed.
         x: The training inputs, or a data set, as `record_training` takes them.
         y: The labels: class numbers, (examples,), or one-hot rows; None for a data set.
         folds: The number of folds K.
-        epochs: The number of epochs of each training; None to stop where the held-out loss stops falling.
+        epochs: The number of epochs of each training; None to stop when the held-out loss stops falling.
         batch_size: The number of examples per step.
         loss: A Keras loss, its name or a function; None for the model's own.
         optimizer: A Keras optimizer, its name or its configuration; None for the model's own, or Adam without one.
@@ -141,10 +141,10 @@ class CrossValidation:
             on_step: Called after each step.
 
         Returns:
-            The `FoldScores`, of the epochs up to that in which the loss of the mean held-out prediction was lowest.
+            The `FoldScores`, over the epochs until the loss of the mean held-out prediction was lowest.
 
         Raises:
-            ValueError: The loss is NaN or infinite, or the model cannot be made again from its configuration.
+            ValueError: The loss is NaN or infinite, or the model cannot be rebuilt from its configuration.
         """
         held, trained = (np.flatnonzero((self.fold_of == fold) == inside) for inside in (True, False))
         steps = -(-len(trained) // self._batch_size)
@@ -182,7 +182,7 @@ class CrossValidation:
         return self._step.initial(weights, buffers)
 
     def _compile(self, state: State) -> None:
-        """Compile, once for all folds, the training step with what the model says before it, and the prediction."""
+        """Compile, once for all folds, the training step with the outputs before it, and the prediction."""
         if self._compiled:
             return
 
@@ -200,7 +200,7 @@ class CrossValidation:
         )
 
     def _epoch(self, state: State, fold: int, epoch: int, trained: np.ndarray, on_step) -> tuple[State, np.ndarray]:
-        """Train for an epoch; return the state after it, and what the model said of each example before its step."""
+        """Train for an epoch; return the state after it, and the scores of each example before its step."""
         train, _ = self._compiled
         said = np.empty((len(trained), self.classes), np.float32)
         order = np.random.default_rng([self._seed, fold, epoch]).permutation(len(trained))
@@ -220,11 +220,11 @@ class CrossValidation:
         return state, said
 
     def _rate(self, number: int) -> float:
-        """Return the learning rate of a step: how many there will be is not known, nor so the list of all rates."""
+        """Return the learning rate of a step; the list of all rates is unknown, because the number of steps is."""
         return float(self._schedule(number)) if callable(self._schedule) else self._schedule
 
     def _predicted(self, state: State, held: np.ndarray) -> np.ndarray:
-        """Return the probabilities that the model predicts of the held-out examples, (examples, classes)."""
+        """Return the predicted probabilities of the held-out examples, (examples, classes)."""
         _, predict = self._compiled
         parts = (held[start : start + _PREDICTED_AT_ONCE] for start in range(0, len(held), _PREDICTED_AT_ONCE))
         return np.concatenate(
@@ -244,7 +244,7 @@ def deal(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
         An int64 array of shape (examples,), the fold of each example.
 
     Raises:
-        ValueError: All labels are of one class, or a class has fewer examples than there are folds.
+        ValueError: All labels are of the same class, or a class has fewer examples than there are folds.
 
     Example:
         >>> np.bincount(deal(np.array([0, 0, 0, 1, 1, 1, 1, 1, 1]), 3, seed=0)).tolist()
@@ -259,7 +259,7 @@ def deal(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
             "y",
             f"must name every class at least {folds} times for {folds} folds, not class {present[fewest]} "
             f"{'once' if counts[fewest] == 1 else f'{counts[fewest]} times'}",
-            "Give fewer folds, or leave the examples of that class out",
+            "Give fewer folds, or leave out the examples of that class",
             kind="rare_class",
         )
     shuffled = np.random.default_rng([seed, folds]).permutation(len(labels))
@@ -275,7 +275,7 @@ def label_scores(probabilities: np.ndarray, labels: np.ndarray, told: Classifier
     Args:
         probabilities: (examples, classes).
         labels: int64, (examples,).
-        told: How the model tells classes: the gradient has one component for a single output.
+        told: How the model represents classes: the gradient has one component for a single output.
 
     Returns:
         A float64 array of shape (3, examples): the cross entropy −log p_y; the margin log p_y − max log p_j over the
@@ -298,10 +298,10 @@ def has_stalled(losses: list[float], patience: int) -> bool:
 
     Args:
         losses: The loss after each epoch.
-        patience: How many epochs it has.
+        patience: The number of last epochs to compare.
 
     Returns:
-        Whether the lowest loss of the last `patience` epochs is above 99.5 % of the lowest one before.
+        Whether the lowest loss of the last `patience` epochs is above 99.5 % of the lowest loss before them.
 
     Example:
         >>> has_stalled([1.0, 0.8, 0.798, 0.797], patience=2), has_stalled([1.0, 0.8, 0.7, 0.69], patience=2)

@@ -180,8 +180,8 @@ def _conjugate_gradient(product: Callable, b: list, iterations: int, tolerance: 
             if curvature <= 0:
                 warn(
                     "negative_curvature",
-                    "the Hessian has a negative eigenvalue beyond the damping, so that the model is at no minimum: the "
-                    "solution found so far is taken",
+                    "the Hessian has a negative eigenvalue beyond the damping, so the model is not at a minimum; the "
+                    "solution found so far is used",
                     "Raise damping, or use sgd_influence",
                 )
                 return s if any(value.any() for value in s) else b

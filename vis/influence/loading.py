@@ -65,7 +65,7 @@ def load_training(directory: str | os.PathLike, x=None, y=None, *, sample_weight
     remedy = "Call record_training with the same arguments and directory, which continues from there"
     epochs = sound_epochs(storage, "" if settings.get("fit") else remedy)
     if epochs < 0:
-        storage.read_state(0)  # which says what is wrong with it
+        storage.read_state(0)  # raises an error that says what is wrong with it
     given = model
     model = _deserialized(settings["model"], "model") if given is None else given
     loss = _deserialized(settings["loss"], "loss")
@@ -126,9 +126,9 @@ def _deserialized(config, name: str):
         if name == "model":
             raise ArgumentError(
                 "model",
-                f"must be given, because the record does not suffice to make it ({error})",
+                f"must be given, because the record does not suffice to rebuild it ({error})",
                 f"{remedy}, or give a model of the same architecture",
                 kind="missing",
             ) from error
-        problem = f"the record does not suffice to make the loss of the run ({error})"
+        problem = f"the record does not suffice to rebuild the loss of the run ({error})"
         raise ValueError(sentence(problem, remedy)) from error

@@ -1,15 +1,15 @@
 """The loss of each example, which a step averages or sums as Keras does.
 
-A Keras loss has a value for each example, or for each of its positions (words, pixels). With s_i the sample weights,
-m_it = 1 where a position counts and 0 where it is masked (by an `Embedding(mask_zero=True)`, or by `ignore_class`),
-and T positions per example, Keras trains on
+A Keras loss has one value per example, or one per position (words, pixels). With s_i the sample weights, m_it = 1 for
+positions that count and 0 for masked ones (by an `Embedding(mask_zero=True)`, or by `ignore_class`), and T positions
+per example, Keras trains on
 
     'sum_over_batch_size', 'mean':    Σ_i s_i Σ_t m_it ℓ_it / Σ_it m_it
     'sum':                            Σ_i s_i Σ_t m_it ℓ_it
     'mean_with_sample_weight':        Σ_i s_i Σ_t m_it ℓ_it / Σ_it s_i m_it
 
-The loss of example i is what stands behind s_i here, times the number of examples B where there is a divisor. So the
-step sums s_i ℓ_i and divides by B, by 1, or by Σ s_i.
+The loss of example i is its term in this sum without s_i and, if there is a divisor, times the number of examples B. So
+the step sums s_i ℓ_i and divides by B, by 1, or by Σ s_i.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from vis.utils.errors import ArgumentError
 
 
 class ExampleLoss:
-    """A Keras loss as a function to one number per example.
+    """A Keras loss as a function that returns one number per example.
 
     Args:
         loss: A `keras.losses.Loss` or a function of labels and outputs.
-        weight: A factor, as `model.compile(loss_weights=...)` takes it.
+        weight: A factor, as in `model.compile(loss_weights=...)`.
 
     Attributes:
         weight: As given.
-        reduction: How Keras makes one number of a batch: `'sum_over_batch_size'`, `'mean'`, `'sum'` or
+        reduction: How Keras reduces a batch to one number: `'sum_over_batch_size'`, `'mean'`, `'sum'` or
             `'mean_with_sample_weight'`.
 
     Raises:
-        ValueError: The loss makes no number of a batch (`reduction='none'`).
+        ValueError: The loss does not reduce a batch (`reduction='none'`).
 
     Example:
         >>> each = ExampleLoss(keras.losses.MeanSquaredError(reduction="sum"), weight=2.0)
@@ -49,7 +49,7 @@ class ExampleLoss:
         if self.reduction in (None, "none"):
             raise ArgumentError(
                 "loss",
-                f"must make one number of a batch, not have reduction={self.reduction!r}",
+                f"must reduce a batch to one number, not have reduction={self.reduction!r}",
                 "Give reduction='sum_over_batch_size' or 'sum'",
             )
 
@@ -58,14 +58,14 @@ class ExampleLoss:
 
         Args:
             y_true: The labels, (examples, ...).
-            y_pred: The model's output, (examples, ...), or a list or dict that holds nothing else.
+            y_pred: The model's output, (examples, ...), or a list or dict of only this array.
 
         Returns:
             A tensor of shape (examples,).
 
         Raises:
-            ValueError: The model has several outputs; or the loss has one number for a whole batch, or for other
-                positions than the model masks.
+            ValueError: The model has several outputs; or the loss has one number for a whole batch, or not one for each
+                position that the model masks.
         """
         if isinstance(y_pred, list | tuple | dict):
             check_count(len(y_pred), "Give a model with one of them")
@@ -89,7 +89,7 @@ class ExampleLoss:
         return losses if self.weight == 1 else losses * tf.cast(self.weight, losses.dtype)
 
     def _masked(self, losses, mask):
-        """Return losses that are 0 where masked, and larger elsewhere, so that their mean is that of the others."""
+        """Return losses that are 0 at masked positions and scaled up elsewhere: their mean is that of the others."""
         mask = tf.cast(mask, losses.dtype)
         losses, mask = _same_rank(losses, mask)
         if losses.shape.rank != mask.shape.rank:
@@ -97,7 +97,7 @@ class ExampleLoss:
                 "loss",
                 f"must have a number for each position that the model masks, of shape {mask.shape[1:]} per example, "
                 f"not {losses.shape[1:]}",
-                "Give labels of one axis more, or a model whose output is not masked",
+                "Give labels with one more axis, or a model whose output is not masked",
             )
         if self.reduction == "sum":
             return losses * mask
@@ -105,7 +105,7 @@ class ExampleLoss:
 
 
 def divisor(reduction: str, sample_weight):
-    """Return what the sum of a batch's weighted losses is divided by.
+    """Return the divisor of the sum of a batch's weighted losses.
 
     Args:
         reduction: The `reduction` of an `ExampleLoss`.
@@ -126,18 +126,18 @@ def check_count(outputs: int, remedy: str) -> None:
     """Refuse a model with several outputs.
 
     Args:
-        outputs: How many it has.
-        remedy: What to give instead.
+        outputs: The number of outputs.
+        remedy: The remedy for the error message.
 
     Raises:
-        ValueError: It has several.
+        ValueError: There are several outputs.
     """
     if outputs > 1:
         raise ArgumentError("model", f"must have one output, not {outputs}", remedy)
 
 
 def _same_rank(one, other):
-    """Return both with the same number of axes where the last one of the larger has the size 1, as Keras does."""
+    """Return both with the same number of axes, adding or dropping a last axis of size 1 as Keras does."""
     if one.shape.rank == other.shape.rank + 1 and one.shape[-1] == 1:
         return (one, other[..., None]) if other.shape.rank == 1 else (tf.squeeze(one, -1), other)
     if other.shape.rank == one.shape.rank + 1 and other.shape[-1] == 1:

@@ -49,7 +49,7 @@ class Order:
         if epoch >= len(self._batches):
             raise ArgumentError(
                 "batches",
-                f"must hold one list of steps for each epoch, not {len(self._batches)} for {epoch + 1} epochs",
+                f"must hold one list of steps per epoch, not {len(self._batches)} for {epoch + 1} epochs",
             )
         return self._batches[epoch]
 
@@ -145,7 +145,7 @@ def checked_batches(batches: Sequence, count: int, epochs: int) -> list:
             raise ArgumentError(
                 "batches",
                 f"must hold one list of steps for each of the {epochs} epochs, not {len(batches)}",
-                "Give one list of steps alone for the same in every epoch",
+                "For the same steps in every epoch, give a single list of steps",
             )
         return [_checked(steps, count) for steps in batches]
     return _checked(batches, count)

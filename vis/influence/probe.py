@@ -1,11 +1,11 @@
-"""Checks at the start that second derivatives are right, as those of some TensorFlow operations are not.
+"""Check second derivatives before they are used, because those of some TensorFlow operations are wrong.
 
 Influence needs the derivative of a gradient. That of bilinear resizing is silently wrong (by 30 to 50 % on TensorFlow
-2.21), and a layer's own custom gradient may be. So, on a few training examples and for a random direction v, what the
-backward pass of a training step is made of is compared with central finite differences:
+2.21), and that of a layer with a custom gradient may be. So, on a few training examples and for a random direction v,
+the terms of the backward pass of a training step are compared with central finite differences:
 
     H v = ∂(gᵀv)/∂θ    with    (g(θ + εv) - g(θ - εv)) / 2ε
-    ∂(gᵀv)/∂w_i        with    (L_i(θ + εv) - L_i(θ - εv)) / 2ε,    L_i being what example i has in the step's loss
+    ∂(gᵀv)/∂w_i        with    (L_i(θ + εv) - L_i(θ - εv)) / 2ε,    L_i the share of example i in the step's loss
 
 in a copy of the model that computes in float64, where neither rounding nor the kinks of ReLU matter.
 """
@@ -26,10 +26,10 @@ from vis.influence.training import TrainingStep, dense_gradients
 from vis.utils.errors import ArgumentError
 
 _EXAMPLES = 8
-# Pairs of ε and the relative error that passes. One of them has to, at one of a few points: a kink of ReLU in between
-# the two ends of a difference spoils it. The last pair is for layers that compute in float32 whatever they are told.
+# Pairs of ε and the relative error that passes. One of them must pass at one of a few points: a kink of ReLU between
+# the two ends of a difference spoils it. The last pair is for layers that always compute in float32.
 _PASSES = ((1e-7, 1e-3), (1e-8, 1e-3), (1e-3, 2e-2))
-# Where no copy in float64 can be made, rounding and kinks leave only coarse errors to be seen.
+# If no copy in float64 can be made, rounding and kinks hide all but coarse errors.
 _PASSES_FLOAT32 = ((3e-3, 0.2), (3e-2, 0.2))
 _POINTS = 3
 
@@ -43,7 +43,7 @@ def check_second_order(step: TrainingStep, state, batch: Batch) -> None:
         batch: Training examples; the first eight are used.
 
     Raises:
-        ValueError: They differ, or a layer takes a variance by `tf.nn.moments`. The message names the layer.
+        ValueError: They differ, or a layer computes a variance by `tf.nn.moments`. The message names the layer.
     """
     batch = tf.nest.map_structure(lambda array: np.asarray(array)[:_EXAMPLES], batch)
     _check_variances(step, state, batch)
@@ -57,7 +57,7 @@ def check_second_order(step: TrainingStep, state, batch: Batch) -> None:
         doubled = tf.nest.map_structure(_double, batch)
         error = _least_error(copied, weights, buffers, doubled, _PASSES)
     except (ValueError, TypeError, tf.errors.OpError):
-        # A model that cannot be copied, or with a layer that cannot compute in float64.
+        # The model cannot be copied, or one of its layers cannot compute in float64.
         model = None
         weights, buffers = (list(map(tf.convert_to_tensor, values)) for values in state[:2])
         batch = tf.nest.map_structure(tf.convert_to_tensor, batch)
@@ -99,21 +99,21 @@ def _first_reason(reasons: dict, culprits: list) -> str:
 
 
 def _reasons(step: TrainingStep, state, batch: Batch) -> dict[str, tuple[str, str]]:
-    """Return, by their names, the layers that may have a wrong second derivative: how to call each, and why."""
+    """Return the layers that may have a wrong second derivative, by name: a description of each, and the reason."""
     found = {}
     for name, node in _operations(_traced(step, state, batch)):
         stops, custom = node.op == "StopGradient", "_gradient_op_type" in node.attr
         owner = _owner(step.model, name) if stops or custom else None
         if owner is not None:
             why = "it stops a gradient (stop_gradient)" if stops else "it has a custom gradient (tf.custom_gradient)"
-            # A custom gradient that stops another is the former.
+            # A custom gradient that stops another gradient counts as custom.
             if custom or owner.name not in found:
                 found[owner.name] = (f"'{owner.name}' ({type(owner).__name__})", why)
     return found
 
 
 def _operations(graph: tf.Graph):
-    """Yield `(name, node)` of each operation, those of branches and loops under the name of what calls them."""
+    """Yield `(name, node)` of each operation; those of branches and loops have the name of the calling operation."""
     definition = graph.as_graph_def()
     functions = {function.signature.name: function.node_def for function in definition.library.function}
 
@@ -129,9 +129,9 @@ def _operations(graph: tf.Graph):
 
 
 def _owner(model, name: str):
-    """Return the innermost layer in whose scope an operation stands, or None."""
+    """Return the innermost layer whose scope contains an operation, or None."""
     layers = {layer.name: layer for layer in addressing.flatten(model)}
-    # TensorFlow numbers a scope that is opened again: 'mine_1/moments/SquaredDifference'.
+    # TensorFlow numbers a scope that is reopened: 'mine_1/moments/SquaredDifference'.
     names = [each for scope in reversed(name.split("/")) for each in (scope, re.sub(r"_\d+$", "", scope))]
     return next((layers[each] for each in names if each in layers), None)
 
@@ -143,7 +143,7 @@ def _traced(step: TrainingStep, state, batch: Batch) -> tf.Graph:
 
 
 def _check_variances(step: TrainingStep, state, batch: Batch) -> None:
-    """Refuse a layer that calls `tf.nn.moments` itself: it is off by a few per cent, less than a difference shows."""
+    """Refuse a layer that calls `tf.nn.moments`: its error of a few per cent is too small for finite differences."""
     found = wrong_variances(_traced(step, state, batch))
     if not found:
         return
@@ -157,7 +157,7 @@ def _check_variances(step: TrainingStep, state, batch: Batch) -> None:
 
 
 def _least_error(step: TrainingStep, weights, buffers, batch: Batch, passes) -> float:
-    """Return 0 as soon as a comparison passes, else the least relative error."""
+    """Return 0 as soon as a comparison passes, else the smallest relative error."""
     errors = []
     for point in range(_POINTS):
         for shift, tolerance in passes:
@@ -168,14 +168,14 @@ def _least_error(step: TrainingStep, weights, buffers, batch: Batch, passes) -> 
 
 
 def _error(step: TrainingStep, weights, buffers, batch: Batch, shift: float, seed: int) -> float:
-    """Return the relative error of both comparisons, as the norm of a difference of vectors."""
+    """Return the relative error of both comparisons: the norm of the difference of vectors."""
     rng = np.random.default_rng(seed)
     scale = [max(float(tf.math.reduce_std(weight)), 0.1) for weight in weights]
     v = [
         tf.constant(rng.normal(size=weight.shape) * size, weight.dtype)
         for weight, size in zip(weights, scale, strict=True)
     ]
-    # Biases of zero and black pixels would put a ReLU exactly at its kink.
+    # With biases of zero, black pixels would put a ReLU exactly at its kink.
     weights = [
         weight + tf.constant(rng.normal(size=weight.shape) * 0.05 * size, weight.dtype)
         for weight, size in zip(weights, scale, strict=True)
@@ -214,9 +214,10 @@ def _relative(ours, theirs) -> float:
 
 
 def _is_wrong(layer) -> bool:
-    """Return whether a layer by itself, of a model in float64, has wrong second derivatives with respect to its input.
+    """Return whether a single layer, of a model in float64, has wrong second derivatives with respect to its input.
 
-    Half the square of its output is differentiated: bilinear resizing is linear, and has no second derivative alone.
+    Half the square of its output is differentiated, because a linear layer such as bilinear resizing has no second
+    derivative.
     """
     if not isinstance(layer, keras.layers.Layer) or addressing.children(layer):
         return False
@@ -244,7 +245,7 @@ def _is_wrong(layer) -> bool:
 
         return not any(passes(shift, tolerance) for shift, tolerance in _PASSES)
     except (ValueError, TypeError, AttributeError, LookupError, RuntimeError, tf.errors.OpError):
-        # Layers of several inputs, of whole numbers, with randomness of their own: not told apart here.
+        # Layers with several inputs, integer inputs or randomness cannot be checked alone.
         return False
 
 

@@ -1,4 +1,4 @@
-"""Records a training run."""
+"""Record a training run."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def record_training(
     if ignores and each.reduction == "mean_with_sample_weight" and source.sample_weight is not None:
         raise ArgumentError(
             "loss",
-            "must not have both ignore_class and reduction='mean_with_sample_weight' where examples have weights",
+            "must not have both ignore_class and reduction='mean_with_sample_weight' if examples have weights",
             "Give the examples to ignore the sample weight 0 instead",
         )
     check_labels(loss, examples.labels, outputs_of(model))
@@ -204,8 +204,8 @@ def _begin(storage: Storage, settings: dict, initial: State) -> None:
     if not all(np.array_equal(ours, theirs) for ours, theirs in zip(initial.weights, recorded.weights, strict=True)):
         warn(
             "other_weights",
-            f"directory {storage.directory} holds a run that began with other weights than the model has now: it "
-            "continues from its own",
+            f"directory {storage.directory} holds a run that started from other weights than the model's: it resumes "
+            "from its own weights",
         )
 
 
@@ -243,5 +243,5 @@ def _serialized(thing):
                 return {"class_name": type(thing).__name__, "json": thing.to_json()}
             return keras.losses.serialize(thing)
     except (ValueError, TypeError, AttributeError, NotImplementedError, OSError):
-        # Custom models and losses need no configuration to be trained; only loading needs one.
+        # Training custom models and losses needs no configuration; only loading them does.
         return None

@@ -1,4 +1,4 @@
-"""Whether the steps of a `model.fit` can be done again, and why not."""
+"""Find out whether the steps of a `model.fit` can be replayed, and if not, why."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from vis.influence.update_rules import update_rule
 from vis.utils.errors import ArgumentError
 
 _IN_ORDER = "Shuffle the examples before, and call model.fit(shuffle=False)"
-# The methods of a model that make a training step; with another one a replay would be another training.
+# The methods of a model that make up a training step; if one is overridden, a replay would train differently.
 _TRAINING = ("train_step", "compute_loss", "make_train_function")
 
 
 def unknown_order(fit: dict | None) -> dict | None:
-    """Return why the order in which `model.fit` takes its examples cannot be known, or None if it can.
+    """Return why the order of the examples in `model.fit` cannot be known, or None if it can.
 
     Args:
-        fit: What `keras_internals.fit_arguments` returned.
+        fit: The result of `keras_internals.fit_arguments`.
 
     Returns:
         A dict of a `problem`, to follow "not one", and a `remedy`; or None.
@@ -30,9 +30,9 @@ def unknown_order(fit: dict | None) -> dict | None:
         return {"problem": problem, "remedy": remedy}
 
     if fit is None:
-        return reason("that was trained otherwise than by model.fit", "Train with model.fit or record_training")
+        return reason("that was not trained by model.fit", "Train with model.fit or record_training")
     x, steps = fit["x"], fit["steps_per_epoch"]
-    once = "Shuffle the examples once, before the data set is made of them"
+    once = "Shuffle the examples once, before making the data set"
     if isinstance(x, tf.data.Dataset):
         if keras_internals.is_reordered(x):
             return reason("whose tf.data.Dataset is shuffled or random in each epoch", once)
@@ -46,24 +46,24 @@ def unknown_order(fit: dict | None) -> dict | None:
         whole = x.num_batches
     elif is_arrays(x):
         if fit["shuffle"]:
-            return reason("whose examples were shuffled by model.fit, in an order that it does not tell")
+            return reason("whose examples were shuffled by model.fit, which does not reveal the order")
         count = len(keras.tree.flatten(x)[0])
         whole = len(sizes_of(count, batch_size_of(fit, count)))
     else:
-        return reason(f"trained on a {type(x).__name__}, whose order is not known", "Give arrays or a data set")
+        return reason(f"trained on a {type(x).__name__}, whose order is unknown", "Give arrays or a data set")
     if steps not in (None, whole):
-        return reason(f"with steps_per_epoch={steps}, so that an epoch is not all of the data", "Leave it out")
+        return reason(f"with steps_per_epoch={steps}, so that an epoch does not cover the data", "Leave it out")
     if whole == tf.data.INFINITE_CARDINALITY or whole is None:
-        return reason("trained on an endless data set", "Leave out .repeat()")
+        return reason("trained on an infinite data set", "Leave out .repeat()")
     return None
 
 
 def unknown_steps(model, no_slots: bool) -> dict | None:
-    """Return why the steps of a model cannot be done again, or None if they can.
+    """Return why the steps of a model cannot be replayed, or None if they can.
 
     Args:
         model: A compiled Keras model.
-        no_slots: Whether the state of its optimizer is not known.
+        no_slots: Whether the state of its optimizer is unknown.
 
     Returns:
         A dict of a `problem`, to follow "not one", and a `remedy`; or None.
@@ -77,18 +77,18 @@ def unknown_steps(model, no_slots: bool) -> dict | None:
         }
     if no_slots:
         name = type(model.optimizer).__name__
-        return {"problem": f"with the optimizer {name}, whose state is not known", "remedy": "Train with another"}
+        return {"problem": f"with the optimizer {name}, whose state is unknown", "remedy": "Train with another"}
     own = [name for name in _TRAINING if getattr(type(model), name) is not getattr(keras.Model, name)]
     if own:
-        return {"problem": f"of a model with a {own[0]} of its own", "remedy": "Train a model without it"}
+        return {"problem": f"of a model that overrides {own[0]}", "remedy": "Train a model without it"}
     return None
 
 
 def is_arrays(x) -> bool:
-    """Return whether what `model.fit` trains on is arrays, and not a data set or a generator.
+    """Return whether `model.fit` trains on arrays, not on a data set or a generator.
 
     Args:
-        x: Its argument.
+        x: The argument of `model.fit`.
 
     Returns:
         A bool.
@@ -97,10 +97,10 @@ def is_arrays(x) -> bool:
 
 
 def batch_size_of(fit: dict, count: int) -> int:
-    """Return the batch size that Keras takes for arrays.
+    """Return the batch size that Keras uses for arrays.
 
     Args:
-        fit: What `keras_internals.fit_arguments` returned.
+        fit: The result of `keras_internals.fit_arguments`.
         count: The number of examples.
 
     Returns:

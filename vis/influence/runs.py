@@ -18,10 +18,10 @@ from vis.influence.training import State, TrainingStep
 from vis.influence.update_rules import unknown_rule, update_rule
 from vis.utils.errors import ArgumentError, sentence, warn
 
-# A loss that is above this, and so many times what it was, is not that of a model that learns.
+# A loss above this, and that many times its first value, shows that the model does not learn.
 _DIVERGED = 10
-# How far from the recorded weights a replay of an epoch that `model.fit` made may end, relative to the way that they
-# went. Rounding alone differs: about 1e-5 after a hundred steps.
+# The largest distance from the recorded weights at which a replay of an epoch of `model.fit` may end, relative to the
+# distance that the weights moved. Rounding alone gives about 1e-5 after a hundred steps.
 _SAME = 0.01
 
 
@@ -130,7 +130,7 @@ class TrainingRun:
 
     @property
     def history(self) -> dict[str, list[float]]:
-        """Return what was noted at each epoch's end, by name, such as `'loss'` and `'val_loss'`: one number per epoch.
+        """Return the metrics of each epoch by name, such as `'loss'` and `'val_loss'`: one number per epoch.
 
         The losses are those of Keras: means over the examples, with the model's regularization.
         """
@@ -334,8 +334,7 @@ class TrainingRun:
         Args:
             epochs: The number of epochs in all.
             progress: Whether to show a progress bar.
-            watch: A `watching.Watch` that is told of each epoch and step, and may change learning rates and stop; or
-                None.
+            watch: A `watching.Watch` that follows each epoch and step, and may change learning rates and stop; or None.
 
         Raises:
             ValueError: The loss is NaN or infinite, or the run was loaded without its examples.
@@ -385,7 +384,7 @@ class TrainingRun:
             raise ArgumentError(
                 "run",
                 f"must be a run that can be replayed, not one whose replay of epoch {epoch - 1} ends {100 * off:.2g} % "
-                "away from the recorded weights, relative to the way they went",
+                "away from the recorded weights, relative to how far they moved",
                 "Load it with the examples in the order that model.fit saw them, or call tracin, which needs no replay",
                 kind="replay",
             )
@@ -487,6 +486,6 @@ def _check_convergence(first: float, last: float) -> None:
         warn(
             "diverging_run",
             f"the training loss rose from {first:.3g} at the first step to {last:.3g} in the last epoch: the run "
-            "diverges, and influences along it say nothing",
+            "diverges, and its influence scores are meaningless",
             "Lower the learning rate",
         )

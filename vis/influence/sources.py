@@ -126,7 +126,7 @@ def _collected(data_set, name: str) -> tuple:
     if not all(_equal(ours, theirs) for ours, theirs in itertools.zip_longest(batches, again, fillvalue=())):
         raise ArgumentError(
             name,
-            "must be a data set of a fixed order, not one that gives other batches when it is read again",
+            "must be a data set of a fixed order, not one that yields other batches when it is read again",
             "Leave out .shuffle() and random changes, or shuffle once before",
         )
     return (

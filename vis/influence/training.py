@@ -1,6 +1,6 @@
-"""One training step as a pure function, from which everything in `vis.influence` is made.
+"""One training step as a pure function, on which everything in `vis.influence` is built.
 
-With θ the trainable weights, the loss that a step follows is, for a batch of B examples with the weights w,
+With θ the trainable weights, the loss that a step minimizes is, for a batch of B examples with the weights w,
 
     L(θ; w) = (1/D) Σ_i w_i (s_i ℓ_i(θ) + ½ λ‖θ‖²) + R(θ)
 
@@ -27,7 +27,7 @@ from vis.influence.update_rules import UpdateRule
 
 
 class State(NamedTuple):
-    """Everything that changes in training.
+    """Everything that changes during training.
 
     Attributes:
         weights: The trainable weights, a tuple of tensors or arrays.
@@ -41,14 +41,14 @@ class State(NamedTuple):
 
 
 class TrainingStep:
-    """One step of training a model, as a function of nothing but its arguments.
+    """One training step of a model, as a function of only its arguments.
 
     Args:
         model: A built Keras model; its variables are neither read nor changed.
-        loss: A function of labels and outputs to one loss per example, from `examples.example_loss`.
+        loss: A function that maps labels and outputs to one loss per example, from `examples.example_loss`.
         rule: The optimizer's `UpdateRule`.
         l2: The factor λ.
-        reduction: What D is: the `reduction` of a Keras loss.
+        reduction: The `reduction` of a Keras loss, which determines D.
 
     Attributes:
         model: As given.
@@ -69,7 +69,7 @@ class TrainingStep:
 
         Args:
             state: The `State` before.
-            step: How many steps were done before, an integer scalar.
+            step: The number of steps before this one, an integer scalar.
             rate: The learning rate, a float scalar.
             batch: The examples.
             example_weights: (examples,), w.
@@ -80,14 +80,14 @@ class TrainingStep:
         return self.with_outputs(state, step, rate, batch, example_weights)[:2]
 
     def with_outputs(self, state: State, step, rate, batch: Batch, example_weights) -> tuple:
-        """Train for one step, and tell what the model said of the batch before it.
+        """Train for one step, and also return the model's outputs for the batch before it.
 
         Args:
-            state: As for `__call__`.
-            step: As for `__call__`.
-            rate: As for `__call__`.
-            batch: As for `__call__`.
-            example_weights: As for `__call__`.
+            state: As in `__call__`.
+            step: As in `__call__`.
+            rate: As in `__call__`.
+            batch: As in `__call__`.
+            example_weights: As in `__call__`.
 
         Returns:
             The `State` after it, the loss, and the model's outputs in training, as the model returns them.
@@ -134,7 +134,7 @@ class TrainingStep:
         return tf.reduce_sum(example_weights * shares) + regularization, buffers
 
     def shares(self, losses, weights, sample_weight):
-        """Compute what each example has in L(θ; w), with w_i = 1 and without R.
+        """Compute the share of each example in L(θ; w), with w_i = 1 and without R.
 
         Args:
             losses: The ℓ_i, (examples,).
@@ -177,15 +177,15 @@ class TrainingStep:
             return self.model(inputs, **self._mode(False))
 
     def _mapping(self, weights, buffers) -> list[tuple]:
-        """Return pairs of the model's variables and the values that they are to have."""
+        """Return pairs of the model's variables and their values in this step."""
         trainable, others = self.model.trainable_variables, self.model.non_trainable_variables
         return [*zip(trainable, weights, strict=True), *zip(others, buffers, strict=True)]
 
     def _run(self, weights, buffers, batch: Batch, training: bool):
         """Return the ℓ_i, the buffers after, R, the weights that the layers used, and the outputs.
 
-        The weights are θ, but for the kernel of a layer in `keras.layers.SpectralNormalization`, which sets it in its
-        `call`: Keras's gradient is that with respect to what was set, and so is ours.
+        The weights are θ, except the kernel of a layer in `keras.layers.SpectralNormalization`, which assigns it in its
+        `call`: like Keras, we differentiate with respect to the assigned value.
         """
         trainable, others = self.model.trainable_variables, self.model.non_trainable_variables
         mapping = self._mapping(weights, buffers)
@@ -198,7 +198,7 @@ class TrainingStep:
         return losses, after, tf.add_n([tf.zeros([], losses.dtype), *added]), used, outputs
 
     def _mode(self, training: bool) -> dict:
-        """Return `training` as an argument for models whose `call` takes it; Keras passes it to no others either."""
+        """Return `training` as an argument for models whose `call` takes it, as Keras does."""
         parameters = inspect.signature(self.model.call).parameters.values()
         asks = any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
         return {"training": training} if asks else {}
@@ -280,7 +280,7 @@ def dense_gradients(tape, target, sources) -> list:
         sources: The tensors to differentiate it with respect to.
 
     Returns:
-        A tensor for each source; None where the target does not depend on it.
+        A tensor for each source; None if the target does not depend on it.
     """
     return [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in tape.gradient(target, sources)]
 
@@ -300,7 +300,7 @@ def seeded(model, seed: int) -> tuple[np.ndarray, ...]:
     for position, variable in enumerate(model.non_trainable_variables):
         value = variable.numpy()
         if id(variable) in states:
-            # Positive and 31 bits: the state's first number is the seed, its second counts the draws.
+            # Positive, of 31 bits: the first number of the state is the seed, the second counts the draws.
             drawn = np.random.default_rng([seed, position]).integers(1, 2**31 - 1)
             value = np.array([drawn, 0], value.dtype)
         buffers.append(value)

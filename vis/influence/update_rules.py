@@ -1,8 +1,8 @@
 """The update rules of Keras optimizers as pure functions, which can be differentiated and replayed.
 
-A rule maps weights, gradients and the optimizer's own variables (its slots: momenta, mean squares, ...) to new weights
-and new slots. Each gives the same numbers as the Keras optimizer of its name; Keras does not support
-`keras.Optimizer.stateless_apply`, which would serve, on TensorFlow.
+A rule maps weights, gradients and the optimizer's variables (its slots: momenta, mean squares, ...) to new weights and
+new slots. Each gives the same numbers as the Keras optimizer of its name. `keras.Optimizer.stateless_apply` would do
+this, but Keras does not support it on TensorFlow.
 
 The gradient of an `Embedding` is a `tf.IndexedSlices` with a row for each token of the batch. Where Adam and RMSprop
 square the gradient, Keras squares every row, and only then sums the rows of the same token: so do the rules here.

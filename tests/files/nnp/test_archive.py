@@ -85,12 +85,12 @@ def test_binary_parameters_have_nnabla_s_field_numbers():
 def test_an_archive_cut_short(path, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    assert "must be a whole .nnp file, not " in refusal(path)
+    assert "must be a complete .nnp file, not " in refusal(path)
 
 
 def test_no_archive(tmp_path):
     (tmp_path / "a.nnp").write_text("hello")
-    assert "must be a whole .nnp file, not " in refusal(tmp_path / "a.nnp")
+    assert "must be a complete .nnp file, not " in refusal(tmp_path / "a.nnp")
 
 
 def test_bits_that_have_flipped(path):
@@ -108,12 +108,12 @@ def test_parameters_that_are_damaged(path):
 
 def test_without_text(path):
     rewritten(path, lambda name, content: None if name.endswith(".nntxt") else content)
-    assert "must have the text of a network (*.nntxt or *.prototxt) in it, not none as " in refusal(path)
+    assert "must contain the text of a network (*.nntxt or *.prototxt), which " in refusal(path)
 
 
 def test_without_parameters(path):
     rewritten(path, lambda name, content: None if name.endswith(".h5") else content)
-    assert "must have a file of parameters (parameter.h5 or .protobuf) in it, not none as " in refusal(path)
+    assert "must contain a file of parameters (parameter.h5 or .protobuf), which " in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -122,12 +122,12 @@ def test_without_parameters(path):
 )
 def test_text_that_is_none_of_a_network(path, text):
     rewritten(path, lambda name, content: text if name.endswith(".nntxt") else content)
-    assert "must hold the text of a network, not what " in refusal(path)
+    assert "must contain the text of a network, not what " in refusal(path)
 
 
 def test_text_that_is_not_utf_8(path):
     rewritten(path, lambda name, content: b"\xff\xfe\x00" if name.endswith(".nntxt") else content)
-    assert "must hold the text of a network, not what " in refusal(path)
+    assert "must contain the text of a network, not what " in refusal(path)
 
 
 def test_a_text_of_100_mb(path):

@@ -67,13 +67,13 @@ def test_a_circle_is_refused(tmp_path):
         function("Add2", ["x", "b"], "a"), function("Tanh", ["a"], "b"), function("Tanh", ["b"], "y"),
     ]  # fmt: skip
     path = write(tmp_path / "a.nnp", network("n", *items) + executor("n", ["x"], ["y"]))
-    with pytest.raises(ValueError, match="must have no circle of functions, but '.' is part of one"):
+    with pytest.raises(ValueError, match="must have no cycle of functions, but '.' is part of one"):
         load_model(path)
 
 
 def test_a_variable_that_is_nowhere_described_is_refused(tmp_path):
     text = network("n", variable("x", -1, 4), function("Tanh", ["z"], "x"))
-    with pytest.raises(ValueError, match="must describe every variable, but 'z' is described nowhere"):
+    with pytest.raises(ValueError, match="must describe every variable, but does not describe 'z'"):
         nnp.read(write(tmp_path / "a.nnp", text))
 
 

@@ -121,12 +121,15 @@ def test_weight_decay_is_added_to_the_loss(tmp_path):
     [
         (
             'type: "Lars" lars_param { lr: 0.1 }',
-            "the solver of a.nnp, Lars, has no update rule here; SGD is taken instead",
+            "the solver of a.nnp, Lars, has no update rule here; SGD is used instead",
         ),
-        ('type: "RMSprop" rmsprop_param { lr: 0.1 decay: 0.9 eps: 1e-8 }', "Keras's RMSprop adds eps before the root"),
+        (
+            'type: "RMSprop" rmsprop_param { lr: 0.1 decay: 0.9 eps: 1e-8 }',
+            "Keras's RMSprop adds eps before taking the root",
+        ),
         (
             'type: "Sgd" sgd_param { lr: 0.1 } lr_warmup_scheduler_type: "Linear"',
-            "the learning rate of a.nnp is taken without its warm-up",
+            "the learning rate of a.nnp is used without its warm-up",
         ),
         ('type: "Sgd" sgd_param { lr: 0.1 } lr_scheduler_type: "Custom"', "held at 0.1, not changed as 'Custom'"),
     ],
@@ -176,7 +179,7 @@ def test_what_is_not_trained_in_the_file_is_not_trained_here(tmp_path):
     model = load_model(path, training=True)
     assert [layer.name for layer in model.layers if layer.trainable_variables] == ["Affine_2"]
     path = table(tmp_path / "a.nnp", 4, 3, parameters=multiplied("Affine/affine/W", 0.1))
-    assert "several learning rates; one is taken for all" in nnp.read(path).training.differences[0]
+    assert "several learning rates; one is used for all" in nnp.read(path).training.differences[0]
 
 
 def test_a_parameter_in_a_loop_is_listed_once(tmp_path):

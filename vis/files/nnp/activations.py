@@ -1,4 +1,4 @@
-"""Activations; those of which backpropagation has modified forms are layers of their own."""
+"""Activations; those that backprop modifiers change are separate layers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ACTIVATIONS = {
 
 @function(*_ACTIVATIONS)
 def activation(call, x):
-    """An activation that Keras has by the same formula."""
+    """An activation that Keras computes by the same formula."""
     return call.layer(layers.Activation, _ACTIVATIONS[call.type])(x)
 
 
@@ -49,14 +49,14 @@ def elu(call, x):
 
 @function("SELU")
 def selu(call, x):
-    """An ELU, scaled."""
+    """A scaled ELU."""
     x = call.layer(layers.ELU, alpha=call.options.alpha)(x)
     return call.layer(layers.Rescaling, call.options.scale, part="scale")(x)
 
 
 @function("PReLU")
 def prelu(call, x, slope):
-    """max(x, 0) + slope * min(x, 0), with a slope for all channels or one for each."""
+    """max(x, 0) + slope * min(x, 0), with one slope for all channels or one per channel."""
     if call.options.base_axis != 1:
         call.refuse(f"with base_axis {call.options.base_axis}")
     rank = len(x.shape)
@@ -68,19 +68,19 @@ def prelu(call, x, slope):
 
 @function("CReLU")
 def crelu(call, x):
-    """The ReLU of x and that of -x, one after the other."""
+    """The ReLU of x and that of -x, concatenated."""
     return _both(call, x, lambda part: call.layer(layers.ReLU, part=part))
 
 
 @function("CELU")
 def celu(call, x):
-    """The ELU of x and that of -x, one after the other."""
+    """The ELU of x and that of -x, concatenated."""
     return _both(call, x, lambda part: call.layer(layers.ELU, alpha=call.options.alpha, part=part))
 
 
 @function("GELU")
 def gelu(call, x):
-    """The input times the normal distribution function, approximated by tanh."""
+    """The input times the normal cumulative distribution function, approximated by tanh."""
     return ops.gelu(x, approximate=True)
 
 
@@ -97,13 +97,13 @@ def softplus(call, x):
 
 @function("HardSigmoid")
 def hard_sigmoid(call, x):
-    """0.2 * x + 0.5, from 0 to 1; Keras's function of the name is another."""
+    """0.2 * x + 0.5, clipped to [0, 1]; Keras's `hard_sigmoid` has another slope."""
     return ops.clip(call.layer(layers.Rescaling, 0.2, offset=0.5)(x), 0.0, 1.0)
 
 
 @function("HardTanh")
 def hard_tanh(call, x):
-    """The input, from -1 to 1."""
+    """The input, clipped to [-1, 1]."""
     return ops.clip(x, -1.0, 1.0)
 
 

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 _TEXTS = (".nntxt", ".prototxt")
 _PARAMETERS = (".h5", ".protobuf")
-# Sony's largest sample project has a megabyte of text; what protobuf reads in binary ends at two gigabytes.
+# Sony's largest sample project has a megabyte of text; binary protobuf is limited to two gigabytes.
 _MOST_TEXT = 16 * 2**20
 _MOST_PARAMETERS = 2**31 - 1
 _COPY = "Copy or export it again"
 
 
 def check(path: Path) -> None:
-    """Refuse a file that is no `.nnp`, by the list of its entries alone.
+    """Refuse a file that is not an `.nnp` file, reading only the list of its entries.
 
     Args:
         path: The file.
 
     Raises:
-        ArgumentError: It is not a zip archive, is cut short, or has no text of a network in it.
+        ArgumentError: It is not a zip archive, is cut short, or does not contain the text of a network.
 
     Example:
         >>> check(Path("results.nnp"))  # doctest: +SKIP
@@ -41,7 +41,7 @@ def check(path: Path) -> None:
 
 
 def is_project(path: Path) -> bool:
-    """Return whether a file is a zip archive with the text of a network in it, whatever its name."""
+    """Return whether a file is a zip archive that contains the text of a network, whatever its name."""
     try:
         check(path)
     except ArgumentError:
@@ -71,7 +71,7 @@ def read_text(path: Path):
     except (text_format.ParseError, UnicodeDecodeError, RecursionError) as error:
         cause = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
         raise ArgumentError(
-            "path", f"must hold the text of a network, not what {path} holds ({cause})", _COPY
+            "path", f"must contain the text of a network, not what {path} contains ({cause})", _COPY
         ) from error
 
 
@@ -80,7 +80,7 @@ def read_parameters(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[s
 
     Args:
         path: The file.
-        shapes: The shape that the network gives to each parameter, by name; others are not read.
+        shapes: The shapes of the parameters to read, by name.
 
     Returns:
         float32 arrays of these shapes, by name.
@@ -99,7 +99,7 @@ def read_parameters(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[s
         return read(path, content, shapes)
     except ArgumentError:
         raise
-    except Exception as error:  # h5py and protobuf raise whatever they stumble over
+    except Exception as error:  # h5py and protobuf raise errors of many types
         raise _damaged(path, error) from error
 
 
@@ -138,11 +138,11 @@ def _check_shape(path, name, expected, shape):
 
 
 def _content(path: Path, extensions: tuple[str, ...], most: int, what: str) -> bytes:
-    """Return the content of the first entry with one of some extensions, unless that is larger than it may be."""
+    """Return the content of the first entry with one of the extensions; refuse content above the limit."""
     with _opened(path) as archive:
         entry = _entry(path, archive, extensions, what)
         try:
-            # The size that the archive declares may be wrong: no more than what is allowed is ever unpacked.
+            # The declared size may be wrong: never unpack more than the limit.
             if entry.file_size <= most:
                 with archive.open(entry) as file:
                     content = file.read(most + 1)
@@ -160,7 +160,7 @@ def _entry(path: Path, archive: zipfile.ZipFile, extensions: tuple[str, ...], wh
     for entry in archive.infolist():
         if entry.filename.lower().endswith(extensions):
             return entry
-    raise ArgumentError("path", f"must have {what} in it, not none as {path}", _COPY)
+    raise ArgumentError("path", f"must contain {what}, which {path} lacks", _COPY)
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
@@ -175,5 +175,5 @@ def _opened(path: Path) -> zipfile.ZipFile:
 def _damaged(path: Path, error: Exception) -> ArgumentError:
     cause = " ".join(str(error).split())[:200]
     return ArgumentError(
-        "path", f"must be a whole .nnp file, not {path}, which is cut short or damaged ({cause})", _COPY
+        "path", f"must be a complete .nnp file, not {path}, which is cut short or damaged ({cause})", _COPY
     )

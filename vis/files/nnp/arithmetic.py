@@ -34,14 +34,14 @@ _OF_ONE = {"Abs": ops.abs, "Exp": ops.exp, "Log": ops.log, "Sin": ops.sin, "Cos"
 
 @function(*_OF_TENSORS)
 def of_tensors(call, *inputs):
-    """A layer where all inputs are tensors of one shape, else an operation that broadcasts them."""
+    """A layer if all inputs are tensors of the same shape, else an operation that broadcasts them."""
     kind, operation = _OF_TENSORS[call.type]
     ranks = {len(each.shape) for each in inputs if not isinstance(each, np.ndarray)}
     if len(ranks) != 1:
         call.refuse("of tensors with different numbers of axes")
     (rank,) = ranks
     if any(isinstance(each, np.ndarray) and each.ndim == rank and each.shape[0] != 1 for each in inputs):
-        call.refuse("with a parameter for each sample of the batch")
+        call.refuse("with one parameter per sample of the batch")
     values = [layout.constant(each, rank) if isinstance(each, np.ndarray) else each for each in inputs]
     alike = len({id(each) for each in values}) > 1 and len({tuple(each.shape) for each in values}) == 1
     if kind is not None and alike and not any(isinstance(each, np.ndarray) for each in values):
@@ -75,7 +75,7 @@ def of_a_number(call, x):
 
 @function(*_OF_ONE)
 def of_one(call, x):
-    """A function of each number of the input."""
+    """An elementwise function of the input."""
     return _OF_ONE[call.type](x)
 
 

@@ -1,4 +1,4 @@
-"""Augmentation of images, of which the part that is the same for every image is kept."""
+"""Image augmentation: only the part that is the same for every image is kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ONE = ("aspect_ratio", "contrast")
 
 @function("ImageAugmentation")
 def image_augmentation(call, x):
-    """The middle of the image at the scale nearest to 1, interpolated linearly; what is random is left out."""
+    """The center of the image at the scale nearest to 1, interpolated linearly, without the random part."""
     options, rank = call.options, len(x.shape)
     shape = (1, *options.shape.dim)
     if rank != 4 or len(shape) != 4 or shape[1] != x.shape[-1]:
@@ -44,7 +44,7 @@ def nothing(call, x):
 
 @function("RandomCrop")
 def random_crop(call, x):
-    """The middle of the input."""
+    """The center crop of the input."""
     shape = layout.sample_shape((1, *call.options.shape.dim))
     if len(shape) != len(x.shape) - 1:
         call.refuse(f"to {len(shape)} axes")

@@ -1,4 +1,4 @@
-"""Builds a Keras model from a network of an `.nnp` file: each function by the table, in channels-last order."""
+"""Build a Keras model from a network of an `.nnp` file, function by function, in channels-last order."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def build(
         inputs: The variables that the model takes, in this order.
         output: The variable that it computes.
         parameters: The parameters that it needs, by name.
-        training: Whether it is to be trained: batch normalization by the batch is then as it should be.
-        frozen: The parameters that are not trained; a layer of which all are frozen is not trainable.
+        training: Whether the model is to be trained: normalizing by the batch is then correct, and not warned of.
+        frozen: The parameters that are not trained; a layer is not trainable if all its parameters are frozen.
 
     Returns:
         The model, built but not compiled.
@@ -41,7 +41,7 @@ def build(
         ArgumentError: A function is not supported, or variables do not fit together.
 
     Warns:
-        VisWarning: Something that the file asks for is done in another way.
+        VisWarning: The model computes something differently than the file says.
     """
     functions = network.before(output)
     check(network, inputs, output)
@@ -73,7 +73,7 @@ def build(
             warn(
                 "batch_statistics",
                 f"{function.name!r} and functions like it normalize by the batch in the file; the trained mean and "
-                "variance are taken instead",
+                "variance are used instead",
             )
     for (_, names, _), layer in shared.items():
         layer.trainable = not names or not set(names) <= set(frozen)
@@ -82,7 +82,7 @@ def build(
 
 
 def check(network: Network, inputs: Sequence[str], output: str) -> None:
-    """Refuse a network of which a function, an input or a shape is not supported, before any parameter is read.
+    """Refuse a network with an unsupported function, input or shape, before any parameter is read.
 
     Args:
         network: The network.
@@ -90,7 +90,7 @@ def check(network: Network, inputs: Sequence[str], output: str) -> None:
         output: The variable that it computes.
 
     Raises:
-        ArgumentError: The first thing that is not supported.
+        ArgumentError: A function, an input or a shape is not supported; the error names the first.
     """
     functions = network.before(output)
     if not functions:

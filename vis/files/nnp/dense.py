@@ -1,4 +1,4 @@
-"""Affine maps, convolutions and normalizations: the functions with weights."""
+"""Affine layers, convolutions and normalizations: the functions with weights."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def affine(call, x, weight, bias=None):
 
 @function("Convolution")
 def convolution(call, x, weight, bias=None):
-    """A convolution; TensorFlow's "same" pads unevenly where there are strides, so that these are padded apart."""
+    """A convolution; with strides it is padded separately, because TensorFlow's "same" pads unevenly."""
     count = weight.ndim - 2
     _check_signal(call, x, count)
     pad, stride, dilation = _geometry(call, count)
@@ -65,7 +65,7 @@ def convolution(call, x, weight, bias=None):
 
 @function("DepthwiseConvolution")
 def depthwise_convolution(call, x, weight, bias=None):
-    """A convolution of each channel with `multiplier` kernels of its own."""
+    """A convolution of each channel with `multiplier` separate kernels."""
     count = weight.ndim - 1
     _check_signal(call, x, count)
     pad, stride, dilation = _geometry(call, count)
@@ -91,7 +91,7 @@ def depthwise_convolution(call, x, weight, bias=None):
 
 @function("Deconvolution")
 def deconvolution(call, x, weight, bias=None):
-    """A transposed convolution, of which the padding is cut off."""
+    """A transposed convolution, cropped by the padding."""
     count = weight.ndim - 2
     _check_signal(call, x, count)
     pad, stride, dilation = _geometry(call, count)
@@ -108,7 +108,7 @@ def deconvolution(call, x, weight, bias=None):
         dilation_rate=dilation,
         use_bias=bias is not None,
     )
-    # Where the stride is longer than the kernel, Keras goes on to the end of the last stride.
+    # If the stride is longer than the kernel, Keras continues to the end of the last stride.
     crop = [(p, p + max(s - size, 0)) for p, s, size in zip(pad, stride, sizes, strict=True)]
     if any(map(any, crop)):
         y = call.layer(getattr(layers, f"Cropping{count}D"), crop if count > 1 else crop[0], part="crop")(y)
@@ -117,12 +117,12 @@ def deconvolution(call, x, weight, bias=None):
 
 @function("BinaryConnectAffine", "BinaryConnectConvolution", "BinaryWeightAffine", "BinaryWeightConvolution")
 def binary(call, x, weight, _, *others):
-    """An affine map or convolution by the weights' signs; of binary weight networks scaled by `alpha`."""
+    """An affine layer or convolution with the signs of the weights; scaled by `alpha` in binary weight networks."""
     signs = np.where(weight == 0, call.options.quantize_zero_to, np.sign(weight)).astype(np.float32)
     compute = affine if call.type.endswith("Affine") else convolution
     if call.type.startswith("BinaryWeight"):
         alpha, others = others[0], others[1:]
-        # An affine map's outputs are its last axis, a convolution's its first.
+        # The outputs are the last axis of an affine layer's weights, the first of a convolution's.
         signs = signs * (alpha if compute is affine else alpha.reshape(-1, *(1,) * (weight.ndim - 1)))
     return compute(call, x, signs, *others)
 
@@ -150,7 +150,7 @@ def batch_normalization(call, x, *parameters):
 
 @function("FusedBatchNormalization")
 def fused_batch_normalization(call, x, beta, gamma, mean, variance, added=None):
-    """Batch normalization, the sum with another input where there is one, and a ReLU."""
+    """Batch normalization, plus the second input if there is one, then a ReLU."""
     if call.options.nonlinearity not in ("", "relu"):
         call.refuse(f"with nonlinearity {call.options.nonlinearity!r}")
     y = batch_normalization(call, x, beta, gamma, mean, variance)
@@ -161,12 +161,12 @@ def fused_batch_normalization(call, x, beta, gamma, mean, variance, added=None):
 
 @function("MeanSubtraction")
 def mean_subtraction(call, x, mean, _):
-    """The difference from a mean that was taken in training."""
+    """The input minus the running mean from training."""
     return ops.subtract(x, layout.constant(mean, len(x.shape)))
 
 
 def _check_signal(call, x, count: int) -> None:
-    """Refuse what is not one axis of channels before `count` axes of positions."""
+    """Refuse an input unless it has one channel axis followed by `count` spatial axes."""
     if call.options.channel_last:
         call.refuse("with channel_last")
     if len(x.shape) != count + 2 or call.options.base_axis > 1 or not 1 <= count <= 3:
@@ -179,7 +179,7 @@ def _padded(call, x, pad):
 
 
 def _geometry(call, count: int) -> tuple[tuple[int, ...], ...]:
-    """Return pad, stride and dilation; of the last two only one can be above 1 in Keras."""
+    """Return pad, stride and dilation; Keras does not support both a stride and a dilation above 1."""
     options = call.options
     pad, stride, dilation = (
         dims(options.pad, count, 0),

@@ -1,4 +1,4 @@
-"""The graph of a network: loops unrolled, functions in the order in which they are computed."""
+"""The graph of a network: unroll its loops, and put its functions in the order of computation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Function(NamedTuple):
     """A function of a network.
 
     Attributes:
-        name: Its name; that of a function in a loop tells the round, as in `ReLU_RepeatStart[0]`.
-        type: What it computes, such as `"Convolution"`.
-        inputs: The names of the variables it takes.
-        outputs: The names of the variables it gives.
-        options: Its options, a message; what the file leaves out is 0, False or empty.
+        name: Its name; in a loop it includes the iteration, as in `ReLU_RepeatStart[0]`.
+        type: Its type, such as `"Convolution"`.
+        inputs: The names of its input variables.
+        outputs: The names of its output variables.
+        options: Its options, a message; an option that the file leaves out is 0, False or empty.
     """
 
     name: str
@@ -32,13 +32,13 @@ class Function(NamedTuple):
 
 
 class Network(NamedTuple):
-    """A network, its loops unrolled.
+    """A network with its loops unrolled.
 
     Attributes:
         name: Its name.
-        batch_size: The batch size that it was written with, which stands for the first axis of shapes.
-        variables: The shape of each variable that is no parameter, by name, batch axis included.
-        parameters: The shape of each parameter, by name.
+        batch_size: The batch size in the file, which is the length of the first axis of shapes.
+        variables: The shapes of the variables that are not parameters, by name, with the batch axis.
+        parameters: The shapes of the parameters, by name.
         functions: The functions, in no particular order.
     """
 
@@ -53,7 +53,7 @@ class Network(NamedTuple):
         return {output: function for function in self.functions for output in function.outputs}
 
     def before(self, output: str) -> list[Function]:
-        """Return the functions that a variable depends on, each after those whose outputs it takes.
+        """Return the functions that a variable depends on, in the order of computation.
 
         Args:
             output: The name of the variable.
@@ -62,7 +62,7 @@ class Network(NamedTuple):
             The functions.
 
         Raises:
-            ArgumentError: The functions go round in a circle.
+            ArgumentError: The functions form a cycle.
         """
         producers = self.producers()
         ordered: dict[int, Function] = {}
@@ -75,7 +75,7 @@ class Network(NamedTuple):
             if not waiting or id(function) in ordered:
                 ordered.setdefault(id(function), stack.pop())
             elif id(function) in begun:
-                raise ArgumentError("path", f"must have no circle of functions, but {function.name!r} is part of one")
+                raise ArgumentError("path", f"must have no cycle of functions, but {function.name!r} is part of one")
             else:
                 begun.add(id(function))
                 stack += waiting
@@ -85,8 +85,9 @@ class Network(NamedTuple):
 def network_of(message) -> Network:
     """Return the network of a message, with its loops unrolled as nnabla unrolls them.
 
-    What is inside a loop is there once for each of its rounds. A `RepeatStart` passes on what enters the loop in the
-    first round and what the round before has computed in the others; a `RepeatEnd` what the last round has computed.
+    The functions inside a loop are copied once per iteration. A `RepeatStart` passes on the input of the loop in the
+    first iteration, and the result of the previous iteration in the others; a `RepeatEnd` passes on the result of the
+    last iteration.
 
     Args:
         message: A `Network` of the file.
@@ -95,7 +96,7 @@ def network_of(message) -> Network:
         The `Network`.
 
     Raises:
-        ArgumentError: A loop has no number of rounds, or there are too many functions.
+        ArgumentError: A loop has no number of iterations, or there are too many functions.
     """
     times = {info.id: info.times for info in message.repeat_info}
     for function in message.function:
@@ -116,7 +117,7 @@ def network_of(message) -> Network:
 
     def at(name, state):
         if name not in originals:
-            raise ArgumentError("path", f"must describe every variable, but {name!r} is described nowhere")
+            raise ArgumentError("path", f"must describe every variable, but does not describe {name!r}")
         return _named(originals[name], state)
 
     functions = []
@@ -125,7 +126,7 @@ def network_of(message) -> Network:
         for state in _states(function, times):
             kind, inputs, before = function.type, list(function.input), state
             if kind in ("RepeatStart", "RepeatEnd") and loop not in (state if kind == "RepeatStart" else times):
-                raise ArgumentError("path", f"must tell the loop of {function.name!r} ({kind}), which it does not")
+                raise ArgumentError("path", f"must name the loop of {function.name!r} ({kind}), which it does not")
             if kind == "RepeatStart":
                 kind, inputs = "Identity", inputs[:1] if state[loop] == 0 else inputs[1:]
                 before = {**state, loop: max(state[loop] - 1, 0)}
@@ -144,15 +145,15 @@ def network_of(message) -> Network:
 
 
 def fit_name(name: str, otherwise: str, taken: set[str]) -> str:
-    """Return a name as TensorFlow's scopes and Keras's layers allow it, and note that it is taken.
+    """Return a unique name that TensorFlow's scopes and Keras's layers allow, and add it to the names taken.
 
     Args:
         name: The name in the file, such as `Unit/ReLU_RepeatStart[0]`.
-        otherwise: The name to take where nothing of it is allowed.
-        taken: The names that other layers have; the new one is added.
+        otherwise: The name to use if no character of it is allowed.
+        taken: The names of the other layers; the new one is added.
 
     Returns:
-        Letters, digits, `_`, `-` and `.`, beginning with a letter or digit, and unlike any name that is taken.
+        A name of letters, digits, `_`, `-` and `.` that begins with a letter or digit and is not taken.
 
     Example:
         >>> fit_name("Unit/ReLU_RepeatStart[0]", "ReLU", set()), fit_name("y'", "y", {"y_"})
@@ -168,21 +169,21 @@ def fit_name(name: str, otherwise: str, taken: set[str]) -> str:
 
 
 def _rounds(item, times: dict[str, int]) -> list[str]:
-    """Return the loops that a variable or function is inside of."""
+    """Return the loops around a variable or function."""
     for name in item.repeat_id:
         if times.get(name, 0) < 1:
-            raise ArgumentError("path", f"must tell how often the loop {name!r} is gone through, which it does not")
+            raise ArgumentError("path", f"must have a number of iterations for the loop {name!r}, which it lacks")
     return list(item.repeat_id)
 
 
 def _states(item, times: dict[str, int]):
-    """Yield the round of each loop around a variable or function, for every copy of it."""
+    """Yield the iteration of each loop around a variable or function, for every copy of it."""
     for rounds in itertools.product(*(range(times[name]) for name in item.repeat_id)):
         yield dict(zip(item.repeat_id, rounds, strict=True))
 
 
 def _named(item, state: dict[str, int]) -> str:
-    """Return the name of a copy, as nnabla has it: `{loop}` in the name becomes the round, else it is appended."""
+    """Return the name of a copy as in nnabla: `{loop}` in the name becomes the iteration, else it is appended."""
     name = item.name
     for loop in item.repeat_id:
         part = f"[{state[loop]}]"

@@ -1,7 +1,7 @@
-"""Channels last: where nnabla's axes are in the tensors of a Keras model.
+"""Map nnabla's channels-first axes to the channels-last tensors of a Keras model.
 
-The layout is a function of the rank alone. A tensor of rank 4, (N, C, H, W), or 5, (N, C, D, H, W), has its channels
-last here; one of any other rank is as nnabla has it.
+The layout depends only on the rank. A tensor of rank 4, (N, C, H, W), or 5, (N, C, D, H, W), has its channels last in
+Keras; tensors of other ranks keep nnabla's order.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ _MOVED = (4, 5)
 
 
 def axis(number: int, rank: int) -> int:
-    """Return the axis of a tensor that is a certain axis in nnabla.
+    """Return the Keras axis of an nnabla axis.
 
     Args:
         number: The axis in nnabla, from 0; negative from the end.
-        rank: The number of the tensor's axes.
+        rank: The number of axes of the tensor.
 
     Returns:
-        The axis here.
+        The axis in Keras, from 0.
 
     Example:
         >>> axis(1, 4), axis(1, 3), axis(-1, 4)
@@ -41,16 +41,16 @@ def to_nnabla(x):
 
 
 def from_nnabla(x):
-    """Return a tensor with its axes in the order of its rank here."""
+    """Return a tensor with its axes in the order of Keras."""
     rank = len(x.shape)
     return layers.Permute((*range(2, rank), 1))(x) if rank in _MOVED else x
 
 
 def constant(value: np.ndarray, rank: int) -> np.ndarray:
-    """Return a parameter so that it broadcasts against tensors of a rank as it does in nnabla.
+    """Return a parameter in a shape that broadcasts against tensors as in nnabla.
 
     Args:
-        value: The parameter; axes that it lacks are in front.
+        value: The parameter; missing axes are added at the front.
         rank: The rank of the tensors.
 
     Returns:
@@ -61,15 +61,15 @@ def constant(value: np.ndarray, rank: int) -> np.ndarray:
 
 
 def sample_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of one sample here of a shape in nnabla, batch axis included."""
+    """Return the Keras shape of one sample, from an nnabla shape with the batch axis."""
     return (*shape[2:], shape[1]) if len(shape) in _MOVED else tuple(shape[1:])
 
 
 def channels_last(x):
-    """Return a signal, (N, C, L), with its channels last; of any other rank they are already."""
+    """Return a signal, (N, C, L), with its channels last; in other ranks they are already last."""
     return layers.Permute((2, 1))(x) if len(x.shape) == 3 else x
 
 
 def signal(x):
-    """Return a signal with its channels last, (N, L, C), as nnabla has it; undoes `channels_last`."""
+    """Return a signal with its channels last, (N, L, C), in nnabla's order: the inverse of `channels_last`."""
     return channels_last(x)

@@ -13,7 +13,7 @@ from vis.files.nnp.table import dims, function
 
 @function("MaxPooling")
 def max_pooling(call, x):
-    """The maximum of each window; what is added at the border is never the largest."""
+    """The maximum of each window; the padding is never the maximum."""
     x, kernel, stride, pads = _windows(call, x)
     if any(map(any, pads)):
         x = ops.pad(x, ((0, 0), *pads, (0, 0)), constant_values=float(np.finfo(np.float32).min))
@@ -26,7 +26,7 @@ def average_pooling(call, x):
     sizes = layout.channels_last(x).shape[1:-1]
     x, kernel, stride, pads = _windows(call, x)
     y = _average(call, x, kernel, stride, pads)
-    # Keras divides by all of the window, nnabla by what of it is inside, or at least within the declared padding.
+    # Keras divides by the whole window, nnabla by its part inside the input, or inside the declared padding.
     within = dims(call.options.pad, len(kernel), 0) if call.options.including_pad else (0,) * len(kernel)
     counts = np.ones(())
     for size, k, s, (before, _), pad, length in zip(sizes, kernel, stride, pads, within, y.shape[1:-1], strict=True):
@@ -47,7 +47,7 @@ def sum_pooling(call, x):
 
 @function("GlobalAveragePooling")
 def global_average_pooling(call, x):
-    """The mean over all positions, which stay as axes of length 1."""
+    """The mean over all positions, keeping their axes with length 1."""
     count = len(x.shape) - 2
     if not 1 <= count <= 3:
         call.refuse(f"for an input of {len(x.shape)} axes")
@@ -57,7 +57,7 @@ def global_average_pooling(call, x):
 
 @function("Unpooling")
 def unpooling(call, x):
-    """Each value as often as the kernel is large."""
+    """Repeat each value over the kernel."""
     kernel = dims(call.options.kernel, len(x.shape) - 2, 1)
     _check(call, kernel)
     size = kernel if len(kernel) > 1 else kernel[0]
@@ -72,7 +72,7 @@ def _average(call, x, kernel, stride, pads):
 
 
 def _windows(call, x):
-    """Return the input with its channels last, the windows and their strides, and what is to be added at each end."""
+    """Return the input with its channels last, the windows, their strides, and the padding at each end."""
     kernel = dims(call.options.kernel, len(x.shape) - 2, 1)
     _check(call, kernel)
     x = layout.channels_last(x)
@@ -82,7 +82,7 @@ def _windows(call, x):
     for size, k, s, pad in zip(x.shape[1:-1], kernel, stride, dims(call.options.pad, len(kernel), 0), strict=True):
         if call.options.ignore_border:
             pads.append((pad, pad))
-        else:  # the last windows go beyond the border
+        else:  # the last windows extend beyond the border
             length = (size + pad - 1) // s + 1
             pads.append((pad, max((length - 1) * s + k - size - pad, 0)))
     return x, kernel, stride, pads

@@ -1,4 +1,4 @@
-"""What an `.nnp` file holds: networks, what is executed, how it was trained, and how its images are scaled."""
+"""The contents of an `.nnp` file: networks, the executor, how it was trained, and how its images are scaled."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _CARRYING = ("Identity", "Reshape", "Dropout")
 
 
 class Executor(NamedTuple):
-    """What is executed of a project.
+    """The executor of a project: the network that it runs, with inputs and outputs.
 
     Attributes:
         network: The name of the network.
-        inputs: The names of the variables that it takes.
-        outputs: The variables that it computes: by name, what the data set calls them.
-        no_image_normalization: Whether it takes pixels from 0 to 255, or None where the file does not say.
+        inputs: The names of its input variables.
+        outputs: Its output variables by name, with their names in the data set.
+        no_image_normalization: Whether it takes pixels from 0 to 255, or None if the file does not say.
     """
 
     network: str
@@ -45,7 +45,7 @@ class Project:
     Attributes:
         path: The file.
         networks: The names of its networks.
-        executor: The `Executor`: the first of the file, or the last network as a whole where the file has none.
+        executor: The `Executor`: the first of the file, or the whole last network if the file has none.
     """
 
     def __init__(self, path: Path, message):
@@ -54,7 +54,7 @@ class Project:
         self._networks = {network.name: network for network in message.network}
         self.networks = tuple(self._networks)
         if not self.networks:
-            raise ArgumentError("path", f"must have a network, not none as {path}")
+            raise ArgumentError("path", f"must have a network, not none as {path} has")
         self.executor = self._executor()
 
     @property
@@ -62,7 +62,8 @@ class Project:
         """How the model was trained, a `vis.files.nnp.training.Training`.
 
         Raises:
-            ArgumentError: The file does not say, or says what is done otherwise here: several losses, for example.
+            ArgumentError: The file does not say, or the model was trained in an unsupported way, such as with several
+                losses.
         """
         return training_of(self.path, self._message, self.network)
 
@@ -80,10 +81,10 @@ class Project:
         return Scale("unit")
 
     def network(self, name: str) -> Network:
-        """Return one of the networks, its loops unrolled.
+        """Return a network with its loops unrolled.
 
         Args:
-            name: Its name.
+            name: The name of the network.
 
         Returns:
             The `vis.files.nnp.graph.Network`.
@@ -101,21 +102,21 @@ class Project:
         """Build a Keras model with the trained parameters.
 
         Args:
-            network: The name of a network; that of the executor unless given. The network that is trained, `Main`, is
-                built up to what its loss takes, with dropout and with batch normalization by the batch.
-            output_variable: The output to compute, by the name of its variable or as the data set calls it; unless
-                given the first that is a softmax's or a sigmoid's.
+            network: The name of a network; by default that of the executor. The network that is trained, `Main`, is
+                built up to the input of its loss, with dropout and with batch normalization by the batch.
+            output_variable: The output to compute, by the name of its variable or its name in the data set; by default
+                the first output of a softmax or sigmoid.
 
         Returns:
             A model in channels-last order, built but not compiled. Its layers have the names of the file's functions,
-            with a `.` or `_` for what TensorFlow does not allow.
+            with `.` or `_` in place of characters that TensorFlow does not allow.
 
         Raises:
             ArgumentError: There is no such network or output, a function is not supported, or a parameter is missing or
                 has another shape.
 
         Warns:
-            VisWarning: There are other outputs, or something that the file asks for is done in another way.
+            VisWarning: There are other outputs, or the model computes something differently than the file says.
         """
         from vis.files.nnp import building
 
@@ -141,7 +142,7 @@ class Project:
         return building.build(graph, inputs, output, parameters, training=training, frozen=frozen)
 
     def _output(self, asked: str | None) -> str:
-        """Return the variable that is computed: the one asked for, or the first of classes."""
+        """Return the output variable: the requested one, or the first that predicts classes."""
         outputs = self.executor.outputs
         names = [name if called in ("", name) else f"{name} ({called})" for name, called in outputs.items()]
         if asked is not None:
@@ -163,7 +164,7 @@ class Project:
         return chosen
 
     def _is_of_classes(self, name: str) -> bool:
-        """Return whether a variable is made by a softmax or sigmoid, but for functions that only carry it along."""
+        """Return whether a variable is the output of a softmax or sigmoid, apart from functions that pass it on."""
         functions = self.network(self.executor.network).before(name)
         last = next((each for each in reversed(functions) if each.type not in _CARRYING), None)
         return last is not None and last.type in _CLASSES
@@ -184,7 +185,7 @@ class Project:
             outputs = {name: "" for name in graph.variables if name in given and name not in taken}
             found = Executor(graph.name, inputs, outputs, None)
         if not found.inputs or not found.outputs:
-            raise ArgumentError("path", f"must have an executor with an input and an output, not as {self.path} has")
+            raise ArgumentError("path", f"must have an executor with an input and an output, unlike {self.path}")
         if found.network not in self._networks:
             raise ArgumentError(
                 "path", f"must have the network {found.network!r} of its executor, which {self.path} lacks"
@@ -193,7 +194,7 @@ class Project:
 
 
 def read(path: str | os.PathLike) -> Project:
-    """Read what an `.nnp` file holds, but for the parameters, which `Project.build` reads.
+    """Read an `.nnp` file, except its parameters, which `Project.build` reads.
 
     Args:
         path: An `.nnp` file, as Neural Network Console and `nnabla.utils.save` write them.
@@ -202,7 +203,7 @@ def read(path: str | os.PathLike) -> Project:
         The `Project`.
 
     Raises:
-        ValueError: The file is damaged, or is no `.nnp` file.
+        ValueError: The file is damaged, or is not an `.nnp` file.
 
     Example:
         >>> project = read("results.nnp")  # doctest: +SKIP

@@ -1,7 +1,7 @@
 """The part of nnabla's `nnabla.proto` that is needed here, made into message classes at run time.
 
-Only names and types matter for the text of a network; the numbers matter for `parameter.protobuf`, which is binary, and
-are those of nnabla there. Whatever a file has beyond these fields is skipped.
+For the text of a network only names and types matter. For `parameter.protobuf`, which is binary, the field numbers
+matter too; they are those of nnabla. Other fields of a file are skipped.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 _PACKAGE = "vis.nnp"
 
-# Functions that have options, as their field is called in a function: `convolution_param` and so on.
+# Functions that have options, by the prefix of their field: `convolution` for `convolution_param`.
 _FUNCTIONS = (
     "add2 add_n add_scalar affine average_pooling batch_matmul batch_normalization binary_connect_affine "
     "binary_connect_convolution binary_weight_affine binary_weight_convolution broadcast celu concatenate convolution "
@@ -21,7 +21,7 @@ _FUNCTIONS = (
 ).split()
 _SOLVERS = "adam adamw momentum nesterov rmsprop sgd".split()
 
-# One message has the options of all functions, another those of all solvers: no name stands for two types.
+# One message has the options of all functions, another those of all solvers, as no name has two types.
 _MESSAGES = {
     "Shape": "repeated int64 dim = 1",
     "Options": """
@@ -70,7 +70,7 @@ _MESSAGES = {
 def _message_class(name: str):
     """Return the class of a message; a field's type is that of protobuf or another message."""
     fields = descriptor_pb2.FieldDescriptorProto
-    # Fields that are absent can be told from zeros, as proto2 has it.
+    # As in proto2, absent fields can be told from zeros.
     file = descriptor_pb2.FileDescriptorProto(name=f"{_PACKAGE}.proto", package=_PACKAGE, syntax="proto2")
     for message, text in _MESSAGES.items():
         described = file.message_type.add(name=message)
@@ -90,5 +90,5 @@ def _message_class(name: str):
 
 #: The message of a whole file.
 File = _message_class("File")
-#: The options of a function, for those that have none in the file.
+#: The options of a function that has none in the file.
 Options = message_factory.GetMessageClass(File.DESCRIPTOR.file.message_types_by_name["Options"])

@@ -1,4 +1,4 @@
-"""What changes the shape: in nnabla's order of axes, and never the batch axis."""
+"""Functions that change the shape, in nnabla's order of axes and never along the batch axis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def identity(call, x):
 
 @function("Dropout")
 def dropout(call, x):
-    """Dropout, which Keras leaves out unless it trains."""
+    """Dropout, which Keras applies only in training."""
     return call.layer(layers.Dropout, call.options.p)(x)
 
 
@@ -43,7 +43,7 @@ def transpose(call, x):
 
 @function("Concatenate")
 def concatenate(call, *inputs):
-    """The inputs one after the other along an axis."""
+    """The inputs, concatenated along an axis."""
     if call.options.axis == 0:
         call.refuse("along the batch axis")
     axis = layout.axis(call.options.axis, len(inputs[0].shape))
@@ -52,7 +52,7 @@ def concatenate(call, *inputs):
 
 @function("Slice")
 def slice_(call, x):
-    """Part of each of the last axes."""
+    """A slice of each of the last axes."""
     options, rank = call.options, len(x.shape)
     chosen = [slice(None)] * rank
     for number, part in enumerate(
@@ -67,7 +67,7 @@ def slice_(call, x):
 
 @function("Pad")
 def pad(call, x):
-    """More positions at the ends of the last axes."""
+    """The input, padded at the ends of the last axes."""
     options, rank = call.options, len(x.shape)
     if options.mode not in _PADDINGS:
         call.refuse(f"with mode {options.mode!r}")
@@ -85,7 +85,7 @@ def pad(call, x):
 
 @function("Flip")
 def flip(call, x):
-    """The other direction along some axes."""
+    """The input, reversed along axes."""
     axes = [layout.axis(number, len(x.shape)) for number in call.options.axes]
     if 0 in axes:
         call.refuse("of the batch axis")
@@ -94,7 +94,7 @@ def flip(call, x):
 
 @function("Broadcast")
 def broadcast(call, x):
-    """Axes of length 1 made longer."""
+    """The input, with axes of length 1 repeated."""
     shape = layout.sample_shape(tuple(call.options.shape.dim))
     if len(shape) != len(x.shape) - 1:
         call.refuse(f"to {len(shape) + 1} axes")

@@ -1,14 +1,14 @@
-"""The table from nnabla's function types to what computes them in Keras.
+"""The table of nnabla's function types and their Keras implementations.
 
-To add one, write a function in the module of its kind and name the type above it; options that no other function has
-are to be named in `vis.files.nnp.schema`:
+To add one, write a function in the module of its kind, with its type in the decorator. Add options that no other
+function has to `vis.files.nnp.schema`:
 
     @function("LeakyReLU")
     def leaky_relu(call, x):
         return call.layer(layers.LeakyReLU, negative_slope=call.options.alpha)(x)
 
-It takes the function's inputs, buffers as Keras tensors and parameters as NumPy arrays in nnabla's shape, and returns
-its output. `vis.files.nnp.layout` tells where nnabla's axes are.
+It takes the inputs of the function, buffers as Keras tensors and parameters as NumPy arrays in nnabla's shape, and
+returns its output. `vis.files.nnp.layout` maps nnabla's axes to those of Keras.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _LARGEST = 2**16
 FUNCTIONS: dict[str, Callable] = {}
 
 
-class Unsupported(Exception):  # noqa: N818 - why a function cannot be computed, which the builder words
-    """A function that has no counterpart here, at least not with its options; the message says which."""
+class Unsupported(Exception):  # noqa: N818 - a reason, from which the builder makes an error
+    """A function, or one of its options, is not supported; the message gives the reason."""
 
 
 class Call(NamedTuple):
@@ -36,9 +36,9 @@ class Call(NamedTuple):
         name: The name of its layer.
         type: Its type.
         options: Its options.
-        batch_size: What stands for the batch axis in its options.
-        parameters: The names of its parameters, which functions that share them have in common.
-        shared: The layers with parameters so far, by their parameters and settings.
+        batch_size: The length of the batch axis in its options.
+        parameters: The names of its parameters; functions that share parameters have the same names.
+        shared: The layers with parameters built so far, by their parameters and settings.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Call(NamedTuple):
         Args:
             kind: The layer's class.
             *settings: Its arguments.
-            part: What its name ends in; nothing for the layer that has the function's own name.
+            part: The suffix of its name; empty for the layer with the name of the function.
             **named: Its keyword arguments.
         """
         return kind(*settings, **named, name=f"{self.name}.{part}" if part else self.name)
 
     def apply(self, x, weights: list[np.ndarray], kind: Callable, **named):
-        """Apply a layer with parameters, the same one where another function has the same parameters.
+        """Apply a layer with parameters; functions with the same parameters share one layer.
 
         Args:
             x: The input.
@@ -95,7 +95,7 @@ class Call(NamedTuple):
 
 
 def function(*types: str) -> Callable:
-    """Return a decorator that enters a function into the table under some types."""
+    """Return a decorator that enters a function into the table under its types."""
 
     def enter(compute):
         FUNCTIONS.update(dict.fromkeys(types, compute))
@@ -105,16 +105,16 @@ def function(*types: str) -> Callable:
 
 
 def dims(shape, count: int, otherwise: int) -> tuple[int, ...]:
-    """Return the numbers of an option such as a stride, or one number for all axes where the file has none."""
+    """Return the numbers of an option such as a stride, or the default for all axes if the file has none."""
     found = tuple(shape.dim) or (otherwise,) * count
-    # TensorFlow ends the process over a stride that is no 32-bit integer.
+    # TensorFlow aborts the process if a stride is not a 32-bit integer.
     if len(found) != count or not all(0 <= number <= _LARGEST for number in found):
         raise Unsupported(f"with {list(found)} for {count} axes")
     return found
 
 
 def refusal(name: str, kind: str, reason: str) -> ArgumentError:
-    """Return the error for a function that cannot be computed: its name, its type, and what can be."""
+    """Return the error for an unsupported function: its name, its type, and the supported types."""
     why = f", {reason}" if reason else ""
     return ArgumentError(
         "path",

@@ -1,4 +1,4 @@
-"""How a model was trained: which network by which loss, and by what solver."""
+"""Read how a model was trained: its network, its loss and its solver."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LOSSES: dict[str, str | dict] = {
     "SquaredError": "mean_squared_error",
     "AbsoluteError": "mean_absolute_error",
 }
-# What becomes a layer with weights; parameters of other functions are constants, or signs in place of weights.
+# Functions that become layers with weights; the parameters of others are constants, or signs in place of weights.
 _WITH_WEIGHTS = (
     "Affine Convolution DepthwiseConvolution Deconvolution BatchNormalization FusedBatchNormalization PReLU".split()
 )
@@ -35,14 +35,14 @@ class Training(NamedTuple):
 
     Attributes:
         network: The name of the network that was trained.
-        inputs: The variables that it takes, without those of the labels.
+        inputs: Its input variables, without the labels.
         output: The variable that its loss compares with the labels.
         loss: The name or the configuration of the Keras loss.
-        optimizer: The configuration of the Keras optimizer, or None where none is the same.
-        l2: λ of ½·λ·‖θ‖², what nnabla calls weight decay.
-        batch_size: Examples per step, or None where the file does not say.
+        optimizer: The configuration of the Keras optimizer, or None if there is no equivalent.
+        l2: λ of ½·λ·‖θ‖², which nnabla calls weight decay.
+        batch_size: The number of examples per step, or None if the file does not say.
         frozen: The parameters that were not trained.
-        differences: What is done here in another way than the file says, a sentence each.
+        differences: The ways in which training here differs from the file, one sentence each.
     """
 
     network: str
@@ -61,19 +61,19 @@ def training_of(path: Path, message, network: Callable[[str], Network]) -> Train
 
     Args:
         path: The file, for messages.
-        message: Its text.
-        network: A function from the name of a network to it.
+        message: The text of the file.
+        network: A function of a network's name that returns the network.
 
     Returns:
         The `Training`.
 
     Raises:
-        ArgumentError: The file has no optimizer or several, or its loss is not one that Keras has.
+        ArgumentError: The file has no optimizer or several, or Keras does not have its loss.
     """
     if not message.optimizer:
         raise ArgumentError(
             "model",
-            f"must say how it was trained, not only how it is executed as {path}",
+            f"must say how it was trained, not only how it is executed as {path} does",
             "Give a results.nnp",
             kind="loss",
         )
@@ -102,7 +102,7 @@ def training_of(path: Path, message, network: Callable[[str], Network]) -> Train
     }
     differences = []
     if set(multipliers.values()) - {0.0, 1.0}:
-        differences.append(f"{path.name} trains parameters at several learning rates; one is taken for all")
+        differences.append(f"{path.name} trains parameters at several learning rates; one is used for all")
     frozen = _frozen(graph, multipliers)
     differences += [
         f"the parameters of {each.name!r} ({each.type}) are not trained as in {path.name}"
@@ -125,21 +125,21 @@ def training_of(path: Path, message, network: Callable[[str], Network]) -> Train
 
 
 def _frozen(graph: Network, multipliers: dict[str, float]) -> tuple[str, ...]:
-    """Return the parameters that the optimizer does not list, or lists with a learning rate of 0 times its own."""
-    # One that is in a loop is listed once, without its rounds.
+    """Return the parameters that the optimizer does not list, or lists with a learning rate multiplier of 0."""
+    # A parameter in a loop is listed once, without its iterations.
     names = [re.escape(name) for name, multiplier in multipliers.items() if multiplier]
     trained = "|".join(re.sub(r"\\\{.*?\\\}", r"\\[\\d+\\]", name) + r"(_.+\[\d+\])?" for name in names)
     return tuple(name for name in graph.parameters if multipliers and not re.fullmatch(trained, name))
 
 
 def _optimizer(path: Path, solver, differences: list[str]) -> dict | None:
-    """Return the configuration of the Keras optimizer that does the same, or None; note what it does not do."""
+    """Return the configuration of the equivalent Keras optimizer, or None; add any differences to the list."""
     if solver.type in ("Adam", "AdamW"):
         options = solver.adam_param if solver.type == "Adam" else solver.adamw_param
         rate = options.alpha
         config = {"beta_1": options.beta1, "beta_2": options.beta2, "epsilon": options.eps}
         if solver.type == "AdamW":
-            # Of a weight nnabla takes off the share `wd`, Keras the share `weight_decay` times the learning rate.
+            # nnabla subtracts `wd` times the weight, Keras `weight_decay` times the learning rate times the weight.
             config["weight_decay"] = options.wd / rate if rate else 0.0
     elif solver.type == "Sgd":
         rate, config = solver.sgd_param.lr, {}
@@ -149,18 +149,18 @@ def _optimizer(path: Path, solver, differences: list[str]) -> dict | None:
     elif solver.type == "RMSprop":
         options = solver.rmsprop_param
         rate, config = options.lr, {"rho": options.decay, "epsilon": options.eps}
-        differences.append("Keras's RMSprop adds eps before the root is taken, nnabla's after it")
+        differences.append("Keras's RMSprop adds eps before taking the root, nnabla's after it")
     else:
-        differences.append(f"the solver of {path.name}, {solver.type}, has no update rule here; SGD is taken instead")
+        differences.append(f"the solver of {path.name}, {solver.type}, has no update rule here; SGD is used instead")
         return None
     name = solver.type if solver.type in ("Adam", "AdamW", "RMSprop") else "SGD"
     return {"class_name": name, "config": {"learning_rate": _schedule(path, solver, rate, differences), **config}}
 
 
 def _schedule(path: Path, solver, rate: float, differences: list[str]) -> float | dict:
-    """Return the learning rate, or the configuration of the Keras schedule that gives the same at every step."""
+    """Return the learning rate, or the configuration of the equivalent Keras schedule."""
     if solver.lr_warmup_scheduler_type not in ("", "None"):
-        differences.append(f"the learning rate of {path.name} is taken without its warm-up")
+        differences.append(f"the learning rate of {path.name} is used without its warm-up")
     kind = solver.lr_scheduler_type
     if kind == "Cosine":
         options = solver.cosine_scheduler_param
@@ -176,7 +176,7 @@ def _schedule(path: Path, solver, rate: float, differences: list[str]) -> float 
         )
     if kind in ("", "Exponential"):
         options = solver.exponential_scheduler_param
-        # Older files have these two fields instead.
+        # Older files have `lr_decay` and `lr_decay_interval` instead.
         gamma = options.gamma or solver.lr_decay or 1.0
         interval = options.iter_interval or solver.lr_decay_interval or 1
         if gamma == 1:
@@ -191,7 +191,7 @@ def _schedule(path: Path, solver, rate: float, differences: list[str]) -> float 
         values = [rate * options.gamma**count for count in range(len(boundaries) + 1)]
         return _config("PiecewiseConstantDecay", boundaries=boundaries, values=values)
     if kind != "None":
-        differences.append(f"the learning rate of {path.name} is held at {rate:g}, not changed as {kind!r}")
+        differences.append(f"the learning rate of {path.name} is kept at {rate:g}, not changed as by {kind!r}")
     return rate
 
 

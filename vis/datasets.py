@@ -320,7 +320,8 @@ def background(
     Args:
         path: A folder of images, a CSV file of images, or an `.npy` file of samples in the form that the model takes.
         layout: The images that the model takes, from `vis.images.input_layout`, with their height and width.
-        preprocess: The scale of pixel values, as in `batches`; ignored for an `.npy` file.
+        preprocess: The scale of pixel values: `'unit'`, `'raw'`, `'tf'`, `'caffe'` or `'torch'`, or one with a mean and
+            a standard deviation, such as `'unit:0.5:0.25'`; ignored for an `.npy` file.
         count: The maximum number of samples, taken at even intervals; None takes all.
         input_variable: The name of the image column of a CSV file.
 
@@ -377,7 +378,7 @@ def check_background(path: str | os.PathLike) -> None:
     """Refuse a path that `background` cannot read.
 
     Args:
-        path: As in `background`.
+        path: The path of a folder of images, a CSV file or an `.npy` file.
 
     Raises:
         ArgumentError: There is no such folder, and no CSV or `.npy` file.

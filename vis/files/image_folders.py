@@ -22,9 +22,9 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 class ImageFolder(Columns):
     """A folder of images as a table with the columns `x:image` and, if it has sub-folders, `y:label`.
 
-    The classes are numbered as in `keras.utils.image_dataset_from_directory`: the sub-folders in the order of their
-    names, including empty ones, are the classes 0, 1, ...; everything below a sub-folder belongs to its class. A folder
-    without sub-folders has no labels. Only the file names of one sub-folder are in memory at a time.
+    The classes have the numbers that `keras.utils.image_dataset_from_directory` gives them: the sub-folders in the
+    order of their names, including empty ones, are the classes 0, 1, ...; everything below a sub-folder belongs to its
+    class. A folder without sub-folders has no labels. Only the file names of one sub-folder are in memory at a time.
 
     Args:
         path: The folder.

@@ -45,8 +45,8 @@ def confident_joint(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray
     """Count the examples of each label that confidently belong to each class.
 
     Args:
-        labels: As for `confident_classes`.
-        probabilities: As for `confident_classes`.
+        labels: int, (examples,), the labels, from 0.
+        probabilities: (examples, classes), predicted out of sample, each row adding up to 1.
 
     Returns:
         C, an int64 array of shape (classes, classes): one row per label, one column per class.
@@ -68,8 +68,8 @@ def count_errors(labels: np.ndarray, probabilities: np.ndarray) -> int:
     The second condition excludes examples whose label is the most probable class, but below its high threshold.
 
     Args:
-        labels: As for `confident_classes`.
-        probabilities: As for `confident_classes`.
+        labels: int, (examples,), the labels, from 0.
+        probabilities: (examples, classes), predicted out of sample, each row adding up to 1.
 
     Returns:
         An int.

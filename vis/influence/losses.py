@@ -26,7 +26,7 @@ class ExampleLoss:
 
     Args:
         loss: A `keras.losses.Loss` or a function of labels and outputs.
-        weight: A factor, as in `model.compile(loss_weights=...)`.
+        weight: A factor, such as that of `model.compile(loss_weights=...)`.
 
     Attributes:
         weight: As given.

@@ -83,11 +83,11 @@ class TrainingStep:
         """Train for one step, and also return the model's outputs for the batch before it.
 
         Args:
-            state: As in `__call__`.
-            step: As in `__call__`.
-            rate: As in `__call__`.
-            batch: As in `__call__`.
-            example_weights: As in `__call__`.
+            state: The `State` before.
+            step: The number of steps before this one, an integer scalar.
+            rate: The learning rate, a float scalar.
+            batch: The examples.
+            example_weights: (examples,), w.
 
         Returns:
             The `State` after it, the loss, and the model's outputs in training, as the model returns them.

@@ -162,7 +162,7 @@ def unknown_rule(optimizer: keras.optimizers.Optimizer | dict) -> UpdateRule:
         optimizer: A Keras optimizer, or its configuration.
 
     Returns:
-        An `UpdateRule` with the configuration alone, which refuses to update a weight.
+        An `UpdateRule` with only the configuration, which refuses to update weights.
     """
 
     def update(*_):
@@ -201,7 +201,7 @@ def _dense(gradient, weight):
 
 
 def _squared(gradient, weight):
-    """Square a gradient, or every row of an embedding's by itself, as Keras does."""
+    """Square a gradient; square an embedding's rows separately, as Keras does."""
     if isinstance(gradient, tf.IndexedSlices):
         gradient = tf.IndexedSlices(tf.square(gradient.values), gradient.indices, gradient.dense_shape)
         return _dense(gradient, weight)
@@ -211,7 +211,7 @@ def _squared(gradient, weight):
 def _sqrt(value):
     """Compute the square root, with the derivative 0 instead of infinity at 0.
 
-    A weight that has never had a gradient has a mean square of 0 that stays 0 whichever example is left out.
+    A weight that never had a gradient has a mean square of 0, which stays 0 whichever example is left out.
     """
     positive = value > 0
     return tf.where(positive, tf.sqrt(tf.where(positive, value, tf.ones_like(value))), tf.zeros_like(value))

@@ -43,7 +43,7 @@ class ValidationLoss:
         if same_examples(training, self.examples):
             warn(
                 "training_as_validation",
-                "the validation examples are the training examples: the scores tell what lowers the training loss, not "
+                "the validation examples are the training examples: the scores show what lowers the training loss, not "
                 "what helps on new data",
             )
         self.step = step

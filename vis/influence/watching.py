@@ -191,7 +191,7 @@ class Watch:
         if not all(np.array_equal(ours, theirs) for ours, theirs in zip(current, state.weights, strict=True)):
             warn(
                 "changed_weights",
-                "a callback changed the weights of the model, which is not part of the recorded run: the run keeps "
-                "those of its steps",
-                "Record what model.fit does with vis.callbacks.RecordTraining",
+                "a callback changed the weights of the model, which is not part of the recorded run: the run keeps the "
+                "weights of its steps",
+                "To record such a training, use vis.callbacks.RecordTraining with model.fit",
             )

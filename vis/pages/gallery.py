@@ -1,8 +1,8 @@
-"""A page to look through an explained data set: each image, its map, its label and the prediction with its score.
+"""Write a page for browsing an explained data set: each image, its map, its label and the prediction with its score.
 
-The page is one file that opens from disk: the pictures, as thumbnails, are in it, and the scripts and styles too. It
-links to the files of the images and of the maps by relative paths. What a browser does not take in one file, more than
-2,000 cards, goes into several that are linked with each other.
+The page is a single file that opens from disk and contains thumbnails, scripts and styles. It links to the files of the
+images and maps by relative paths. More than 2,000 cards, too many for a browser to handle in one file, are split into
+several files that link to each other.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from vis.files.names import named
 from vis.files.outputs import replacing
 from vis.pages import rendering
 
-#: How many cards are shown at once, and how many a file has.
+#: The number of cards that are shown at once, and the most cards per file.
 PAGE = 200
 CARDS_PER_FILE = 2000
 
 _LINKED = 3  # files on either side that a file links to, beside the first and the last
-_NONE = -1  # a label or a predicted class that there is not
+_NONE = -1  # no label, or no predicted class
 
 
 class Card(NamedTuple):
     """One explained image.
 
     Attributes:
-        row: Its row number in the data set, from 0.
-        original: Its file.
-        picture: The file of its map.
-        label: Its true label, or None.
+        row: The row number in the data set, from 0.
+        original: The file of the image.
+        picture: The file of the map.
+        label: The true label, or None.
         predicted: The predicted class, or None for a regressor.
         score: The model's output for the predicted class, or the regressor's output.
-        predicted_picture: The file of the map of the predicted class, where `picture` is that of another label.
+        predicted_picture: The file of the map of the predicted class, if `picture` explains a different label.
     """
 
     row: int
@@ -65,23 +65,23 @@ def write(
 ) -> Iterator[int]:
     """Write the page, under a temporary name that is then renamed.
 
-    More than 2,000 cards are written as several files, in one order over all of them: the first is the page, the others
-    are `page-2.html`, `page-3.html`, ... in the folder of the page's name. In memory are a few numbers of each card and
-    the pictures of some hundreds.
+    More than 2,000 cards are split into several files with a common order: the first is the page, the others are
+    `page-2.html`, `page-3.html`, ... in the folder with the page's name. Only a few numbers per card and the pictures
+    of a few hundred cards are in memory.
 
     Args:
         path: The HTML file.
-        cards: The images to show. Those that are predicted wrongly come first, the most confident of them before all,
-            whatever their order; then those that are predicted correctly, the least confident first. Without labels the
-            most confident prediction comes first.
-        title: The page's heading.
-        explained: A sentence on what the maps explain.
+        cards: The images to show, in any order. The page starts with misclassified images, the most confident first,
+            followed by correctly classified images, the least confident first. Without labels, the most confident
+            prediction comes first.
+        title: The heading of the page.
+        explained: A sentence that says what the maps explain.
         probabilities: Whether the scores are probabilities.
-        names: The classes' names by class index, shown after the numbers.
+        names: The class names by class index, shown after the numbers.
 
     Yields:
-        The number of cards finished since the last time, for a progress bar. Nothing is written before the first number
-        is asked for.
+        The number of cards finished since the last number, for a progress bar. Nothing is written before the first
+        number is requested.
 
     Raises:
         OSError: The file cannot be written.
@@ -117,24 +117,24 @@ def write(
             "parts": parts,
             "second_maps": spool.second_maps,
         }
-        # The page itself comes last: once it is there all that it links to is.
+        # The page itself comes last: when it exists, so do all files that it links to.
         for part in reversed(range(parts)):
             of_part = order[part * CARDS_PER_FILE : (part + 1) * CARDS_PER_FILE]
             links = {number: rendering.link(file, files[part].parent) for number, file in _linked(files, part)}
             yield from _write_file(files[part], spool, of_part, names, part=part + 1, links=links, **shared)
-    for file in path.with_suffix("").glob("page-*.html"):  # of an earlier page of more cards
+    for file in path.with_suffix("").glob("page-*.html"):  # left by an earlier page with more cards
         if (number := re.fullmatch(r"page-(\d+)", file.stem)) and int(number[1]) > parts:
             file.unlink()
 
 
 def _linked(files: list[Path], part: int) -> list[tuple[int, Path]]:
-    """The files that a file links to: the first, the last and those next to it, with their numbers from 1."""
+    """Return the files that a file links to, with their numbers from 1: the first, the last and its neighbours."""
     near = range(max(part - _LINKED, 0), min(part + _LINKED + 1, len(files)))
     return [(number + 1, files[number]) for number in sorted({0, *near, len(files) - 1})]
 
 
 def _write_file(path: Path, spool: _Spool, order: np.ndarray, names: Sequence[str] | None, **values) -> Iterator[int]:
-    """Write the file of some cards, by their places in the spool."""
+    """Write one file of cards, given by their positions in the spool."""
     cards = [spool[place] for place in order]
     labelled = [card for card in cards if _is_labelled(card)]
     finished: list[int] = []
@@ -156,21 +156,21 @@ def _write_file(path: Path, spool: _Spool, order: np.ndarray, names: Sequence[st
 
 
 class _Spool:
-    """Cards in the order in which they come: their numbers in memory, their files' paths on disk.
+    """Cards in the order of arrival, with their numbers in memory and the paths of their files on disk.
 
     Attributes:
-        labelled: bool, (cards,): whether a label and a prediction can be compared.
-        wrong: bool, (cards,): whether another class than the label is predicted.
-        second_maps: Whether a card has the map of a predicted class.
+        labelled: bool, (cards,): whether a card has both a label and a prediction.
+        wrong: bool, (cards,): whether the prediction differs from the label.
+        second_maps: Whether any card has a map of the predicted class.
     """
 
     def __init__(self, cards: Iterable[Card]):
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the spool is left
-        self._at, rows, labels, predicted = (array.array("q") for _ in range(4))
+        self._offsets, rows, labels, predicted = (array.array("q") for _ in range(4))
         scores = array.array("d")
         self.second_maps = False
         for card in cards:
-            self._at.append(self._file.tell())
+            self._offsets.append(self._file.tell())
             files = [path and os.fspath(path) for path in (card.original, card.picture, card.predicted_picture)]
             self._file.write(json.dumps(files).encode() + b"\n")
             rows.append(card.row)
@@ -190,13 +190,13 @@ class _Spool:
         self._file.close()
 
     def order(self) -> np.ndarray:
-        """Return the places from confidently wrong over unsure to confidently right; without labels by the score."""
+        """Return positions from confidently wrong through uncertain to confidently correct; without labels by score."""
         if not self.labelled.any():
             return np.lexsort((self._rows, -self._scores))
         return np.lexsort((self._rows, np.where(self.wrong, -self._scores, self._scores), ~self.wrong))
 
     def __getitem__(self, place: int) -> Card:
-        self._file.seek(self._at[place])
+        self._file.seek(self._offsets[place])
         original, picture, second = (path and Path(path) for path in json.loads(self._file.readline()))
         label, predicted = (
             None if (index := int(each[place])) == _NONE else index for each in (self._labels, self._predicted)
@@ -209,15 +209,15 @@ def _is_labelled(card: Card) -> bool:
 
 
 def _class_names(cards: list[Card], names: Sequence[str] | None) -> dict[int, str]:
-    """How the page speaks of each class that a card has."""
+    """Return the text for each class that occurs on a card."""
     classes = {index for card in cards for index in (card.label, card.predicted) if index is not None}
     return {index: named(index, names) for index in sorted(classes)}
 
 
 def _pages(cards: list[Card], folder: Path, finished: list[int]) -> Iterator[list[dict]]:
-    """Yield what the cards of each page show of their files, made in threads; note in `finished` how many those were.
+    """Yield the file data of the cards of each page, made in threads, and append the number of cards to `finished`.
 
-    Of each card that is the file's name and, for each picture, its thumbnail and its address.
+    The data of a card are the name of the image file and, for each picture, its thumbnail and its address.
     """
     with ThreadPoolExecutor(os.cpu_count(), "vis-gallery") as pool:
         waiting: deque = deque()

@@ -1,4 +1,4 @@
-"""A page of training rows with the most likely label errors first, and a line where the estimated errors end."""
+"""Write a page of training rows with the most likely label errors first, and a line where the estimated errors end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vis.pages import rendering
 if TYPE_CHECKING:
     import pandas as pd
 
-_MOST_COLUMNS = 6  # of a table's row on its card
+_MOST_COLUMNS = 6  # columns of a table that a card shows
 _MOST_CONFUSIONS = 8
 
 
@@ -59,12 +59,12 @@ def write(
     Args:
         path: The HTML file.
         found: The table of `vis.influence.label_errors`, with additional columns for the cells of the rows.
-        folder: The folder that paths of images are relative to.
+        folder: The folder that image paths are relative to.
         image: The name of the column of paths, for images.
         columns: The names of the columns to show, for tables; the first six of them are shown.
         names: The class names by class index, shown after the numbers.
-        shown: The most errors to show.
-        below: The most presumably correct rows to show.
+        shown: The maximum number of errors to show.
+        below: The maximum number of presumably correct rows to show.
 
     Raises:
         OSError: The file cannot be written.

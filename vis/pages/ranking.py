@@ -1,4 +1,4 @@
-"""A page of ranked training images: the most harmful and the most helpful ones, in one file that opens from disk."""
+"""Write a page of ranked training images: the most harmful and the most helpful, in one file that opens from disk."""
 
 from __future__ import annotations
 
@@ -72,21 +72,21 @@ def write(
 ) -> None:
     """Write the page, under a temporary name that is then renamed.
 
-    A score whose magnitude is below its margin is noise: such images stand after all the others, below a line.
+    A score whose magnitude is below its margin is noise: such images come after all others, below a line.
 
     Args:
         path: The HTML file.
-        ranked: A `pandas.DataFrame` from `vis.influence.rank`, ascending, with a column of the images' paths and one of
-            labels, or several.
+        ranked: A `pandas.DataFrame` from `vis.influence.rank`, ascending, with a column of image paths and one or more
+            columns of labels.
         folder: The folder that those paths are relative to.
         image: The name of the column of paths.
-        label: The name of the column of labels, or those of the columns of a vector (one-hot or probabilities).
-        shown: How many images of each kind to show at most.
-        names: The classes' names by class index, shown after the numbers.
-        predicted: int, (examples,), the predicted class of each image in the order of `ranked`, or None.
-        margins: float, (examples,), how far each score may be off by chance, in the order of `ranked`, from
-            `vis.batch.influence_trials.margins`; None, or NaN, where that is not known.
-        told: What there is to say of all scores together, a sentence each without its full stop.
+        label: The name of the column of labels, or the names of the columns of a vector (one-hot or probabilities).
+        shown: The maximum number of images to show of each kind.
+        names: The class names by class index, shown after the numbers.
+        predicted: The predicted class of each image, int, (examples,), in the order of `ranked`, or None.
+        margins: The margin of error of each score, float, (examples,), in the order of `ranked`, from
+            `vis.batch.influence_trials.margins`; None, or NaN for a score, if unknown.
+        told: Sentences about all scores together, without their full stops.
 
     Raises:
         OSError: The file cannot be written.
@@ -158,7 +158,7 @@ def _notation(largest: float) -> _Notation:
 
 
 def _label(cells: list[str], names: Sequence[str] | None) -> str:
-    """Return the class that the cells name, or else their text, such as the numbers of a regressor's label."""
+    """Return the class in the cells, or else their text, such as the numbers of a regressor's label."""
     try:
         return named(datasets.labels(cells), names)
     except ValueError:

@@ -1,4 +1,4 @@
-"""HTML pages that open from disk, with nothing to fetch from a network."""
+"""Render HTML pages that open from disk and load nothing from a network."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _LOSSLESS = 64 * 64  # pixels; smaller pictures are kept as they are
 
 
 def render(template: str, **values) -> Iterator[str]:
-    """Render a page from one of the templates, part by part, so that a long one need not fit in memory.
+    """Render a page from a template, part by part, so that a long page need not fit in memory.
 
     Args:
-        template: A file's name in `vis/pages/templates/`.
-        **values: The values it shows, including a `title`. Texts are escaped.
+        template: The name of a file in `vis/pages/templates/`.
+        **values: The values of the template, including a `title`. Texts are escaped.
 
     Yields:
-        The page's text.
+        The text of the page.
 
     Raises:
         jinja2.UndefinedError: One of the values is missing.
@@ -44,13 +44,13 @@ def render(template: str, **values) -> Iterator[str]:
 
 
 def thumbnail(path: Path) -> str:
-    """Return a small picture as a data URI: PNG without change where it is small already, JPEG otherwise.
+    """Return a thumbnail as a data URI: an unchanged PNG if the picture is small, else a JPEG.
 
     Args:
         path: An image file.
 
     Returns:
-        The URI, or an empty string where the file cannot be read (any more).
+        The URI, or an empty string if the file cannot be read.
 
     Example:
         >>> import tempfile
@@ -75,15 +75,14 @@ def thumbnail(path: Path) -> str:
 
 
 def link(path: str | os.PathLike, folder: str | os.PathLike) -> str:
-    """Return the relative address of a file, as a page links to it.
+    """Return the relative address of a file for a link on a page.
 
     Args:
         path: The file.
         folder: The folder of the page.
 
     Returns:
-        The address, with what is not a letter of addresses escaped. On Windows a file of another drive has no relative
-        address: that is absolute.
+        The address, percent-encoded. On Windows, the address of a file on another drive is absolute.
 
     Example:
         >>> link("digits/no. 7?.png", "out")

@@ -1,4 +1,4 @@
-"""Arrays: their range, and their axes whatever the image data format."""
+"""Arrays: scale them to a range, resize them, and address their axes in any image data format."""
 
 import functools
 
@@ -12,9 +12,9 @@ def normalize(array: np.ndarray, min_value: float = 0.0, max_value: float = 1.0)
     """Stretch an array linearly to a range.
 
     Args:
-        array: An array of any shape, one sample: its own minimum and maximum become the ends of the range.
-        min_value: What the smallest element becomes.
-        max_value: What the largest element becomes.
+        array: An array of any shape, one sample: its minimum and maximum become the ends of the range.
+        min_value: The new value of the smallest element.
+        max_value: The new value of the largest element.
 
     Returns:
         A new array of the same shape, in float32 at least. A constant array becomes `min_value` everywhere.
@@ -35,7 +35,7 @@ def normalize(array: np.ndarray, min_value: float = 0.0, max_value: float = 1.0)
 
 
 def deprocess_input(input_array: np.ndarray, input_range: tuple[float, float] = (0, 255)) -> np.ndarray:
-    """Turn an optimized input into something to look at.
+    """Turn an optimized input into a viewable image.
 
     Five standard deviations to either side of the mean fill the range: unit = 0.5 + 0.1 (x − mean) / std, clipped to
     [0, 1]. The clipping removes the high-frequency artifacts of activation maximization. The rule is that of Chollet
@@ -62,7 +62,7 @@ def deprocess_input(input_array: np.ndarray, input_range: tuple[float, float] = 
 def random_array(
     shape: tuple[int, ...], mean: float = 128.0, std: float = 20.0, *, seed: int | None = None
 ) -> np.ndarray:
-    """Make uniform noise whose own mean and standard deviation are exactly the given ones.
+    """Return uniform noise with exactly the given sample mean and standard deviation.
 
     Args:
         shape: The shape of the result.
@@ -86,7 +86,7 @@ def random_array(
 
 @shared_docs
 def get_img_shape(img, data_format: str | None = None) -> tuple[int | None, ...]:
-    """Return the shape of a batch of images in one order, whatever the image data format.
+    """Return the shape of a batch of images in a fixed order, whatever the image data format.
 
     Args:
         img: An array, tensor or Keras tensor of 1-D, 2-D or 3-D images: (samples, image_dims..., channels), or
@@ -94,7 +94,7 @@ def get_img_shape(img, data_format: str | None = None) -> tuple[int | None, ...]
         {{data_format}}
 
     Returns:
-        (samples, channels, image_dims...); None where a Keras tensor leaves a size open.
+        (samples, channels, image_dims...); a size that a Keras tensor leaves open is None.
 
     Raises:
         ValueError: `img` does not have three to five axes, or `data_format` is unknown.
@@ -164,7 +164,7 @@ def as_floating(array) -> np.ndarray:
         array: Anything NumPy takes.
 
     Returns:
-        An array of the same shape; the same array where its type is floating-point already.
+        An array of the same shape; the same array if its type is already floating-point.
 
     Example:
         >>> as_floating(np.array([1, 2], np.uint8)).dtype
@@ -189,9 +189,9 @@ def resize(maps: np.ndarray, size: tuple[int, ...], interpolation: str = "linear
 
     Args:
         maps: Shape (samples, *positions).
-        size: The positions wanted, one number per axis.
-        interpolation: `'linear'`, or `'cubic'` (Keys 1981, with a = -1/2), which is cut off where it would leave the
-            range of a sample's values.
+        size: The new number of positions per axis.
+        interpolation: `'linear'`, or `'cubic'` (Keys 1981, with a = -1/2), which is clipped to the range of each
+            sample's values.
 
     Returns:
         An array of shape (samples, *size).
@@ -231,7 +231,7 @@ def interpolation_matrix(given: int, wanted: int, interpolation: str = "linear")
 
     Args:
         given: The size of the axis.
-        wanted: The size that it is brought to.
+        wanted: The new size.
         interpolation: `'linear'`, or `'cubic'` (Keys 1981, "Cubic convolution interpolation", equation 15).
 
     Returns:
@@ -246,17 +246,17 @@ def interpolation_matrix(given: int, wanted: int, interpolation: str = "linear")
     """
     at = (np.arange(wanted) + 0.5) * given / wanted - 0.5
     matrix = _KERNELS[interpolation](np.abs(at[:, None] - np.arange(given)))
-    # At the edge the weights of what would lie beyond go to what is there.
+    # At the edge, the weights of positions beyond it go to the last position.
     return matrix / matrix.sum(axis=1, keepdims=True)
 
 
 def blur(array: np.ndarray, axes, share: float = 0.05) -> np.ndarray:
-    """Blur an array by a Gaussian along some of its axes, with the edges repeated beyond themselves.
+    """Blur an array by a Gaussian along some of its axes, with the edge values repeated outside.
 
     Args:
-        array: Of any shape.
+        array: An array of any shape.
         axes: The axes.
-        share: The standard deviation as a share of each axis's size.
+        share: The standard deviation as a fraction of the size of each axis.
 
     Returns:
         A float32 array of the same shape.

@@ -1,4 +1,4 @@
-"""Checks of arguments, run where a value is first used."""
+"""Check arguments when their values are first used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def whole_number(name: str, value, least: int = 1, *, or_none: Literal[False] = 
 @overload
 def whole_number(name: str, value, least: int = 1, *, or_none: bool) -> int | None: ...
 def whole_number(name: str, value, least: int = 1, *, or_none: bool = False) -> int | None:
-    """Return an argument as an int, refusing anything but a whole number.
+    """Return an argument as an int, and refuse anything but a whole number.
 
     Args:
         name: The argument's name.
@@ -44,12 +44,12 @@ def whole_number(name: str, value, least: int = 1, *, or_none: bool = False) -> 
 
 
 def real_number(name: str, value, what: str = "be a number") -> float:
-    """Return an argument as a float, refusing anything but a number.
+    """Return an argument as a float, and refuse anything but a number.
 
     Args:
         name: The argument's name.
         value: The argument's value.
-        what: What the argument must do, for a number that is only a part of it.
+        what: The requirement in the error message, if the number is only a part of the argument.
 
     Returns:
         The number.
@@ -105,13 +105,13 @@ def axis(name: str, value, rank: int) -> int | None:
     Args:
         name: The argument's name.
         value: The argument's value.
-        rank: How many axes the array has.
+        rank: The number of axes of the array.
 
     Returns:
         The axis, counted from the front, or None.
 
     Raises:
-        ArgumentError: It is something else.
+        ArgumentError: The value is neither an axis nor None.
 
     Example:
         >>> axis("channel_axis", -1, 3)

@@ -1,7 +1,7 @@
 """Errors and warnings as data: the argument, the problem and the remedy.
 
-A message is made in one place, here, and never taken apart again. Whoever speaks to other readers than those of Python
-code, such as the `vis` command, takes the parts and words them anew.
+Messages are composed only here and are never parsed. Code with another audience, such as the `vis` command, composes
+its own message from the same parts.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class ArgumentError(ValueError):
     The message is `<argument> <problem>. <remedy>.`, and the problem reads `must be <what>, not <what came>`.
 
     Args:
-        argument: The name of the public function's argument.
+        argument: The name of the argument of the public function.
         problem: What is wrong, to follow the name: `"must be at least 1, not 0"`.
         remedy: What to do, as a sentence without its full stop; empty if the problem says it.
-        kind: A short name that tells this error from others of the same argument, such as `"dtype"`: for code that has
-            a remedy of its own.
+        kind: A short name that distinguishes this error from others of the same argument, such as `"dtype"`, for code
+            that replaces the remedy.
 
     Attributes:
         argument: As given.
@@ -60,7 +60,7 @@ class ArgumentError(ValueError):
 
 
 class ArgumentTypeError(ArgumentError, TypeError):
-    """An argument of a wrong type; a `TypeError` as well as a `ValueError`.
+    """An argument of the wrong type; both a `TypeError` and a `ValueError`.
 
     Example:
         >>> issubclass(ArgumentTypeError, TypeError) and issubclass(ArgumentTypeError, ValueError)
@@ -69,12 +69,12 @@ class ArgumentTypeError(ArgumentError, TypeError):
 
 
 class VisWarning(UserWarning):
-    """A result that is right but may mislead, such as a class activation map that is negative everywhere.
+    """A result that is correct but may mislead, such as a class activation map that is negative everywhere.
 
     Args:
         code: A short name of the kind of warning, such as `"blank_map"`.
         problem: What the user should know.
-        remedy: What would help, as a sentence without its full stop, or nothing.
+        remedy: What would help, as a sentence without its full stop, or an empty string.
 
     Attributes:
         code: As given.
@@ -99,12 +99,12 @@ class VisWarning(UserWarning):
 
 
 def warn(code: str, problem: str, remedy: str = "") -> None:
-    """Warn with a `VisWarning` at the line that called the library, however deep inside it this is called.
+    """Warn with a `VisWarning` at the line that called the library, from any depth inside it.
 
     Args:
         code: A short name of the kind of warning; each is raised in one place, with one text.
         problem: What the user should know.
-        remedy: What would help, as a sentence without its full stop, or nothing.
+        remedy: What would help, as a sentence without its full stop, or an empty string.
 
     Warns:
         VisWarning: Always.
@@ -123,11 +123,11 @@ def warn(code: str, problem: str, remedy: str = "") -> None:
 
 
 def sentence(problem: str, remedy: str = "") -> str:
-    """Return a problem and a remedy as one text with its full stops.
+    """Join a problem and a remedy into a text with full stops.
 
     Args:
         problem: A sentence without its full stop.
-        remedy: A sentence without its full stop, or nothing.
+        remedy: A sentence without its full stop, or an empty string.
 
     Returns:
         One or two sentences.

@@ -1,4 +1,4 @@
-"""Images: loading them, laying them out in a grid, writing on them."""
+"""Load images, lay them out in a grid, and write text on them."""
 
 import math
 import os
@@ -15,16 +15,16 @@ def load_img(path, grayscale: bool = False, target_size: tuple[int, int] | None 
 
     Args:
         path: The path of the file, in any format that Pillow reads.
-        grayscale: Whether to turn the image to gray.
+        grayscale: Whether to convert the image to grayscale.
         target_size: (height, width) to resize to, in pixels, bilinear; None keeps the size of the file.
 
     Returns:
-        uint8 array in 0..255, shape (height, width, 3) in RGB, or (height, width) for `grayscale`. Transparency is
-        dropped; of 16-bit grays the upper 8 bits are kept.
+        A uint8 array in 0..255 of shape (height, width, 3) in RGB, or (height, width) for `grayscale`. Transparency is
+        dropped, and 16-bit grays are reduced to their upper 8 bits.
 
     Raises:
         FileNotFoundError: There is no such file.
-        PIL.UnidentifiedImageError: The file holds no image (an OSError).
+        PIL.UnidentifiedImageError: The file is not an image (an OSError).
 
     Example:
         >>> import tempfile
@@ -52,9 +52,9 @@ def stitch_images(images: Sequence[np.ndarray], margin: int = 5, cols: int = 5) 
     """Lay images out in a grid, row by row, with black margins between them.
 
     Args:
-        images: Images of one shape, (height, width) or (height, width, channels).
+        images: Images of the same shape, (height, width) or (height, width, channels).
         margin: The width of the black strips between images, in pixels.
-        cols: The most images in a row.
+        cols: The maximum number of images per row.
 
     Returns:
         One image: shape (rows * height + (rows - 1) * margin, the same for columns and width[, channels]).
@@ -101,18 +101,18 @@ def draw_text(
 
     Args:
         img: uint8 array, shape (height, width), (height, width, 1), (height, width, 3) or (height, width, 4).
-        text: What to write; it may have several lines.
+        text: The text; it may have several lines.
         position: (x, y) of the text's upper left corner, in pixels.
         font: The path or file name of a TrueType or OpenType font; None for DejaVu Sans, which comes with matplotlib.
         font_size: The size of the font, in pixels.
-        color: (r, g, b), each 0..255. On a gray image its brightness counts.
+        color: (r, g, b), each 0..255; a grayscale image uses its brightness.
 
     Returns:
         A new uint8 array of the same shape.
 
     Raises:
         TypeError: `img` is not uint8.
-        ValueError: `img` has another shape.
+        ValueError: `img` does not have the shape of an image.
 
     Warns:
         VisWarning: The font was not found, so the text is in DejaVu Sans.
@@ -168,7 +168,7 @@ def _load_font(font, font_size):
     import matplotlib
     from PIL import ImageFont
 
-    # Pillow's own font has no letters beyond ASCII; the one in matplotlib's wheel has Latin, Greek and Cyrillic.
+    # Pillow's default font is ASCII only; the font in matplotlib's wheel has Latin, Greek and Cyrillic.
     own = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
     if font is not None:
         try:
@@ -184,10 +184,10 @@ def overlay(array1, array2, alpha: float = 0.5) -> np.ndarray:
     Args:
         array1: The upper picture, an array of any shape.
         array2: The lower one, of the same shape.
-        alpha: The weight of `array1`, from 0 to 1; `array2` has the rest.
+        alpha: The weight of `array1`, from 0 to 1; `array2` has the weight 1 - alpha.
 
     Returns:
-        `array1 * alpha + array2 * (1 - alpha)`, of `array1`'s dtype.
+        `array1 * alpha + array2 * (1 - alpha)`, in the dtype of `array1`.
 
     Raises:
         ValueError: `alpha` is out of range, or the shapes differ.
@@ -200,5 +200,5 @@ def overlay(array1, array2, alpha: float = 0.5) -> np.ndarray:
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be from 0 to 1, not {alpha}")
     if array1.shape != array2.shape:
-        raise ValueError(f"overlay needs two arrays of one shape, not {array1.shape} and {array2.shape}")
+        raise ValueError(f"overlay needs two arrays of the same shape, not {array1.shape} and {array2.shape}")
     return (array1 * alpha + array2 * (1.0 - alpha)).astype(array1.dtype)

@@ -1,6 +1,6 @@
 """The helpers of keras-vis, by their old names.
 
-Keras is imported only by the functions that need it, so the NumPy and Pillow helpers load at once.
+Only functions that need Keras import it, so the NumPy and Pillow helpers load quickly.
 """
 
 import difflib
@@ -40,15 +40,15 @@ IMAGENET_CLASS_INDEX_MD5 = "c2c37ea517e94d9795004a39431a14cb"
 
 
 def apply_modifications(model, custom_objects: dict | None = None):
-    """Make changes of a model's layers count everywhere, `predict`, `evaluate` and `fit` included.
+    """Apply changes of a model's layers everywhere, including `predict`, `evaluate` and `fit`.
 
-    In Keras 3 a changed attribute, such as `layer.activation`, counts at once when the model is called, and in every
-    function of this library. Only the functions that `predict`, `evaluate` and `fit` compiled earlier still compute the
-    old model. They are compiled anew here, those of nested models too. keras-vis saved the model and loaded a copy; no
-    copy is needed any more, so nothing is lost that a file would not hold, and the weights stay where they are.
+    In Keras 3 a changed attribute, such as `layer.activation`, takes effect at once when the model is called, and in
+    every function of this library. Only the functions that `predict`, `evaluate` and `fit` compiled earlier still
+    compute the old model. This function recompiles them, including those of nested models. keras-vis saved the model
+    and loaded a copy; no copy is made here, so nothing is lost that a file cannot store, and the weights are shared.
 
     Args:
-        model: A `keras.Model`, some of whose layers were changed.
+        model: A `keras.Model` with changed layers.
         custom_objects: Ignored; accepted so that scripts for keras-vis run.
 
     Returns:
@@ -79,7 +79,7 @@ def apply_modifications(model, custom_objects: dict | None = None):
 
 
 def find_layer_idx(model, layer_name: str) -> int:
-    """Look up a layer's index by its name.
+    """Look up the index of a layer by its name.
 
     Args:
         model: A `keras.Model`.
@@ -89,7 +89,7 @@ def find_layer_idx(model, layer_name: str) -> int:
         The index in `model.layers`.
 
     Raises:
-        ValueError: The model has no layer of that name; the message names the nearest ones.
+        ValueError: The model has no layer of that name; the message lists similar names.
 
     Example:
         >>> import keras
@@ -121,7 +121,7 @@ def lookup_imagenet_labels(indices) -> list[str]:
 
     Raises:
         ValueError: An index is out of range.
-        OSError: The file is not there yet and cannot be downloaded.
+        OSError: The file does not exist and cannot be downloaded.
 
     Example:
         >>> # Not run: it downloads the names where they are not there yet.
@@ -137,12 +137,12 @@ def lookup_imagenet_labels(indices) -> list[str]:
 
 
 def get_identifier(identifier: str | Callable, module_globals: dict[str, Any], module_name: str) -> Callable:
-    """Find one of a module's own public functions by its name.
+    """Look up a public function of a module by its name.
 
     Args:
-        identifier: The name, or any callable, which is returned as it is.
+        identifier: The name, or any callable, which is returned unchanged.
         module_globals: The module's `globals()`.
-        module_name: The module's `__name__`. What the module merely imports is not found.
+        module_name: The module's `__name__`; functions that the module only imports are not found.
 
     Returns:
         The callable.
@@ -183,7 +183,7 @@ def reverse_enumerate(iterable: Sequence) -> Iterator[tuple[int, Any]]:
         iterable: A sequence.
 
     Returns:
-        An iterator of (index, item), where the index is the item's place in the sequence.
+        An iterator of (index, item), where the index is the position in the sequence.
 
     Example:
         >>> list(reverse_enumerate('abc'))
@@ -212,8 +212,8 @@ def add_defaults_to_kwargs(defaults: dict, **kwargs) -> dict:
     """Complete keyword arguments with defaults.
 
     Args:
-        defaults: Values for what is not in `kwargs`.
-        **kwargs: Values that win over `defaults`.
+        defaults: Values for arguments that are not in `kwargs`.
+        **kwargs: Values that override `defaults`.
 
     Returns:
         A new dict.

@@ -322,13 +322,13 @@ def score(
 
     same = {"loss": loss, "method": method, "weights": weights, "progress": progress and not executor.is_remote}
     file = model_files.packed(model) if executor.is_remote else None
-    shared = _Asked(model if file is None else None, file, (x, y, x_val, y_val), same)
+    shared = _TrialJob(model if file is None else None, file, (x, y, x_val, y_val), same)
 
     def trials(rate: float | None, numbers: range, line: str) -> list[dict]:
         """Return the entries of trials: those in the journal, and new ones."""
         missing = [number for number in numbers if (rate, number) not in done]
 
-        def asked():
+        def pieces():
             for number in missing:
                 if tell is not None:
                     tell(line.format(number + 1))
@@ -336,9 +336,9 @@ def score(
                 yield {"training": at, "seed": seed + number, "first": number == 0}
 
         entries = executor.map(
-            _asked_trial,
+            _run_trial,
             shared,
-            asked(),
+            pieces(),
             named=lambda piece: f"the trial of seed {piece['seed']}",
             modules=() if file is None else file.modules(),
         )
@@ -357,7 +357,7 @@ def score(
     return Scores(np.array([entry["influence"] for entry in entries]), losses, own, chosen)
 
 
-class _Asked(NamedTuple):
+class _TrialJob(NamedTuple):
     """What all trials share: the model, or its file for other processes, the data and the settings."""
 
     model: keras.Model | None
@@ -366,13 +366,13 @@ class _Asked(NamedTuple):
     options: dict
 
 
-def _asked_trial(asked: _Asked, piece: dict) -> dict[str, list]:
+def _run_trial(job: _TrialJob, piece: dict) -> dict[str, list]:
     """Return the entry of one trial, in this process or another."""
-    model, file = asked.model, asked.file
+    model, file = job.model, job.file
     if file is not None:
-        model = model_files.prepared(asked, lambda: model_files.loaded(file))
-    x, y, x_val, y_val = asked.data
-    return one_trial(model, x, y, x_val, y_val, **asked.options, **piece)
+        model = model_files.prepared(job, lambda: model_files.loaded(file))
+    x, y, x_val, y_val = job.data
+    return one_trial(model, x, y, x_val, y_val, **job.options, **piece)
 
 
 def one_trial(
@@ -445,11 +445,11 @@ def _largest_rate(trials: Callable[[float], list[dict]]) -> float:
         The rate; the smallest one if the scores agree at none.
     """
 
-    heard = {}  # the warnings by rate: only those of the chosen rate matter
+    warnings_at = {}  # the warnings by rate: only those of the chosen rate matter
 
     def agrees(rate: float) -> bool:
         try:
-            with warnings.catch_warnings(record=True) as heard[rate]:
+            with warnings.catch_warnings(record=True) as warnings_at[rate]:
                 warnings.simplefilter("always", VisWarning)
                 scores = np.array([entry["influence"] for entry in trials(rate)])
         except ValueError:  # a training that diverges at this rate
@@ -464,7 +464,7 @@ def _largest_rate(trials: Callable[[float], list[dict]]) -> float:
             small = middle
         else:
             too_large = middle
-    for warning in heard.get(_RATES[small], ()):
+    for warning in warnings_at.get(_RATES[small], ()):
         warnings.warn(warning.message, stacklevel=2)
     return _RATES[small]
 

@@ -143,7 +143,7 @@ def find(
         if scores is not None:
             found[fold] = scores
     missing = [fold for fold in range(folds) if fold not in found]
-    trained = _trained(validation, model, (x, numbers), settings, executor, missing, on_fold, progress)
+    trained = _train_missing(validation, model, (x, numbers), settings, executor, missing, on_fold, progress)
     for fold, scores in zip(missing, trained, strict=True):
         if directory is not None:
             fold_files.write(directory, fold, scores)
@@ -153,7 +153,7 @@ def find(
     return ranked(validation.labels, [found[fold] for fold in range(folds)])
 
 
-class _Asked(NamedTuple):
+class _FoldJob(NamedTuple):
     """What all folds share: the model's file, the examples and the settings of the training."""
 
     file: model_files.ModelFile
@@ -161,7 +161,7 @@ class _Asked(NamedTuple):
     settings: dict
 
 
-def _trained(
+def _train_missing(
     validation: CrossValidation,
     model: keras.Model,
     data: tuple,
@@ -179,20 +179,20 @@ def _trained(
                 on_fold(fold)
             yield fold
 
-    def here(validation, fold):
+    def train_here(validation, fold):
         with tqdm(desc=f"Fold {fold + 1} of {validation.folds}", unit=" steps", disable=not progress) as bar:
             return validation.train(fold, bar.update)
 
     if not executor.is_remote:
-        return executor.map(here, validation, folds())
+        return executor.map(train_here, validation, folds())
     file = model_files.packed(model)
-    asked = _Asked(file, data, settings)
-    return executor.map(_elsewhere, asked, folds(), named=lambda fold: f"fold {fold}", modules=file.modules())
+    job = _FoldJob(file, data, settings)
+    return executor.map(_train_in_worker, job, folds(), named=lambda fold: f"fold {fold}", modules=file.modules())
 
 
-def _elsewhere(asked: _Asked, fold: int) -> FoldScores:
+def _train_in_worker(job: _FoldJob, fold: int) -> FoldScores:
     """Train a fold in another process, which loads the model once and keeps it for the next fold."""
     validation = model_files.prepared(
-        asked, lambda: CrossValidation(model_files.loaded(asked.file), *asked.data, **asked.settings)
+        job, lambda: CrossValidation(model_files.loaded(job.file), *job.data, **job.settings)
     )
     return validation.train(fold)

@@ -166,9 +166,9 @@ def decide(scores: np.ndarray, probabilities: bool) -> Prediction:
     if scores.shape[1] > 1:
         classes = scores.argmax(axis=1)
         return Prediction(classes, scores.max(axis=1), scores.shape[1], probabilities)
-    alone = scores[:, 0]
-    classes = (alone >= (0.5 if probabilities else 0)).astype(np.int64)
-    return Prediction(classes, np.where(classes == 1, alone, (1 if probabilities else 0) - alone), 1, probabilities)
+    single = scores[:, 0]
+    classes = (single >= (0.5 if probabilities else 0)).astype(np.int64)
+    return Prediction(classes, np.where(classes == 1, single, (1 if probabilities else 0) - single), 1, probabilities)
 
 
 def check_label(label: int, width: int) -> None:

@@ -60,7 +60,7 @@ _REMEDIES: Remedies = {
 }
 _ERRORS_SHOWN = 20
 _SHOWN = 100  # examples of each kind on the page
-_OWN = ("loss", "self_influence")  # columns about the example itself
+_EXAMPLE_COLUMNS = ("loss", "self_influence")  # columns about the example itself
 
 
 class Init(str, Enum):
@@ -190,16 +190,17 @@ def influence(
     training, validation = _read(tables, reader, network, compiled, input_variable, label_variable)
     if told := methods.told(preprocess, scale):
         typer.echo(f"{model.name}: {told}")
-    asked = _asked(settings, method, weights, seed, input_variable, label_variable) | {"--preprocess": scale.name}
+    run_settings = _settings_of(settings, method, weights, seed, input_variable, label_variable)
+    run_settings["--preprocess"] = scale.name
     positions = [*training.table.positions(input_variable), *training.table.positions(label_variable)]
     names = [training.table.header[position] for position in positions]
-    with _journal(output, resume, (model, input_train, input_val), asked, n_trials) as journal:
+    with _journal(output, resume, (model, input_train, input_val), run_settings, n_trials) as journal:
         ranked, order, scores = _ranked(
             network, compiled, training, validation, settings, method, weights, n_trials, seed, journal, executor
         )
-        found = ranked[[*names, "influence", "datasource_index", *_own_columns(ranked)]].copy()
+        found = ranked[[*names, "influence", "datasource_index", *_example_columns(ranked)]].copy()
         found[names[0]] = [datasets.moved_path(cell, training.table.folder, output.parent) for cell in found[names[0]]]
-        _write(output, found, scores, asked)
+        _write(output, found, scores, run_settings)
     if html:
         page = output.with_suffix(".html")
         predicted = influence_trials.predicted_classes(network, compiled, training.x)
@@ -213,7 +214,7 @@ def influence(
                 shown=_SHOWN,
                 predicted=None if predicted is None else predicted[order],
                 margins=influence_trials.margins(scores.influence)[order],
-                told=_told(scores),
+                told=_summary(scores),
                 names=class_names,
             )
         typer.echo(f"Open {page}")
@@ -262,14 +263,14 @@ def influence_tabular(
     training, validation = _read(
         tables, lambda table: datasets.vector, network, compiled, input_variable, label_variable
     )
-    asked = _asked(settings, method, weights, seed, input_variable, label_variable)
-    with _journal(output, resume, (model, input_train, input_val), asked, n_trials) as journal:
+    run_settings = _settings_of(settings, method, weights, seed, input_variable, label_variable)
+    with _journal(output, resume, (model, input_train, input_val), run_settings, n_trials) as journal:
         ranked, _, scores = _ranked(
             network, compiled, training, validation, settings, method, weights, n_trials, seed, journal, executor
         )
         # Neural Network Console's name for the row of the training table.
         ranked.insert(0, "index", ranked["datasource_index"])
-        _write(output, ranked, scores, asked)
+        _write(output, ranked, scores, run_settings)
     _finish(output, training, validation)
 
 
@@ -469,19 +470,19 @@ def _ranked(
     cells.columns = training.table.header
     ranked = rank(scores.influence, cells, indices=training.rows)
     order = np.searchsorted(training.rows, ranked["datasource_index"])
-    for name in _OWN:
+    for name in _EXAMPLE_COLUMNS:
         values = getattr(scores, name)
         if values is not None:
             ranked[name] = values[order]
     return ranked, order, scores
 
 
-def _own_columns(ranked: pd.DataFrame) -> list[str]:
+def _example_columns(ranked: pd.DataFrame) -> list[str]:
     """Return the columns about the examples themselves: influence functions have no self-influence."""
-    return [name for name in _OWN if name in ranked]
+    return [name for name in _EXAMPLE_COLUMNS if name in ranked]
 
 
-def _told(scores: Scores) -> list[str]:
+def _summary(scores: Scores) -> list[str]:
     """Describe the scores as a whole, in lines."""
     import math
 
@@ -500,7 +501,7 @@ def _told(scores: Scores) -> list[str]:
     return lines
 
 
-def _asked(settings: Training, method: Scoring, weights: Weights, seed: int, x: str, y: str) -> dict[str, Any]:
+def _settings_of(settings: Training, method: Scoring, weights: Weights, seed: int, x: str, y: str) -> dict[str, Any]:
     """Return the settings that scores depend on, but not the files or the number of trials, which may grow later."""
     return {
         "--optimizer": settings.optimizer,
@@ -531,7 +532,7 @@ def write(output: Path, ranked: pd.DataFrame) -> None:
         ranked.to_csv(file, index=False, lineterminator="\n")
 
 
-def _write(output: Path, ranked: pd.DataFrame, scores: Scores, asked: dict[str, Any]) -> None:
+def _write(output: Path, ranked: pd.DataFrame, scores: Scores, run_settings: dict[str, Any]) -> None:
     """Write the table and, beside it, how the scores were computed, and print the latter."""
     import json
     import math
@@ -540,20 +541,20 @@ def _write(output: Path, ranked: pd.DataFrame, scores: Scores, asked: dict[str, 
 
     write(output, ranked)
     stability = None if math.isnan(scores.agreement) else scores.agreement
-    made = {
+    record = {
         "stability": stability,
         "n_trials": len(scores.influence),
-        **asked,
+        **run_settings,
         "--optimizer": scores.training.optimizer,
     }
     with replacing(output.with_suffix(".json")) as file:
         json.dump(
-            {name.lstrip("-").replace("-", "_"): value for name, value in made.items()},
+            {name.lstrip("-").replace("-", "_"): value for name, value in record.items()},
             file,
             indent=1,
-            default=_written,
+            default=_schedule_config,
         )
-    for line in _told(scores):
+    for line in _summary(scores):
         typer.echo(line)
     if scores.is_noise:
         typer.echo(
@@ -562,7 +563,7 @@ def _write(output: Path, ranked: pd.DataFrame, scores: Scores, asked: dict[str, 
         )
 
 
-def _written(value: Any) -> Any:
+def _schedule_config(value: Any) -> Any:
     """Return what JSON can hold of a schedule of the learning rate."""
     import keras
 

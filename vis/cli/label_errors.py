@@ -117,15 +117,15 @@ def label_errors(
     network = influence.trainable(model, custom_objects, unsafe)
     shape = getattr(network, "input_shape", None)
     is_image = not (isinstance(shape, tuple) and len(shape) == 2)
-    reader, shape, scale, told_of_scale = _reader(table, network, model, preprocess, input_variable, is_image)
+    reader, shape, scale, scale_note = _reader(table, network, model, preprocess, input_variable, is_image)
     with gathered_messages(_OPTIONS, _REMEDIES):
         compiled, chosen, l2 = _training(model, optimizer, learning_rate)
-        told = folds_of.classifier_of(network, compiled, shape, len(table.positions(label_variable)))
+        classifier = folds_of.classifier_of(network, compiled, shape, len(table.positions(label_variable)))
     with option("--labels"):
-        names_of_classes.check(class_names, told.classes)
-    training = _read(table, reader, told, input_variable, label_variable)
-    if told_of_scale:
-        typer.echo(f"{model.name}: {told_of_scale}")
+        names_of_classes.check(class_names, classifier.classes)
+    training = _read(table, reader, classifier, input_variable, label_variable)
+    if scale_note:
+        typer.echo(f"{model.name}: {scale_note}")
     asked = {
         "--folds": folds,
         "--epochs": epochs,
@@ -138,7 +138,7 @@ def label_errors(
     }
     settings = {"folds": folds, "epochs": epochs, "batch_size": batch_size, "seed": seed, "optimizer": chosen, "l2": l2}
     with _journal(output, resume, (model, input_train), asked, folds) as (directory, journal):
-        found = _found(network, compiled, told, training, settings, directory, journal, executor)
+        found = _found(network, compiled, classifier, training, settings, directory, journal, executor)
         inputs = [table.header[position] for position in table.positions(input_variable)]
         written = found.copy()
         if is_image:
@@ -207,19 +207,19 @@ def _training(model: Path, optimizer: str | None, learning_rate: float | None) -
     return compiled, training.optimizer, training.l2
 
 
-def _read(table: Table, reader, told: Classifier, input_variable: str, label_variable: str) -> TrainingRows:
+def _read(table: Table, reader, classifier: Classifier, input_variable: str, label_variable: str) -> TrainingRows:
     """Read the usable rows and report the others."""
     from vis.batch import label_errors as folds_of
 
     return influence.read_rows(
-        "--input-train", table, reader, folds_of.label_check(told), input_variable, label_variable
+        "--input-train", table, reader, folds_of.label_check(classifier), input_variable, label_variable
     )
 
 
 def _found(
     network: keras.Model,
     compiled: Compiled,
-    told: Classifier,
+    classifier: Classifier,
     training: TrainingRows,
     settings: dict[str, Any],
     directory: Path,
@@ -233,7 +233,7 @@ def _found(
 
     settings |= {"directory": directory, "journal": journal, "executor": executor}
     with gathered_messages(_OPTIONS, _REMEDIES), executor:
-        found = folds_of.find(network, compiled, told, training.x, training.y, **settings)
+        found = folds_of.find(network, compiled, classifier, training.x, training.y, **settings)
     cells = pd.concat(list(training.table.rows())).loc[training.rows]
     cells.columns = training.table.header
     order = found["datasource_index"].to_numpy()

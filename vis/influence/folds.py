@@ -107,10 +107,10 @@ class CrossValidation:
             raise ArgumentError("model", "must have weights to train, not only frozen layers")
         given = self.examples.labels
         loss, each = example_loss(model, loss, given)
-        self._told = classifier(model, loss, self.examples.specification().inputs)
-        self.classes = self._told.classes
-        self.labels = class_numbers(given, self._told)
-        self.examples.labels = loss_labels(loss, self.labels, self._told, given)
+        self._classifier = classifier(model, loss, self.examples.specification().inputs)
+        self.classes = self._classifier.classes
+        self.labels = class_numbers(given, self._classifier)
+        self.examples.labels = loss_labels(loss, self.labels, self._classifier, given)
         self.fold_of = deal(self.labels, self.folds, self._seed)
         if optimizer is None:
             optimizer = getattr(model, "optimizer", None) or "adam"
@@ -128,7 +128,7 @@ class CrossValidation:
             "seed": self._seed,
             "l2": float(l2),
             "optimizer": self._rule.config,
-            "loss": [loss_name(loss), each.weight, self._told.activation],
+            "loss": [loss_name(loss), each.weight, self._classifier.activation],
             "model": [list(variable.shape) for variable in model.variables],
             "adapted": adapted_state(model),
         }
@@ -157,11 +157,11 @@ class CrossValidation:
         losses: list[float] = []
         best: FoldScores
         for epoch in range(limit):
-            state, said = self._epoch(state, fold, epoch, trained, on_step)
-            seen += label_scores(said, self.labels[trained], self._told)
+            state, predictions = self._epoch(state, fold, epoch, trained, on_step)
+            seen += label_scores(predictions, self.labels[trained], self._classifier)
             predicted += self._predicted(state, held)
             mean = predicted / (epoch + 1)
-            losses.append(float(label_scores(mean, self.labels[held], self._told)[0].mean()))
+            losses.append(float(label_scores(mean, self.labels[held], self._classifier)[0].mean()))
             if not np.isfinite(losses[-1]):
                 problem = f"the loss of the held-out examples of fold {fold} is {losses[-1]} after epoch {epoch}"
                 raise ValueError(sentence(f"{problem} (both from 0)", "Lower the learning rate, or scale the inputs"))
@@ -188,10 +188,10 @@ class CrossValidation:
 
         def train(state, number, rate, batch, example_weights):
             state, loss, outputs = self._step.with_outputs(state, number, rate, batch, example_weights)
-            return state, loss, self._told.probabilities(outputs)
+            return state, loss, self._classifier.probabilities(outputs)
 
         def predict(weights, buffers, inputs):
-            return self._told.probabilities(self._step.outputs(weights, buffers, inputs))
+            return self._classifier.probabilities(self._step.outputs(weights, buffers, inputs))
 
         specs = signature(state, self.examples)
         self._compiled = (
@@ -202,7 +202,7 @@ class CrossValidation:
     def _epoch(self, state: State, fold: int, epoch: int, trained: np.ndarray, on_step) -> tuple[State, np.ndarray]:
         """Train for an epoch; return the state after it, and the scores of each example before its step."""
         train, _ = self._compiled
-        said = np.empty((len(trained), self.classes), np.float32)
+        predictions = np.empty((len(trained), self.classes), np.float32)
         order = np.random.default_rng([self._seed, fold, epoch]).permutation(len(trained))
         starts = range(0, len(order), self._batch_size)
         for number, start in enumerate(starts, epoch * len(starts)):
@@ -215,9 +215,9 @@ class CrossValidation:
             if not np.isfinite(loss):
                 problem = f"the training loss of fold {fold} is {loss.numpy()} in epoch {epoch} (both from 0)"
                 raise ValueError(sentence(problem, "Lower the learning rate, or scale the inputs"))
-            said[places] = probabilities.numpy()
+            predictions[places] = probabilities.numpy()
             on_step()
-        return state, said
+        return state, predictions
 
     def _rate(self, number: int) -> float:
         """Return the learning rate of a step; the list of all rates is unknown, because the number of steps is."""

@@ -90,7 +90,7 @@ def test_a_zip_file_that_is_no_model(tmp_path):
 
     with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
         archive.writestr("notes.txt", "hello")
-    with pytest.raises(ValueError, match=r"must be a whole model, not .*m\.keras, which has perhaps only weights"):
+    with pytest.raises(ValueError, match=r"must be a complete model, not .*m\.keras, which may contain only weights"):
         load_model(tmp_path / "m.keras")
 
 
@@ -98,7 +98,7 @@ def test_weights_only(model, tmp_path):
     path = tmp_path / "m.weights.h5"
     model.save_weights(path)
     with pytest.raises(
-        ValueError, match=r"must be a whole model, not .*m\.weights\.h5, which has perhaps only weights"
+        ValueError, match=r"must be a complete model, not .*m\.weights\.h5, which may contain only weights"
     ):
         load_model(path)
 
@@ -116,7 +116,7 @@ def test_a_file_with_flipped_bits(model, tmp_path):
     at = content.index(b"model.weights.h5") + 2000
     content[at : at + 50] = bytes(byte ^ 255 for byte in content[at : at + 50])
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"must be a whole model, not .*m\.keras, which is cut short or damaged"):
+    with pytest.raises(ValueError, match=r"must be a complete model, not .*m\.keras, which is cut short or damaged"):
         load_model(path)
 
 

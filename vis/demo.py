@@ -38,7 +38,7 @@ class Digits(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What the demo made: the page, the model's file, and its accuracy on the digits held out."""
+    """The results of the demo: the page, the model's file, and its accuracy on the held-out digits."""
 
     page: Path
     model: Path
@@ -163,13 +163,13 @@ def train(
 ) -> keras.Model:
     """Train a compiled model on digits that are shifted by up to three pixels, in a shuffled order.
 
-    Shifted, since the digits lie in the middle of their pictures: otherwise the network tells a "1" by the blank edges.
+    The digits are centered in their pictures; without shifts the network would recognize a "1" by its blank edges.
 
     Args:
         model: from `build_model`; trained in place.
         x: (N, 28, 28, 1) in [0, 1].
         y: (N,), labels.
-        epochs: how often every example is seen.
+        epochs: The number of epochs.
         seed: The seed of the order and of the shifts.
         progress: whether to show a progress bar.
 

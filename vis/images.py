@@ -197,7 +197,7 @@ def _opened(path: str | os.PathLike) -> Iterator[Image.Image]:
         if isinstance(error, OSError) and error.errno is not None:
             raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
         raise ValueError(
-            f"{path} is not an image that can be read. Give a whole PNG, JPEG, GIF, BMP, TIFF or WebP."
+            f"{path} is not an image that can be read. Give a complete PNG, JPEG, GIF, BMP, TIFF or WebP."
         ) from error
 
 

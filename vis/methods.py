@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # The default of an option that is required.
 REQUIRED = inspect.Parameter.empty
 
-# What a pass costs, in forward passes of the model.
+# The cost of a pass, in forward passes of the model.
 FORWARD_PASSES = {"forward pass": 1, "gradient": 2.6}
 
 
@@ -84,7 +84,7 @@ class Option(NamedTuple):
 
     Attributes:
         name: Its name in the command, with underscores.
-        help: What it is, as a sentence without its full stop.
+        help: Its help text, a sentence without its full stop.
         default: Its default in the command: the function's default, unless the two differ on purpose; `REQUIRED` if
             there is none.
         type: `int`, `float`, `bool` or `str`, or a function that makes a value of a text.
@@ -120,7 +120,7 @@ class Option(NamedTuple):
 
     @property
     def flag(self) -> str:
-        """The option as it is typed."""
+        """The option as typed in the command."""
         return f"--{self.name.replace('_', '-')}"
 
     @property
@@ -339,16 +339,16 @@ class Method(NamedTuple):
 GRAD_MODIFIERS = ("absolute", "invert", "negate", "relu", "small_values", None)
 BACKPROP_MODIFIERS = ("guided", "rectified", "relu", "deconv", None)
 
-_GRAD_MODIFIER = Option("grad_modifier", "What is done to the gradient", "absolute", choices=GRAD_MODIFIERS)
+_GRAD_MODIFIER = Option("grad_modifier", "The function applied to the gradient", "absolute", choices=GRAD_MODIFIERS)
 _BACKPROP_MODIFIER = Option(
     "backprop_modifier",
-    "How gradients pass activations; relu and deconv are other names of rectified",
+    "The rule for gradients at activations; relu and deconv are other names of rectified",
     None,
     choices=BACKPROP_MODIFIERS,
 )
 _LOGITS = Option("logits", "Explain the score before a final softmax or sigmoid, rather than after it", True, bool)
 _SEED = Option("seed", "Seed of the random numbers: the same seed gives the same picture", 0, int, minimum=0)
-_FILL = Option("fill", "What replaces hidden pixels: a number in the model's units, mean or blur", 0.0, fill_value)
+_FILL = Option("fill", "The replacement of hidden pixels: a number in the model's units, mean or blur", 0.0, fill_value)
 _SEGMENTS = Option(
     "segments", "Switch superpixels (slic) on and off, rather than 8 x 8 squares", None, choices=("slic", None)
 )
@@ -366,13 +366,13 @@ CAM_METHODS = (
 CAM_METHODS_OF_COPIES = ("scorecam", "ablationcam")  # a forward pass per channel
 _CAM_METHOD = Option(
     "method",
-    "How the channels of the feature map are weighted; scorecam and ablationcam cost a forward pass per channel",
+    "The weighting of the channels of the feature map; scorecam and ablationcam cost a forward pass per channel",
     "gradcam",
     choices=CAM_METHODS,
 )
 _SMOOTHING = Option(
     "smoothing",
-    "augment averages over six inputs: times 0.9, 1 and 1.1, as they are and flipped left to right",
+    "augment averages over six inputs: scaled by 0.9, 1 and 1.1, unflipped and flipped left to right",
     None,
     choices=("augment", None),
 )
@@ -423,14 +423,14 @@ _ROWS = (
         options=(
             Option(
                 "noise_level",
-                "The noise's sigma as a share of the image's range",
+                "The standard deviation of the noise as a fraction of the image's range",
                 0.15,
                 float,
                 minimum=0,
                 maximum=1,
                 short="-nl",
             ),
-            Option("num_samples", "How many noisy copies to average", 25, int, minimum=1, short="-n"),
+            Option("num_samples", "The number of noisy copies to average", 25, int, minimum=1, short="-n"),
             Option(
                 "aggregate",
                 "Mean of the gradients, of their magnitudes or of their squares, or their variance",
@@ -497,7 +497,7 @@ _ROWS = (
         options=(
             Option("baseline", "The value of every pixel at the start of the line, in the model's units", 0.0, float),
             Option("steps", "The number of points on the line", 50, int, minimum=1),
-            Option("quadrature", "Where the points are", "gausslegendre", choices=("gausslegendre", "midpoint")),
+            Option("quadrature", "The rule for the points", "gausslegendre", choices=("gausslegendre", "midpoint")),
             _BACKPROP_MODIFIER,
             _LOGITS,
             _OVERLAY,
@@ -520,7 +520,7 @@ _ROWS = (
             Option(
                 "window", "The side of the window in pixels; an eighth of each side by default", None, int, minimum=1
             ),
-            Option("stride", "How far the window moves, in pixels; half the window by default", None, int, minimum=1),
+            Option("stride", "The step of the window, in pixels; half the window by default", None, int, minimum=1),
             _FILL,
             _LOGITS,
         ),
@@ -538,8 +538,8 @@ _ROWS = (
         beware="speckled with few masks; spreads over regions that are visible together; hides with black",
         column="rise",
         options=(
-            Option("num_masks", "How many masks to average", 4000, int, minimum=1),
-            Option("grid", "How many cells a mask has along each side", 7, int, minimum=1),
+            Option("num_masks", "The number of masks to average", 4000, int, minimum=1),
+            Option("grid", "The number of cells along each side of a mask", 7, int, minimum=1),
             Option("probability", "The probability that a cell is visible", 0.5, float, maximum=1),
             _SEED,
             _LOGITS._replace(default=False),
@@ -560,9 +560,14 @@ _ROWS = (
         column="lime",
         options=(
             _SEGMENTS,
-            Option("num_samples", "How many copies to fit", 1000, int, minimum=1),
+            Option("num_samples", "The number of copies to fit", 1000, int, minimum=1),
             _FILL._replace(default="mean"),
-            Option("kernel_width", "How fast the weight of a copy falls as more segments are off", 0.25, float),
+            Option(
+                "kernel_width",
+                "The width of the kernel: how fast the weight of a copy falls as more segments are off",
+                0.25,
+                float,
+            ),
             Option("alpha", "Strength of the ridge penalty", 1.0, float, minimum=0),
             _SEED,
             _LOGITS,
@@ -583,8 +588,14 @@ _ROWS = (
         column="kernel_shap",
         options=(
             _SEGMENTS,
-            Option("background", "What replaces an absent segment, in the model's units", 0.0, float),
-            Option("num_samples", "The most coalitions; 2 per segment plus 2048 by default", None, int, minimum=4),
+            Option("background", "The replacement of absent segments, in the model's units", 0.0, float),
+            Option(
+                "num_samples",
+                "The maximum number of coalitions; 2 per segment plus 2048 by default",
+                None,
+                int,
+                minimum=4,
+            ),
             _SEED,
             _LOGITS,
         ),
@@ -617,13 +628,13 @@ _ROWS = (
         options=(
             Option(
                 "background",
-                "Typical inputs: a folder of images, a CSV file with a column x of them, or an .npy file of inputs as "
-                "the model takes them",
+                "Typical inputs: a folder of images, a CSV file with a column x of image paths, or an .npy file of "
+                "inputs in the form that the model takes",
                 REQUIRED,
                 checked_by="vis.datasets:check_background",
                 read_by="vis.datasets:background",
             ),
-            Option("num_samples", "How many gradients to average", 200, int, minimum=1, short="-n"),
+            Option("num_samples", "The number of gradients to average", 200, int, minimum=1, short="-n"),
             _SEED,
             _LOGITS,
         ),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _ZIP_SIGNATURE = b"PK\x03\x04"
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-# What Keras 2 made of operations between layers; Keras 3 has no such classes.
+# The classes that Keras 2 made of operations between layers; Keras 3 has none of them.
 _KERAS_2_OPERATIONS = frozenset(
     "TFOpLambda SlicingOpLambda ClassMethod InstanceMethod InstanceProperty AddLoss".split()
 )
@@ -182,7 +182,7 @@ def check_file(path: Path) -> None:
         return
     if start.startswith(_ZIP_SIGNATURE):
         if not zipfile.is_zipfile(path):
-            raise ArgumentError("path", f"must be a whole .keras file, not {path}, which is cut short", _COPY)
+            raise ArgumentError("path", f"must be a complete .keras file, not {path}, which is cut short", _COPY)
         expected: tuple[str, ...] = (".nnp",) if archive.is_project(path) else (".keras",)
     elif start == _HDF5_SIGNATURE:
         expected = (".h5", ".hdf5")
@@ -227,9 +227,9 @@ def _explained(path: Path, error: Exception) -> ArgumentError:
             kind="lambda",
         )
     if re.search("truncated file|Read less bytes|TensorSliceReader|Bad CRC|Unable to (synchronously )?open", message):
-        return ArgumentError("path", f"must be a whole model, not {path}, which is cut short or damaged", _COPY)
+        return ArgumentError("path", f"must be a complete model, not {path}, which is cut short or damaged", _COPY)
     if "No model config" in message or "config.json" in message:
-        return ArgumentError("path", f"must be a whole model, not {path}, which has perhaps only weights", _SAVE)
+        return ArgumentError("path", f"must be a complete model, not {path}, which may contain only weights", _SAVE)
     # Where Keras says which layer failed, with its whole configuration, the reason comes last.
     reason = message.rpartition("Exception encountered:")[2].strip()
     cause = f"{type(error).__name__}: {next(iter(reason.splitlines()), '')[:300]}"

@@ -84,11 +84,11 @@ def test_a_saved_model_without_its_weights(exported):
         load_model(exported / "saved_model.pb")
     (variables,) = (exported / "variables").glob("*.data-*")
     variables.write_bytes(variables.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"must be a whole model, not .*exported, which is cut short or damaged"):
+    with pytest.raises(ValueError, match=r"must be a complete model, not .*exported, which is cut short or damaged"):
         load_model(exported)
     for path in (exported / "variables").iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match=r"must be a whole model, not .*exported, which is cut short or damaged"):
+    with pytest.raises(ValueError, match=r"must be a complete model, not .*exported, which is cut short or damaged"):
         load_model(exported)
 
 

@@ -300,7 +300,7 @@ def test_a_map_of_about_the_image_s_proportions_is_drawn(size):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: plotting.show(None), "image must be given where heatmap is None"),
+        (lambda: plotting.show(None), "image must be given if heatmap is None"),
         (lambda: plotting.show(IMAGE, np.zeros((2, 4, 4))), r"heatmap must have the shape .*, not \(2, 4, 4\)"),
         (lambda: plotting.show(np.zeros((3, 20, 30))), r"image must have the shape .*, not \(3, 20, 30\)"),
         (lambda: plotting.show(IMAGE, np.full((4, 4), np.nan)), "heatmap must be finite, not NaN or infinite"),

@@ -72,7 +72,7 @@ def show(
         'row by row'
     """
     if image is None and heatmap is None:
-        raise ArgumentError("image", "must be given where heatmap is None", kind="missing")
+        raise ArgumentError("image", "must be given if heatmap is None", kind="missing")
     if heatmap is not None:
         heatmap = as_map(heatmap)
     if image is not None:

@@ -32,7 +32,7 @@ def test_the_model_is_that_of_the_library(folder, tmp_path):
     np.testing.assert_array_equal(model(x), load_model(folder / "results.nnp")(x))
     out = run("convert", folder / "raw.nnp", tmp_path / "model.keras")[1]
     reason = "because the executor in raw.nnp sets no_image_normalization"
-    assert out.endswith(f"\nGive --preprocess raw with it, {reason}.\n")
+    assert out.endswith(f"\nUse it with --preprocess raw, {reason}.\n")
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
 
 

@@ -339,7 +339,7 @@ NOT_REPLAYED = {
         {"model": lambda: compiled("ftrl")},
         "with an optimizer that has no update rule",
     ),
-    "train_step": (lambda x, y: (x, y), {"model": own_step}, "of a model with a train_step of its own"),
+    "train_step": (lambda x, y: (x, y), {"model": own_step}, "of a model that overrides train_step"),
 }
 
 

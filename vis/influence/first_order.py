@@ -91,7 +91,7 @@ def check_first_order(
     backs = epochs_back(run, epochs)
     count = whole_number("examples", examples, 4)
     if count > len(run):
-        raise ArgumentError("examples", f"must be at most {len(run)}, the number in the run, not {examples}")
+        raise ArgumentError("examples", f"must be at most {len(run)}, as many as the run has, not {examples}")
     validation = ValidationLoss.of_run(run, x_val, y_val)
     found = differentiated(run, validation, backs, progress=progress)
     return _judged(run, validation, found, count, progress)

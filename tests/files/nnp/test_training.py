@@ -131,7 +131,7 @@ def test_weight_decay_is_added_to_the_loss(tmp_path):
             'type: "Sgd" sgd_param { lr: 0.1 } lr_warmup_scheduler_type: "Linear"',
             "the learning rate of a.nnp is used without its warm-up",
         ),
-        ('type: "Sgd" sgd_param { lr: 0.1 } lr_scheduler_type: "Custom"', "held at 0.1, not changed as 'Custom'"),
+        ('type: "Sgd" sgd_param { lr: 0.1 } lr_scheduler_type: "Custom"', "kept at 0.1, not changed as by 'Custom'"),
     ],
 )
 def test_what_is_done_otherwise_is_said(solver, difference, tmp_path):

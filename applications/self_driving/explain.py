@@ -115,7 +115,7 @@ def explain(model: keras.Model, frame: np.ndarray) -> dict[str, dict[str, np.nda
 
 
 def figure(frames: list[np.ndarray], maps: list[dict[str, dict[str, np.ndarray]]], angles: list[float]) -> Figure:
-    """Draw the maps of frames over them: a column a frame, a row a panel, which says what is bright in it.
+    """Draw the maps of frames over them: one column per frame and one row per panel, named by what is bright in it.
 
     Args:
         frames: uint8 (height, width, 3) each.

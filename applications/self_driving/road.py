@@ -4,7 +4,7 @@ A flat world seen by a pinhole camera: a row of the picture v pixels under the h
 z = f·h/v, a column u pixels right of the middle what lies u·z/f to the right. The middle of the lane at the distance z
 is at c(z) = −offset − heading·z + curvature·z²/2, and the car steers for where it is 12 m ahead: angle = c(12)/3.2.
 
-Nothing but the lane's two lines tells the angle exactly: how far the road goes on beyond them differs from frame to
+Only the two lines of the lane determine the angle exactly: the width of the road beyond them differs from frame to
 frame and from side to side, and so do colours, light, shadows, noise, hills, trees and posts.
 """
 
@@ -24,7 +24,7 @@ FULL_ANGLE = 3.2
 
 
 class Scene(NamedTuple):
-    """Where the car stands in its lane, and how the lane goes on.
+    """The position of the car in its lane, and the shape of the lane ahead.
 
     Attributes:
         offset: of the car from the middle of its lane, in m; positive to the right.

@@ -9,12 +9,12 @@ import tensorflow as tf
 
 
 def fast(layer, call: Callable) -> Callable:
-    """The call of a layer in inference mode, or one that gives the same in less time.
+    """Return the call of a layer in inference mode, or a faster equivalent.
 
-    Keras normalizes a batch by a multiplication and an addition, each of which goes through the whole feature map.
-    TensorFlow's fused operation goes through it once, and is itself fused with a convolution in front and a ReLU
-    behind; it is not with a depthwise convolution, whose kernel takes up the multiplication instead. MobileNetV2 takes
-    a quarter less time. The fused gradient takes more time, so all this is not for what is differentiated.
+    Keras normalizes a batch by a multiplication and an addition, each of which reads the whole feature map.
+    TensorFlow's fused operation reads it once, and is itself fused with a convolution before it and a ReLU after it.
+    It is not fused with a depthwise convolution; there, the multiplication is folded into the kernel. MobileNetV2 takes
+    a quarter less time. The fused gradient is slower, so layers that are differentiated keep their call.
 
     Args:
         layer: A Keras layer.
@@ -49,7 +49,7 @@ def fast(layer, call: Callable) -> Callable:
 
 
 def _is_depthwise(tensor: tf.Tensor) -> bool:
-    """Return whether a depthwise convolution of channels last, and nothing behind it, gives a tensor."""
+    """Return whether a tensor is the direct output of a channels-last depthwise convolution."""
     if not tf.is_symbolic_tensor(tensor) or tensor.op.type != "DepthwiseConv2dNative":
         return False
     return tensor.op.get_attr("data_format") == b"NHWC"

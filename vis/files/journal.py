@@ -168,4 +168,4 @@ def _locked(path: Path):
             raise ArgumentError(
                 "path", f"must not be {path}, which another run is writing", "Wait for that run, or give another output"
             ) from None
-        file.close()  # another run removed it meanwhile
+        file.close()  # another run has removed it

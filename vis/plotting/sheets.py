@@ -1,4 +1,4 @@
-"""Lays out many images of one size as one picture."""
+"""Lay out many images of the same size as one picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MARGIN, _GROUND = 5, 128
 
 
 def pictures(images, input_range, *, smallest: int = 128) -> np.ndarray:
-    """Turn images into pictures to look at; small ones are enlarged, each pixel to a square.
+    """Turn images into viewable pictures; small ones are enlarged, each pixel to a square.
 
     Args:
         images: An array of shape (images, height, width, channels), (images, channels, height, width) or (images,
@@ -43,7 +43,7 @@ def pictures(images, input_range, *, smallest: int = 128) -> np.ndarray:
 
 
 def sheet(pictures) -> np.ndarray:
-    """Lay out pictures of one size in a grid, on a gray ground; the grid is nearly square and leaves few places empty.
+    """Lay out pictures of the same size on a gray ground, in a nearly square grid with few empty cells.
 
     Args:
         pictures: uint8, (pictures, height, width) or (pictures, height, width, 3).

@@ -33,7 +33,7 @@ def colors(image: Image.Image, heatmap: np.ndarray, colormap: str = COLORMAP, ov
 
 
 def grayscale(image: Image.Image, heatmap: np.ndarray, colormap: str = "gray", overlay: bool = False) -> np.ndarray:
-    """Draw a map in shades of gray, or in the colours that are asked for, with its brightest points cut off.
+    """Draw a map in shades of gray, or in other colours, with its brightest points cut off.
 
     Args:
         image: The image that the map explains.
@@ -105,8 +105,8 @@ def draw(style: str, image: Image.Image, heatmap: np.ndarray, size: int = 1, **o
         image: The image that the map explains.
         heatmap: (height, width). If these are the image's, its pixels become squares too, so that they are not
             smoothed; else it is interpolated to the picture's size.
-        size: The fewest pixels that the picture's longer side shall have.
-        **options: What the style takes.
+        size: The minimum length of the picture's longer side, in pixels.
+        **options: The options of the style.
 
     Returns:
         uint8, of a multiple of the image's size, (height, width) or (height, width, 3).

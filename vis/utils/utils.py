@@ -124,7 +124,7 @@ def lookup_imagenet_labels(indices) -> list[str]:
         OSError: The file does not exist and cannot be downloaded.
 
     Example:
-        >>> # Not run: it downloads the names where they are not there yet.
+        >>> # Not run: it may download the names.
         >>> lookup_imagenet_labels([340, 1])  # doctest: +SKIP
         ['zebra', 'goldfish']
     """

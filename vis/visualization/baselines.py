@@ -21,9 +21,9 @@ class Moved(NamedTuple):
     """A tensor that moves along a line.
 
     Attributes:
-        name: What to call it.
+        name: Its name in messages.
         values: Its values, with one row per sample.
-        number: Its number among the tensors that a change is asked about; -1 if it cannot move.
+        number: Its position among the tensors that a `Change` receives; -1 if it cannot move.
         channel: The channel axis of one sample, or None.
     """
 
@@ -37,8 +37,8 @@ class Line(NamedTuple):
     """The line from a baseline to each sample, for each tensor that moves.
 
     Attributes:
-        bases: Where the line begins, x', one row per sample; of shape (samples,) for a number.
-        numbers: The tensors' numbers among those that a change is asked about.
+        bases: The start of the line, x', one row per sample; of shape (samples,) for a number.
+        numbers: The positions of the tensors among those that a `Change` receives.
     """
 
     bases: tuple

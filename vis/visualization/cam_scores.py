@@ -30,7 +30,7 @@ class FeatureMap(NamedTuple):
         inputs: The samples.
         wrt: The addresses of the feature maps.
         source: The source of the feature map.
-        number: Its number among the tensors that a change is asked for.
+        number: Its position among the tensors that a `Change` receives.
         activations: The feature map A, (samples, *positions, channels).
         scores: The score of each sample, (samples,).
         place: A function of maps (any number, *positions) that lays them along the axes of an input.

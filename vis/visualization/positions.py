@@ -119,8 +119,8 @@ def joined(part, maps: list):
 
 
 def _folded(maps: np.ndarray, layout: Layout, inputs: ModelInputs) -> np.ndarray:
-    before, behind = layout.extra
-    patches = maps[:, before : maps.shape[1] - behind]
+    before, after = layout.extra
+    patches = maps[:, before : maps.shape[1] - after]
     grid: list | None = list(layout.grid or ())
     if grid and None in grid:
         grid = _sizes(grid, patches.shape[1], layout, inputs)

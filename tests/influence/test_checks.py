@@ -38,7 +38,7 @@ def test_float16_is_refused_and_the_layer_named():
     words = (
         r"^model must compute in float32, not in float16 as its layer 'half' with the dtype policy "
         r"'mixed_float16' does\. "
-        r"Make it again after keras\.config"
+        r"Build it again after keras\.config"
     )
     with pytest.raises(ValueError, match=words):
         check_model(half)

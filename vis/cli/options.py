@@ -128,14 +128,6 @@ class CommandWithRay(TyperCommand):
 
     def parse_args(self, ctx, args: list[str]) -> list[str]:
         """Read the arguments, `--ray` alone as `--ray=`."""
-<<<<<<< HEAD
         following = [*args, "-"][1:]
-        alone = (arg == "--ray" and after.startswith("-") for arg, after in zip(args, following, strict=True))
-        return super().parse_args(
-            ctx, [f"{arg}=" if is_alone else arg for arg, is_alone in zip(args, alone, strict=True)]
-        )
-=======
-        following = [*args[1:], "-"]
         bare = (arg == "--ray" and after.startswith("-") for arg, after in zip(args, following, strict=True))
         return super().parse_args(ctx, [f"{arg}=" if is_bare else arg for arg, is_bare in zip(args, bare, strict=True)])
->>>>>>> e5571a2 (Name variables of the command, of trials and of folds by what they hold)

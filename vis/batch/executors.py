@@ -1,4 +1,4 @@
-"""Who computes: this process, or those of a Ray cluster. A job is the same function of the same pieces for both."""
+"""Where to compute: in this process, or on a Ray cluster. Both call the same function on the same pieces of work."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ NAMES = ("local", "ray")
 
 
 class Executor(Protocol):
-    """Calls a function of independent pieces of work, and gives the results in the pieces' order.
+    """Call a function on independent pieces of work, and yield the results in their order.
 
-    It is used in a `with` statement, in which it has the processes it needs.
+    It is used in a `with` statement, which starts and stops its processes.
 
     Attributes:
-        is_remote: Whether the pieces are worked on in other processes, which have to be handed a model as a file.
+        is_remote: Whether the pieces are computed in other processes, which receive the model as a file.
     """
 
     is_remote: bool
@@ -36,25 +36,25 @@ class Executor(Protocol):
         named: Callable[[Any], str] = str,
         modules: Iterable[ModuleType] = (),
     ) -> Iterator[Any]:
-        """Yield `function(shared, piece)` for each piece, in order; few pieces are drawn before they are worked on.
+        """Yield `function(shared, piece)` for each piece, in order; only a few pieces are taken ahead.
 
         Args:
-            function: A function of a module that other processes can import.
-            shared: What all pieces need; it reaches each machine once.
+            function: A function in a module that other processes can import.
+            shared: An argument of all calls; it is sent to each machine once.
             pieces: The pieces of work.
-            named: What a piece is called in an error message.
-            modules: Modules that other processes cannot import, whose classes and functions `shared` has.
+            named: Returns the name of a piece for error messages.
+            modules: Modules that other processes cannot import but `shared` needs.
 
         Yields:
-            The results. Warnings of `vis` are raised here, and errors are those that the function raises.
+            The results. Warnings of `vis` and errors in other processes are raised here.
         """
 
     def pieces_at_once(self, count: int) -> int:
-        """Return how many of `count` small units make a piece that is worth its way to another process."""
+        """Return how many of `count` units of work to send as one piece, so that sending it is worthwhile."""
 
 
 class Local:
-    """This process, one piece after the other."""
+    """Compute in this process, one piece after the other."""
 
     is_remote = False
 
@@ -73,7 +73,7 @@ class Local:
         return 1
 
 
-#: The executor that there always is.
+#: The executor of this process.
 LOCAL = Local()
 
 
@@ -89,7 +89,7 @@ def executor_named(name: str, address: str | None = None) -> Executor:
         The executor, to be used in a `with` statement.
 
     Raises:
-        ArgumentError: There is none of that name, Ray is not installed, or an address is given for `"local"`.
+        ArgumentError: The name is unknown, Ray is not installed, or an address is given for `"local"`.
 
     Example:
         >>> with executor_named("local") as executor:

@@ -1,4 +1,4 @@
-"""The plan of a run over a data set: what to explain about each row, how to draw it, and what came of a row."""
+"""The plan of a run over a data set, and the outcome of each of its rows."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from vis.methods import Method
 
 
 class Survey(NamedTuple):
-    """What is asked of the model about every row.
+    """What to explain in every row of a data set, and how.
 
     Attributes:
-        table: the data set.
-        output: the table to write, `<name>.csv` or, of a Parquet file, `<name>.parquet`; pictures go into `<name>`.
-        column: the header cell of the column to be added.
-        input_variable: the name of the column of images.
-        label_variable: the name of the column of labels, or None to explain the predicted class.
-        preprocess: the scale of pixel values, as in `vis.images.to_model_input`.
-        method: a row of the table of methods.
-        options: values of its options, by name.
-        predict: whether every prediction is wanted, too.
-        settings: what else the pictures depend on, for a run that is resumed to be of the same kind.
-        class_index: the class to explain in every row, whatever its label, or None.
-        names: the classes' names by class index, for the gallery, or None.
-        save_maps: whether the numbers of each map are written, too, beside its picture.
-        size: the fewest pixels that a picture's longer side shall have.
+        table: The data set.
+        output: The table to write, `<name>.csv`, or `<name>.parquet` for a Parquet file. Pictures are written into the
+            folder `<name>`.
+        column: The header of the column to add.
+        input_variable: The name of the column of images.
+        label_variable: The name of the column of labels, or None to explain the predicted class.
+        preprocess: The scale of pixel values, as in `vis.images.to_model_input`.
+        method: The method, an entry of the method table.
+        options: The values of the method's options, by name.
+        predict: Whether to record the prediction of every row.
+        settings: Everything else that the pictures depend on; a run can be resumed only with the same settings.
+        class_index: The class to explain in every row, whatever its label, or None.
+        names: The names of the classes by class index, for the gallery, or None.
+        save_maps: Whether to write the values of each map beside its picture.
+        size: The smallest number of pixels of a picture's longer side.
     """
 
     table: Columns
@@ -51,12 +52,12 @@ class Survey(NamedTuple):
 
     @property
     def errors(self) -> Path:
-        """The CSV file of the rows that could not be explained."""
+        """The CSV file that lists the rows that could not be explained."""
         return Path(f"{self.output}.errors.csv")
 
     @property
     def journal(self) -> Path:
-        """Where a run notes what it has done."""
+        """The file in which a run records the rows that are done."""
         return self.pictures / "journal.jsonl"
 
     @property
@@ -66,16 +67,16 @@ class Survey(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of one row.
+    """The outcome of one row.
 
     Attributes:
-        row: its number, from 0.
-        picture: the path of its picture relative to the CSV file, or None.
-        error: why there is no picture, or None.
-        label: its label, or None.
-        predicted: the predicted class, or None where it was not asked for or there is none: a regressor.
-        score: the model's output for the predicted class, or a regressor's output, or None.
-        probability: whether the score is a probability.
+        row: The row's number, from 0.
+        picture: The path of its picture, relative to the table, or None.
+        error: The reason why there is no picture, or None.
+        label: The row's label, or None.
+        predicted: The predicted class, or None if it was not asked for or the model is a regressor.
+        score: The model's output for the predicted class, or a regressor's output, or None.
+        probability: Whether the score is a probability.
     """
 
     row: int
@@ -88,12 +89,12 @@ class Outcome(NamedTuple):
 
     @property
     def misclassified(self) -> bool:
-        """Whether another class than the label is predicted; never where one of them is not known."""
+        """Whether the predicted class differs from the label; False if one of them is unknown."""
         return None not in (self.label, self.predicted) and self.label != self.predicted
 
     @property
     def predicted_picture(self) -> str | None:
-        """The path of a second picture, which explains the predicted class: of a misclassified row only."""
+        """The path of the picture that explains the predicted class of a misclassified row, or None."""
         if self.picture is None or not self.misclassified:
             return None
         return str(PurePosixPath(self.picture).with_suffix(".predicted.png"))

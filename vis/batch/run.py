@@ -1,6 +1,7 @@
-"""Explains every image of a data set: pictures beside the table, and a column more with their paths.
+"""Explain every image of a data set: write a picture for each, and the table with a column of their paths.
 
-Who computes, this process or those of a cluster, is the executor's business; the journal and the table are kept here.
+The executor decides where the computation runs, in this process or in those of a cluster. The journal and the table are
+written here.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
     import keras
 
 
-# A batch holds so many numbers of the model's input, and at most so many images: 11 of 224 x 224 in colours, 32 of
-# 96 x 96. More is hardly faster, and takes the more memory the deeper the model. Where many copies of each image are
-# computed it holds fewer: no faster either, and the longer until something is done. For a model of any size the first
-# images tell how large they are.
+# The most input values and the most images of a batch: 11 images of 224 x 224 pixels in colour, 32 of 96 x 96. Larger
+# batches are hardly faster and take more memory, the more so the deeper the model. Methods that run many copies of each
+# image get smaller batches: larger ones are no faster, and show progress later. For a model without a fixed input size
+# the size of the images is taken from the first ones.
 _NUMBERS_AT_ONCE = 1_800_000
 _ROWS_AT_ONCE = 32
 _ROWS_OF_COPIES_AT_ONCE = 8
@@ -42,24 +43,24 @@ _ROWS_LOOKED_AT = 256
 
 
 def journal_of(survey: Survey, model: keras.Model, *, resume: bool = False) -> Journal:
-    """The journal to keep of a survey.
+    """Return the journal of a survey.
 
     Args:
-        survey: what is asked.
-        model: of whom.
-        resume: whether to go on with that of a run that was killed, if there is one.
+        survey: The survey.
+        model: The model to explain.
+        resume: Whether to continue the journal of an interrupted run, if there is one.
 
     Returns:
         The `Journal`.
 
     Raises:
-        ValueError: the model takes no images, the run to resume was another one, or another one is going on.
+        ValueError: The model does not take images, the interrupted run had other settings, or a run is in progress.
 
     Example:
         >>> # Not run: it takes a data set and a model.
         >>> with journal_of(survey, model, resume=True) as journal:  # doctest: +SKIP
         ...     for outcomes in explain(survey, model, journal):
-        ...         print(len(outcomes), "rows more")
+        ...         print(len(outcomes), "more rows")
     """
     settings = {**survey.settings, "batch size": rows_at_once(survey, images.input_layout(model))}
 
@@ -78,21 +79,21 @@ def explain(
     executor: Executor = LOCAL,
     file: model_files.ModelFile | None = None,
 ) -> Iterator[list[Outcome]]:
-    """Explain every row that the journal does not have, and write the table when the last one is done.
+    """Explain every row that is not in the journal yet, and write the table at the end.
 
     Args:
-        survey: what is asked.
-        model: of whom.
-        journal: from `journal_of`.
-        executor: who computes; the result is the same.
-        file: the content of the model's file, for other processes; the model is saved for them unless given.
+        survey: The survey.
+        model: The model to explain.
+        journal: The journal from `journal_of`.
+        executor: Where to compute; the result does not depend on it.
+        file: The content of the model's file, for other processes; without it the model is saved for them.
 
     Yields:
-        The outcomes, batch by batch, as soon as their pictures are written; first those of the journal.
+        The outcomes, batch by batch, as soon as their pictures are written; those of the journal come first.
 
     Raises:
-        ValueError: the model does not run on these images, or a method refuses its options.
-        OSError: the disk is full, for example.
+        ValueError: The model cannot be run on these images, or the method refuses its options.
+        OSError: A file cannot be written, because the disk is full, for example.
 
     Example:
         >>> # Not run: it takes a data set and a model.
@@ -109,7 +110,7 @@ def explain(
 
 
 def outcomes(journal: Journal) -> Iterator[Outcome]:
-    """What came of every row that is done, in order.
+    """Return the outcomes of all rows in a journal, in order.
 
     Example:
         >>> import tempfile
@@ -122,14 +123,14 @@ def outcomes(journal: Journal) -> Iterator[Outcome]:
 
 
 def cards(survey: Survey, journal: Journal) -> Iterator[gallery.Card]:
-    """What a gallery shows of the rows that were explained.
+    """Yield the cards of a gallery, one for each row that was explained.
 
     Args:
-        survey: what was asked.
-        journal: of all rows.
+        survey: The survey.
+        journal: The journal of all rows.
 
     Yields:
-        A card for each picture.
+        The cards.
 
     Example:
         >>> # Not run: it takes a data set and a model.
@@ -148,15 +149,15 @@ def write_page(survey: Survey, journal: Journal, failed: int) -> Iterator[int]:
     """Write the gallery of a survey.
 
     Args:
-        survey: what was asked.
-        journal: of all rows.
-        failed: how many rows could not be explained.
+        survey: The survey.
+        journal: The journal of all rows.
+        failed: The number of rows that could not be explained.
 
     Yields:
-        The number of cards finished since the last time, for a progress bar.
+        The number of cards written since the last one, for a progress bar.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: A file cannot be written.
 
     Example:
         >>> # Not run: it takes a data set and a model.
@@ -177,7 +178,7 @@ def write_page(survey: Survey, journal: Journal, failed: int) -> Iterator[int]:
 
 
 def rows_at_once(survey: Survey, layout: images.InputLayout) -> int:
-    """How many images make a batch.
+    """Return the number of images in a batch.
 
     Example:
         >>> # Not run: it takes a data set.
@@ -190,10 +191,10 @@ def rows_at_once(survey: Survey, layout: images.InputLayout) -> int:
 
 
 def check_output(survey: Survey) -> None:
-    """Refuse to write what would destroy what is read: the data set or its images.
+    """Refuse an output that would overwrite the data set or its images.
 
     Args:
-        survey: what is asked.
+        survey: The survey.
 
     Raises:
         ArgumentError: Something would be overwritten; its argument is `output`.
@@ -228,7 +229,7 @@ def check_output(survey: Survey) -> None:
 
 
 def _image_paths(survey: Survey) -> Iterator[Path | None]:
-    """Where the image of each row is; None for a cell that names none."""
+    """Yield the path of each row's image, or None for an empty cell."""
     (column,) = survey.table.positions(survey.input_variable)
     for frame in survey.table.rows():
         for cell in frame[column]:
@@ -236,21 +237,21 @@ def _image_paths(survey: Survey) -> Iterator[Path | None]:
 
 
 def _pixels(survey: Survey, layout: images.InputLayout) -> int:
-    """How many pixels an image has that goes into the model: the largest of the first ones if it takes any size."""
+    """Return the pixels of an image at the model's input: of the largest of the first ones, if it takes any size."""
     if layout.height is not None and layout.width is not None:
         return layout.height * layout.width
     largest = 1
     for path in itertools.islice(_image_paths(survey), _ROWS_LOOKED_AT):
         try:
             width, height = images.read_size(path) if path else (1, 1)
-        except ValueError:  # a bad row, of which its own reading tells
+        except ValueError:  # an unreadable image is reported when its row is explained
             continue
         largest = max(largest, (layout.height or height) * (layout.width or width))
     return largest
 
 
 def _explained(survey: Survey, model, layout, size: int, start: int, executor, file) -> Iterator[list[Outcome]]:
-    """The outcomes of the rows from `start` on, batch by batch."""
+    """Yield the outcomes of the rows from `start` on, batch by batch."""
     rows = shards.Cells(survey)
     if not executor.is_remote:
         yield from shards.explain_rows(survey, question(survey, model), layout, size, rows, start)
@@ -265,7 +266,7 @@ def _explained(survey: Survey, model, layout, size: int, start: int, executor, f
 
 
 def _finish(survey: Survey, journal: Journal) -> None:
-    """Write the CSV files from the journal, row after row; none stays that an earlier run left and this one has not."""
+    """Write the tables of pictures and of errors from the journal; remove one of an earlier run that is now empty."""
     errors = ((each.row, each.error) for each in outcomes(journal) if each.error)
     if any(each.error for each in outcomes(journal)):
         tables.write(survey.errors, ["row", "error"], errors)

@@ -48,18 +48,34 @@ class _Rows(Protocol):
         """Yield data frames of `size` rows, indexed by the rows' numbers, from row `start` on."""
 
 
-def read(
-    table: _Rows, function: Callable[[list[str]], Any], size: int, *, start: int = 0, threads: int | None = None
-) -> Iterator[list[Row]]:
+def attempt(function: Callable[[list[str]], Any], number: int, cells: list[str]) -> Row:
+    """Call a function on the cells of a row; if it raises a ValueError, the row's result is that error.
+
+    Args:
+        function: A function of a list of strings.
+        number: The row's number.
+        cells: The row's cells.
+
+    Returns:
+        The `Row`.
+
+    Example:
+        >>> attempt(lambda cells: label(cells[0]), 3, ["two"]).error
+        "the label 'two' is not a whole number"
+    """
+    try:
+        return Row(number, function(cells))
+    except ValueError as error:
+        return Row(number, error=" ".join(str(error).split()))
+
+
+def read(table: _Rows, function: Callable[[list[str]], Any], size: int) -> Iterator[list[Row]]:
     """Call a function on every row, in threads and ahead of the consumer of the results.
 
     Args:
         table: The data set.
-        function: A function of a row's cells, a list of strings; if it raises a ValueError, the row's result is that
-            error.
+        function: A function of a row's cells, as `attempt` takes it.
         size: The number of rows per list, at least 1; two more lists are read ahead, however many rows there are.
-        start: The first row to read, from 0.
-        threads: The number of threads; None for as many as there are CPUs.
 
     Yields:
         Lists of `size` `Row`s, in order; the last one may be shorter.
@@ -76,28 +92,16 @@ def read(
         >>> [row.value for row in rows], rows[1].error
         ([1, None, 3], "the label 'two' is not a whole number")
     """
-
-    def attempt(numbers, rows):
-        attempted = []
-        for number, cells in zip(numbers, rows, strict=True):
-            try:
-                attempted.append(Row(number, function(cells)))
-            except ValueError as error:
-                attempted.append(Row(number, error=" ".join(str(error).split())))
-        return attempted
-
-    threads = threads or os.cpu_count() or 1
+    threads = os.cpu_count() or 1
     together = max(1, size // (2 * threads))  # reading a small image takes less time than handing it to a thread
     with ThreadPoolExecutor(threads, "vis-read") as pool:
         waiting: deque = deque()
         try:
-            for frame in table.rows(size, start):
-                numbers, rows = frame.index.tolist(), frame.to_numpy(dtype=object).tolist()
+            for frame in table.rows(size):
+                rows = numbered(frame)
+                parts = (rows[at : at + together] for at in range(0, len(rows), together))
                 waiting.append(
-                    [
-                        pool.submit(attempt, numbers[at : at + together], rows[at : at + together])
-                        for at in range(0, len(rows), together)
-                    ]
+                    [pool.submit(lambda part: [attempt(function, *row) for row in part], part) for part in parts]
                 )
                 if len(waiting) > 2:
                     yield _joined(waiting.popleft())
@@ -105,6 +109,16 @@ def read(
                 yield _joined(waiting.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def numbered(frame: pd.DataFrame) -> list[tuple[int, list[str]]]:
+    """Return the number and the cells of each row of a data frame.
+
+    Example:
+        >>> numbered(pd.DataFrame({"x": ["a.png"], "y": ["3"]}, [7]))
+        [(7, ['a.png', '3'])]
+    """
+    return list(zip(frame.index.tolist(), frame.to_numpy(dtype=object).tolist(), strict=True))
 
 
 def _joined(parts: list[Future]) -> list[Row]:

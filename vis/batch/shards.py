@@ -1,13 +1,14 @@
 """Explain rows of a data set: all of them in this process, or a shard of them in each process of a cluster.
 
-Three stages overlap: threads read and decode the images of the next rows, the model explains the current rows, and
-threads draw and write the pictures of the previous ones. Only a few batches are in memory, however many rows there are.
+Each of a few threads takes a batch of rows from its images to its pictures: while the model explains the rows of one,
+others are read and decoded, or drawn and written. Only these batches are in memory, however many rows there are.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +24,7 @@ from vis.batch.plan import Outcome, Survey
 from vis.batch.rows import Explained, columns, question, reader
 from vis.files import outputs
 
-# Batches that run at the same time, to use the processor time that one batch leaves between its operations.
+# Batches that the model explains at the same time, to use the processor time that one leaves between its operations.
 _BATCHES_AT_ONCE = 3
 
 
@@ -118,48 +119,47 @@ def explain_rows(
         The outcomes, batch by batch, as soon as their pictures are written.
     """
     threads = os.cpu_count() or 1
-    together = max(1, size // (2 * threads))
+    read, asking = reader(survey, layout, size), threading.BoundedSemaphore(_BATCHES_AT_ONCE)
     waiting: deque[Future] = deque()
-    with ThreadPoolExecutor(_BATCHES_AT_ONCE, "vis-ask") as askers, ThreadPoolExecutor(threads, "vis-draw") as pool:
+    # Small images stay in the thread of their batch: handing one to another takes longer than reading or drawing it.
+    with ThreadPoolExecutor(threads + 2, "vis-batch") as batches, ThreadPoolExecutor(threads, "vis-image") as large:
 
-        def explained(rows):
-            found, failed = ask(rows)
-            parts = [found[at : at + together] for at in range(0, len(found), together)]
-            return failed, [pool.submit(_draw, survey, part) for part in parts]
+        def explained(frame: pd.DataFrame) -> list[Outcome]:
+            first, *others = datasets.numbered(frame)
+            samples = [datasets.attempt(read, *first)]
+            is_large = samples[0].value is not None and samples[0].value.image is None
+            samples += (large.map if is_large else map)(lambda row: datasets.attempt(read, *row), others)
+            with asking:
+                found, failed = ask(samples)
+            is_large = any(each.sample.image is None for each in found)
+            return sorted([*failed, *(large.map if is_large else map)(lambda each: _draw(survey, each), found)])
 
         try:
-            for some in datasets.read(rows, reader(survey, layout, size), size, start=start):
-                waiting.append(askers.submit(explained, some))
-                if len(waiting) > _BATCHES_AT_ONCE:
-                    yield _settled(*waiting.popleft().result())
+            for frame in rows.rows(size, start):
+                waiting.append(batches.submit(explained, frame))
+                if len(waiting) > threads + 2:
+                    yield waiting.popleft().result()
             while waiting:
-                yield _settled(*waiting.popleft().result())
+                yield waiting.popleft().result()
         finally:
-            askers.shutdown(cancel_futures=True)
-            pool.shutdown(cancel_futures=True)
+            batches.shutdown(cancel_futures=True)
 
 
-def _settled(failed: list[Outcome], parts: list[Future]) -> list[Outcome]:
-    return sorted([*failed, *(outcome for part in parts for outcome in part.result())])
-
-
-def _draw(survey: Survey, explained: list[Explained]) -> list[Outcome]:
-    """Write the pictures of rows, each as `<thousands>/<row>.png`."""
-    drawn = []
-    for outcome, sample, heatmap, predicted_heatmap, numbers in explained:
-        image = sample.image or images.read_image(sample.path)
-        main = f"{survey.pictures.name}/{outcome.row // 1000:04d}/{outcome.row}.png"
-        outcome = outcome._replace(picture=main)
-        for picture, drawn_map in ((main, heatmap), (outcome.predicted_picture, predicted_heatmap)):
-            if picture and drawn_map is not None:
-                content = outputs.encode_png(survey.method.picture(image, drawn_map, survey.options, survey.size))
-                _write(survey.output.parent / picture, content)
-        if numbers is not None:
-            saved = io.BytesIO()
-            np.save(saved, numbers)
-            _write(survey.output.parent / numbers_of(main), saved.getvalue())
-        drawn.append(outcome)
-    return drawn
+def _draw(survey: Survey, explained: Explained) -> Outcome:
+    """Write the pictures of a row, as `<thousands>/<row>.png`."""
+    outcome, sample, heatmap, predicted_heatmap, numbers = explained
+    image = sample.image or images.read_image(sample.path)
+    main = f"{survey.pictures.name}/{outcome.row // 1000:04d}/{outcome.row}.png"
+    outcome = outcome._replace(picture=main)
+    for picture, drawn_map in ((main, heatmap), (outcome.predicted_picture, predicted_heatmap)):
+        if picture and drawn_map is not None:
+            content = outputs.encode_png(survey.method.picture(image, drawn_map, survey.options, survey.size))
+            _write(survey.output.parent / picture, content)
+    if numbers is not None:
+        saved = io.BytesIO()
+        np.save(saved, numbers)
+        _write(survey.output.parent / numbers_of(main), saved.getvalue())
+    return outcome
 
 
 def numbers_of(picture: str) -> str:

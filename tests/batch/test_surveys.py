@@ -60,7 +60,7 @@ def test_labels_are_left_out_where_there_are_none_or_none_are_wanted(model, tabl
     [
         ({"input_variable": "v"}, "input_variable must be one column of images, but 'v' is a vector of 2 columns"),
         ({"input_variable": "z"}, "input_variable must be a column of in.csv, not 'z'"),
-        ({"label_variable": "y", "class_index": 0}, "class_index must be None where label_variable is not"),
+        ({"label_variable": "y", "class_index": 0}, "class_index must be None if label_variable is given"),
         ({"labels": Path("none.txt")}, "labels must be .*none.txt"),
         ({"output": Path("a.parquet")}, "output must end in .csv, not a.parquet"),
     ],

@@ -25,6 +25,6 @@ def test_without_mlxtend_the_extra_is_named(tmp_path):
 def test_an_output_that_cannot_be_a_folder(tmp_path):
     (tmp_path / "file").write_text("in the way")
     assert refusal("demo", "--output", tmp_path / "file").startswith(
-        f"Error: --output {tmp_path / 'file'} cannot be made"
+        f"Error: --output {tmp_path / 'file'} cannot be created"
     )
     assert (tmp_path / "file").read_text() == "in the way"

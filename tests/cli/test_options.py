@@ -63,7 +63,7 @@ def test_the_model_is_the_console_s_where_none_is_given(tmp_path, monkeypatch):
     command = command_of(model=(options.ModelOption, None))
     for flag in ("--model", "-m"):
         assert command(flag, "a.keras").stdout == "a.keras\n"
-    words = "Missing option '--model'. It may be left out where there is a file results.nnp."
+    words = "Missing option '--model'. It may be left out if there is a file results.nnp."
     for name in ("gradcam", "gradcam-batch"):
         assert refusal(name) == f"Error: {words}\n"
     (tmp_path / "results.nnp").touch()

@@ -39,7 +39,7 @@ def test_a_finished_run_leaves_no_journal(kept, tmp_path, capsys):
 def test_an_interrupted_run_says_how_to_go_on(kept, capsys):
     with pytest.raises(KeyboardInterrupt):
         interrupted(kept(), 2, KeyboardInterrupt())
-    assert capsys.readouterr().err == "Interrupted after 2 of 3 folds. Go on with --resume.\n"
+    assert capsys.readouterr().err == "Interrupted after 2 of 3 folds. Continue with --resume.\n"
     with kept(resume=True) as journal:
         assert journal.done == 2
 
@@ -57,7 +57,7 @@ def test_before_the_first_entry_there_is_nothing_to_go_on_with(kept, capsys, tmp
     )
 
 
-@pytest.mark.parametrize(("after", "advice"), [(0, ""), (1, " Go on with --resume when there is room.")])
+@pytest.mark.parametrize(("after", "advice"), [(0, ""), (1, " Continue with --resume once there is space.")])
 def test_a_full_disk_is_one_line(kept, tmp_path, after, advice):
     with pytest.raises(UsageError) as caught:
         interrupted(kept(), after, OSError(28, "No space left on device"))

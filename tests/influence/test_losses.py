@@ -71,7 +71,7 @@ def test_weights_that_add_up_to_zero_divide_by_one():
     [
         (
             lambda: ExampleLoss(keras.losses.MeanSquaredError(reduction=None)),
-            "loss must make one number of a batch, not have reduction=None",
+            "loss must reduce a batch to one number, not have reduction=None",
         ),
         (
             lambda: ExampleLoss(lambda y, outputs: tf.reduce_mean(y - outputs))(tf.zeros(3), tf.zeros(3)),

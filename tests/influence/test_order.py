@@ -67,7 +67,7 @@ def test_steps_are_counted_whatever_the_batches_are():
     per_epoch = Order(7, 3, 0, checked_batches([[[0], [1, 2]], [[3]], [[4]]], 7, 3))
     assert [per_epoch.first_step(epoch) for epoch in range(4)] == [0, 2, 3, 4]
     assert as_lists(per_epoch(0)) == [[0], [1, 2]]
-    with pytest.raises(ValueError, match="batches must hold one list of steps for each epoch, not 3 for 4 epochs"):
+    with pytest.raises(ValueError, match="batches must hold one list of steps per epoch, not 3 for 4 epochs"):
         per_epoch(3)
 
 

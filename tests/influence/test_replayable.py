@@ -46,14 +46,17 @@ def test_an_order_that_is_known(made):
 @pytest.mark.parametrize(
     ("made", "problem"),
     [
-        (lambda: None, "trained otherwise than by model.fit"),
+        (lambda: None, "not trained by model.fit"),
         (lambda: fit(X, shuffle=True), "whose examples were shuffled by model.fit"),
-        (lambda: fit(X, batch_size=20, steps_per_epoch=2), "with steps_per_epoch=2, so that an epoch is not all"),
+        (
+            lambda: fit(X, batch_size=20, steps_per_epoch=2),
+            "with steps_per_epoch=2, so that an epoch does not cover the data",
+        ),
         (lambda: fit(dataset(X).shuffle(9)), "whose tf.data.Dataset is shuffled"),
-        (lambda: fit(dataset(X).repeat()), "endless data set"),
+        (lambda: fit(dataset(X).repeat()), "infinite data set"),
         (lambda: fit(Batches(), shuffle=True), "whose PyDataset was shuffled"),
         (lambda: fit(Turned()), "whose PyDataset changes from epoch to epoch"),
-        (lambda: fit(iter([X])), "on a list_iterator, whose order is not known"),
+        (lambda: fit(iter([X])), "on a list_iterator, whose order is unknown"),
     ],
 )
 def test_an_order_that_is_not(made, problem):
@@ -66,7 +69,7 @@ def test_steps_of_a_model():
     model = linear()
     model.compile("adam", "mse")
     assert unknown_steps(model, no_slots=False) is None
-    assert unknown_steps(model, no_slots=True)["problem"] == "with the optimizer Adam, whose state is not known"
+    assert unknown_steps(model, no_slots=True)["problem"] == "with the optimizer Adam, whose state is unknown"
     model.compile("lion", "mse")
     assert (
         "an optimizer that has no update rule here (optimizer must be one of" in unknown_steps(model, False)["problem"]
@@ -78,7 +81,7 @@ def test_steps_of_a_model():
 
     own = Own()
     own.compile("sgd", "mse")
-    assert unknown_steps(own, False)["problem"] == "of a model with a train_step of its own"
+    assert unknown_steps(own, False)["problem"] == "of a model that overrides train_step"
 
 
 def test_the_batch_size_is_keras_s():

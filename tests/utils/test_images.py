@@ -145,5 +145,5 @@ def test_overlay_is_a_weighted_sum_in_the_upper_picture_s_type():
     np.testing.assert_array_equal(images.overlay(upper, lower, 0), lower)
     with pytest.raises(ValueError, match="alpha must be from 0 to 1, not 1.5"):
         images.overlay(upper, lower, 1.5)
-    with pytest.raises(ValueError, match=r"two arrays of one shape, not \(1, 3\) and \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"two arrays of the same shape, not \(1, 3\) and \(1, 2\)"):
         images.overlay(upper, lower[:, :2])

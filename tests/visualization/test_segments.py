@@ -58,7 +58,7 @@ def maps_of(subject, segments=None):
     """The maps of values 0, 1, 2, ... of the segments of each sample."""
     found = masking(subject, segments, lambda count: Fit(np.ones((1, count), np.uint8), lambda scores: scores), None)
     counts = [switched.shape[1] for switched in found.rows[0]]
-    return [found.to_map(row, np.arange(count)) for row, count in enumerate(counts)]
+    return [found.to_map(row, np.arange(count), 0) for row, count in enumerate(counts)]
 
 
 def test_a_picture_has_eight_by_eight_squares_and_a_table_a_segment_for_each_feature():

@@ -83,7 +83,7 @@ def command(
         options = {each.name: _value(each, typed.pop(each.name)) for each in method.options}
         use(method, options, **typed)
 
-    vars(run)["__signature__"] = inspect.Signature(parameters)
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # it is read by inspect.signature
     run.__doc__ = (
         f"{method.line}: {method.description}. It needs {method.needs}, and costs about {method.cost} per image.\n\n"
         f"{use.__doc__}"

@@ -68,7 +68,7 @@ def test_a_row_without_picture_says_why_and_a_run_goes_on(model, folder, monkeyp
     def ask_nothing(rows):
         raise AssertionError("nothing is to be computed again")
 
-    monkeypatch.setattr("vis.batch.run.question", lambda *arguments: ask_nothing)
+    monkeypatch.setattr("vis.batch.run.explainer", lambda *arguments: ask_nothing)
     before = pictures("a")
     again = vis.batch.explain(model, "in.csv", "a.csv", method="saliency", resume=True, progress=False)
     pd.testing.assert_frame_equal(again, found)

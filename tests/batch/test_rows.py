@@ -1,4 +1,4 @@
-"""Rows of a survey: what is read of them, and what the model is asked about them."""
+"""Rows of a survey: what is read of them, and what the model is requested about them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_each_row_is_explained_by_its_label_and_the_wrong_ones_by_what_is_predic
     model = model_of()
     predicted = model.predict(X, verbose=0).argmax(axis=1)
     labels = (predicted + np.arange(6) % 2) % 3  # every second one is another
-    found, failed = rows.question(survey, model)([Row(i, sample(x, int(labels[i]))) for i, x in enumerate(X)])
+    found, failed = rows.explainer(survey, model)([Row(i, sample(x, int(labels[i]))) for i, x in enumerate(X)])
     assert failed == []
     assert [each.outcome.predicted for each in found] == predicted.tolist()
     assert [each.outcome.label for each in found] == labels.tolist()
@@ -78,13 +78,13 @@ def test_rows_that_fail_do_not_stop_the_others(survey):
     bad = X[2].copy()
     bad[0, 0] = 3e38  # the score overflows
     model.layers[-1].kernel.assign(10 * np.ones((16, 3)))
-    asked = [
+    requested = [
         Row(4, sample(X[0], 1)),
         Row(5, error="it cannot be read"),
         Row(6, sample(X[1], 3)),
         Row(7, sample(bad, 1)),
     ]
-    found, failed = rows.question(survey, model)(asked)
+    found, failed = rows.explainer(survey, model)(requested)
     assert [each.outcome.row for each in found] == [4]
     reasons = {outcome.row: outcome.error for outcome in failed}
     assert reasons[5] == "it cannot be read"
@@ -96,14 +96,14 @@ def test_images_of_different_sizes_are_asked_about_by_their_shapes(survey):
     layers = [keras.layers.Conv2D(2, 2), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
     model = keras.Sequential([keras.Input((None, None, 1)), *layers])
     shapes = [(4, 4, 1), (5, 6, 1), (4, 4, 1)]
-    found, _ = rows.question(survey, model)([Row(i, sample(np.ones(s, np.float32), 0)) for i, s in enumerate(shapes)])
+    found, _ = rows.explainer(survey, model)([Row(i, sample(np.ones(s, np.float32), 0)) for i, s in enumerate(shapes)])
     assert {each.outcome.row: each.heatmap.shape for each in found} == {0: (4, 4), 1: (5, 6), 2: (4, 4)}
 
 
 def test_a_regressor_has_a_score_and_no_class(survey):
     model = model_of(1, None)
     survey = survey._replace(label_variable=None)
-    found, _ = rows.question(survey, model)([Row(i, sample(x)) for i, x in enumerate(X)])
+    found, _ = rows.explainer(survey, model)([Row(i, sample(x)) for i, x in enumerate(X)])
     assert [each.outcome.predicted for each in found] == [None] * 6
     np.testing.assert_allclose([each.outcome.score for each in found], model(X).numpy()[:, 0], atol=1e-5)
 
@@ -111,7 +111,7 @@ def test_a_regressor_has_a_score_and_no_class(survey):
 def test_one_class_for_all_has_to_be_one_of_the_model(survey):
     survey = survey._replace(label_variable=None, class_index=2)
     model = model_of()
-    found, _ = rows.question(survey, model)([Row(0, sample(X[0]))])
+    found, _ = rows.explainer(survey, model)([Row(0, sample(X[0]))])
     np.testing.assert_allclose(found[0].heatmap, visualize_saliency(model, None, 2, X[0]), atol=1e-6)
     with pytest.raises(ArgumentError, match="class_index must be one of the model's 2 classes, from 0, not 2"):
-        rows.question(survey, model_of(1, "sigmoid"))([Row(0, sample(X[0]))])
+        rows.explainer(survey, model_of(1, "sigmoid"))([Row(0, sample(X[0]))])

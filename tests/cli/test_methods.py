@@ -73,11 +73,11 @@ def test_the_scale_of_pixels_that_is_asked_for_wins_and_a_contradiction_is_told(
     said = methods.scale("auto", tmp_path / "m.keras", model)
     assert said.name == "raw"
     assert said.reason
-    assert methods.told("auto", said) == f"pixels as raw, because {said.reason}"
+    assert methods.chosen_scale("auto", said) == f"pixels as raw, because {said.reason}"
     assert capsys.readouterr().err == ""
     assert methods.scale("raw", tmp_path / "m.keras", model).name == "raw"
     assert capsys.readouterr().err == ""
     assert methods.scale("unit", tmp_path / "m.keras", model).name == "unit"
     warning = f"Warning: --preprocess unit is used, but the model asks for raw, because {said.reason}.\n"
     assert capsys.readouterr().err == warning
-    assert methods.told("unit", said) == ""
+    assert methods.chosen_scale("unit", said) == ""

@@ -25,8 +25,8 @@ def test_margin_and_gradient_are_those_of_the_logits(width):
         else:
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     gradient = tape.gradient(losses, logits).numpy()
-    told = Classifier(width, "sigmoid" if width == 1 else "softmax")
-    loss, margin, norm = label_scores(told.probabilities(logits).numpy(), labels, told)
+    classifier = Classifier(width, "sigmoid" if width == 1 else "softmax")
+    loss, margin, norm = label_scores(classifier.probabilities(logits).numpy(), labels, classifier)
     np.testing.assert_allclose(loss, losses, rtol=1e-5)
     np.testing.assert_allclose(norm, np.linalg.norm(gradient, axis=1), rtol=1e-5)
     values = np.concatenate([np.zeros_like(logits), logits], axis=1) if width == 1 else logits.numpy()

@@ -52,11 +52,11 @@ def classifier_of(model: keras.Model, compiled: Compiled, shape: tuple[int, ...]
     return classifier(model, loss, inputs)
 
 
-def label_check(told: Classifier) -> Callable[[np.ndarray], None]:
+def label_check(classifier: Classifier) -> Callable[[np.ndarray], None]:
     """Return a function that refuses labels that a model has no output for, to check rows as they are read.
 
     Args:
-        told: How the model represents classes.
+        classifier: How the model represents classes.
 
     Returns:
         A function of a label, a number or a one-hot vector; it raises a ValueError if the label does not fit.
@@ -66,7 +66,7 @@ def label_check(told: Classifier) -> Callable[[np.ndarray], None]:
     """
 
     def check(label):
-        class_numbers(np.asarray(label)[None], told, "the label")
+        class_numbers(np.asarray(label)[None], classifier, "the label")
 
     return check
 
@@ -74,7 +74,7 @@ def label_check(told: Classifier) -> Callable[[np.ndarray], None]:
 def find(
     model: keras.Model,
     compiled: Compiled,
-    told: Classifier,
+    classifier: Classifier,
     x: np.ndarray,
     y: np.ndarray,
     *,
@@ -95,7 +95,7 @@ def find(
     Args:
         model: A Keras classifier; copies of it are trained from new weights, and it is not changed.
         compiled: What it was compiled with.
-        told: How it represents classes, from `classifier_of`.
+        classifier: How it represents classes, from `classifier_of`.
         x: Its inputs, (examples, ...).
         y: Their labels, (examples,), or one-hot rows, (examples, classes).
         folds: The number of folds.
@@ -134,7 +134,7 @@ def find(
     """
     settings: dict[str, Any] = {"folds": folds, "epochs": epochs, "batch_size": batch_size, "seed": seed, "l2": l2}
     settings |= {"loss": keras.losses.get(compiled.loss), "optimizer": optimizer}
-    numbers = class_numbers(y, told)
+    numbers = class_numbers(y, classifier)
     validation = CrossValidation(model, x, numbers, **settings)
     done = 0 if journal is None else journal.done
     found: dict[int, FoldScores] = {}

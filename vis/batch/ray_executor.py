@@ -253,7 +253,7 @@ def _attempt(stored: list, piece: Any) -> _Result:
     """Work on a piece in a process of the cluster."""
     import ray
 
-    with _noted() as told:
+    with _noted() as noted:
         try:
             (reference,) = stored
             if reference not in _entered:
@@ -267,7 +267,7 @@ def _attempt(stored: list, piece: Any) -> _Result:
             raise  # the machine that stores it is lost, for example
         except Exception as raised:  # any error is raised again in the process that started the job
             value, error = None, _portable(raised)
-    return _Result(value, error, list(told.values()))
+    return _Result(value, error, list(noted.values()))
 
 
 @contextlib.contextmanager
@@ -275,7 +275,7 @@ def _noted() -> Iterator[dict[str, tuple[VisWarning, int]]]:
     """Collect the warnings of `vis` from all threads: the first of each code, and their count."""
     first: dict[str, VisWarning] = {}
     times: Counter[str] = Counter()
-    told: dict = {}
+    noted: dict = {}
 
     def note(message, category, *place, **more):
         if isinstance(message, VisWarning):
@@ -285,8 +285,8 @@ def _noted() -> Iterator[dict[str, tuple[VisWarning, int]]]:
     with warnings.catch_warnings():
         warnings.simplefilter("always", VisWarning)
         warnings.showwarning = note
-        yield told
-    told.update({code: (warning, times[code]) for code, warning in first.items()})
+        yield noted
+    noted.update({code: (warning, times[code]) for code, warning in first.items()})
 
 
 def _portable(error: Exception) -> Exception:

@@ -61,7 +61,7 @@ def reader(survey: Survey, layout: images.InputLayout, size: int) -> Callable[[l
     return read
 
 
-def question(survey: Survey, model) -> Callable:
+def explainer(survey: Survey, model) -> Callable:
     """Return a function that explains rows.
 
     It returns a list of `Explained` to be drawn, and the outcomes of the rows that failed.
@@ -73,7 +73,7 @@ def question(survey: Survey, model) -> Callable:
     predict = predictor(model)
     width = None
 
-    def ask(rows):
+    def explain_rows(rows):
         nonlocal width
         failed = []
         by_shape: dict[tuple, list] = {}
@@ -139,7 +139,7 @@ def question(survey: Survey, model) -> Callable:
             for place, outcome in enumerate(outcomes)
         ]
 
-    return ask
+    return explain_rows
 
 
 def _check_class(index: int, width: int) -> None:
@@ -149,10 +149,10 @@ def _check_class(index: int, width: int) -> None:
 
 def _predicted(outcomes: list[Outcome], prediction: Prediction) -> list[Outcome]:
     """Return the outcomes with the predictions; without labels, a single output without sigmoid is a regressor's."""
-    told = []
+    completed = []
     for outcome, index, score in zip(outcomes, prediction.classes, prediction.scores, strict=True):
         index, score = int(index), round(float(score), 6)
         if outcome.label is None and prediction.width == 1 and not prediction.probabilities:
             index, score = None, score if index else -score
-        told.append(outcome._replace(predicted=index, score=score, probability=prediction.probabilities))
-    return told
+        completed.append(outcome._replace(predicted=index, score=score, probability=prediction.probabilities))
+    return completed

@@ -20,7 +20,7 @@ from vis import datasets, images
 from vis.batch import model_files, shards
 from vis.batch.executors import LOCAL, Executor
 from vis.batch.plan import Outcome, Survey
-from vis.batch.rows import question
+from vis.batch.rows import explainer
 from vis.batch.shards import numbers_of
 from vis.files import tables
 from vis.files.journal import Journal
@@ -254,7 +254,7 @@ def _explained(survey: Survey, model, layout, size: int, start: int, executor, f
     """Yield the outcomes of the rows from `start` on, batch by batch."""
     rows = shards.Cells(survey)
     if not executor.is_remote:
-        yield from shards.explain_rows(survey, question(survey, model), layout, size, rows, start)
+        yield from shards.explain_rows(survey, explainer(survey, model), layout, size, rows, start)
         return
     file = file or model_files.packed(model)
     pieces = rows.shards(size * executor.pieces_at_once(survey.table.count() // size + 1), start)

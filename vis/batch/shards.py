@@ -21,7 +21,7 @@ import pandas as pd
 from vis import datasets, images
 from vis.batch import model_files
 from vis.batch.plan import Outcome, Survey
-from vis.batch.rows import Explained, columns, question, reader
+from vis.batch.rows import Explained, columns, explainer, reader
 from vis.files import outputs
 
 # Batches that the model explains at the same time, to use the processor time that one leaves between its operations.
@@ -98,18 +98,18 @@ def explain_shard(job: Job, shard: Shard) -> list[list[Outcome]]:
         ValueError: The model does not run on these images, or a method refuses its options.
         OSError: A picture cannot be written: the disk is full, for example.
     """
-    ask = model_files.prepared(job, lambda: question(job.survey, model_files.loaded(job.model)))
-    return list(explain_rows(job.survey, ask, job.layout, job.size, shard))
+    explain = model_files.prepared(job, lambda: explainer(job.survey, model_files.loaded(job.model)))
+    return list(explain_rows(job.survey, explain, job.layout, job.size, shard))
 
 
 def explain_rows(
-    survey: Survey, ask, layout: images.InputLayout, size: int, rows: Cells | Shard, start: int = 0
+    survey: Survey, explain, layout: images.InputLayout, size: int, rows: Cells | Shard, start: int = 0
 ) -> Iterator[list[Outcome]]:
     """Explain rows from `start` on.
 
     Args:
         survey: The plan of the run.
-        ask: The function from `vis.batch.rows.question`.
+        explain: The function from `vis.batch.rows.explainer`.
         layout: The images that the model takes.
         size: The number of rows per batch.
         rows: The rows to read.
@@ -119,7 +119,7 @@ def explain_rows(
         The outcomes, batch by batch, as soon as their pictures are written.
     """
     threads = os.cpu_count() or 1
-    read, asking = reader(survey, layout, size), threading.BoundedSemaphore(_BATCHES_AT_ONCE)
+    read, explaining = reader(survey, layout, size), threading.BoundedSemaphore(_BATCHES_AT_ONCE)
     waiting: deque[Future] = deque()
     # Small images stay in the thread of their batch: handing one to another takes longer than reading or drawing it.
     with ThreadPoolExecutor(threads + 2, "vis-batch") as batches, ThreadPoolExecutor(threads, "vis-image") as large:
@@ -129,8 +129,8 @@ def explain_rows(
             samples = [datasets.attempt(read, *first)]
             is_large = samples[0].value is not None and samples[0].value.image is None
             samples += (large.map if is_large else map)(lambda row: datasets.attempt(read, *row), others)
-            with asking:
-                found, failed = ask(samples)
+            with explaining:
+                found, failed = explain(samples)
             is_large = any(each.sample.image is None for each in found)
             return sorted([*failed, *(large.map if is_large else map)(lambda each: _draw(survey, each), found)])
 

@@ -166,11 +166,11 @@ def for_model(survey: Survey, network: keras.Model, taken: Scale) -> tuple[Surve
     return survey, layout
 
 
-def scale(asked: str, path: Path | None, network: keras.Model) -> Scale:
+def scale(requested: str, path: Path | None, network: keras.Model) -> Scale:
     """Return the scale of pixel values to use: the requested one, or that of the model or its file.
 
     Args:
-        asked: A scale, or `"auto"`.
+        requested: A scale, or `"auto"`.
         path: The file of the model, or None.
         network: The model.
 
@@ -181,8 +181,8 @@ def scale(asked: str, path: Path | None, network: keras.Model) -> Scale:
         >>> scale("raw", None, None).name
         'raw'
     """
-    if asked != AUTO:
-        return Scale(asked)
+    if requested != AUTO:
+        return Scale(requested)
     return images.scale_of(network) if path is None else models.scale_of(path, network)
 
 

@@ -177,8 +177,8 @@ def activation(
     what = f"{count} of {layer if layer is not None else 'the output'}"
     if class_names is not None:
         what += f" ({', '.join(shown)})"
-    told = methods.told(preprocess, scale)
-    typer.echo(f"{output}: {what}, {steps} steps" + (f"; {told}" if told else ""))
+    note = methods.chosen_scale(preprocess, scale)
+    typer.echo(f"{output}: {what}, {steps} steps" + (f"; {note}" if note else ""))
 
 
 def _animation(path: Path, layout: InputLayout, preprocess: str):

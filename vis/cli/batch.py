@@ -146,10 +146,10 @@ def every_row(
     if executor.is_remote:
         objects = methods.objects_named(custom_objects)
         file = model_files.packed(model, custom_objects=objects, unsafe=unsafe, output_variable=output_variable)
-    taken = methods.told(preprocess, scale)
-    told = [_explained(survey, input, asked=class_index is not None or label_variable is not None)]
-    told += [f"{survey.output}: {taken}"] if taken else []
-    _run(survey, network, executor, file, resume, html, told, names)
+    taken = methods.chosen_scale(preprocess, scale)
+    notes = [_explained(survey, input, requested=class_index is not None or label_variable is not None)]
+    notes += [f"{survey.output}: {taken}"] if taken else []
+    _run(survey, network, executor, file, resume, html, notes, names)
 
 
 for _method in METHODS.values():
@@ -162,7 +162,7 @@ for _method in METHODS.values():
     )
 
 
-def _explained(survey: Survey, table: Path, *, asked: bool) -> str:
+def _explained(survey: Survey, table: Path, *, requested: bool) -> str:
     """Return in one line what the maps explain."""
     from vis.files.names import named
 
@@ -172,7 +172,7 @@ def _explained(survey: Survey, table: Path, *, asked: bool) -> str:
         what = f"The class of each row, in column {survey.label_variable!r}, is explained"
     else:
         what = "The predicted class is explained"
-        if not asked:
+        if not requested:
             what = f"{table} has no labels to explain: the predicted class is explained"
     score = "its score before a final softmax or sigmoid" if survey.options.get("logits", True) else "its output"
     return f"{what}, by {score}."
@@ -185,7 +185,7 @@ def _run(
     file: ModelFile | None,
     resume: bool,
     html: bool,
-    told: list[str],
+    notes: list[str],
     names: dict[str, str],
 ) -> None:
     from vis.batch import run
@@ -210,9 +210,9 @@ def _run(
                     failed += errors[: _ERRORS_SHOWN - len(failed)]
                     wrong += len(errors)
                     done += len(some) - len(errors)
-                    if told and done:  # while there is time to stop
-                        bar.write("\n".join(told))
-                        told = []
+                    if notes and done:  # while there is time to stop
+                        bar.write("\n".join(notes))
+                        notes = []
             if not done:
                 journal.clear()  # there is nothing to resume
                 first, reason = failed[0].row, failed[0].error or ""

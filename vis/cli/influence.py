@@ -188,8 +188,8 @@ def influence(
         model, optimizer, learning_rate, 0.0, batch_size=batch_size, epochs=epochs, init=init.value
     )
     training, validation = _read(tables, reader, network, compiled, input_variable, label_variable)
-    if told := methods.told(preprocess, scale):
-        typer.echo(f"{model.name}: {told}")
+    if note := methods.chosen_scale(preprocess, scale):
+        typer.echo(f"{model.name}: {note}")
     run_settings = _settings_of(settings, method, weights, seed, input_variable, label_variable)
     run_settings["--preprocess"] = scale.name
     positions = [*training.table.positions(input_variable), *training.table.positions(label_variable)]
@@ -214,7 +214,7 @@ def influence(
                 shown=_SHOWN,
                 predicted=None if predicted is None else predicted[order],
                 margins=influence_trials.margins(scores.influence)[order],
-                told=_summary(scores),
+                summary=_summary(scores),
                 names=class_names,
             )
         typer.echo(f"Open {page}")

@@ -126,7 +126,7 @@ def label_errors(
     training = _read(table, reader, classifier, input_variable, label_variable)
     if scale_note:
         typer.echo(f"{model.name}: {scale_note}")
-    asked = {
+    typed = {
         "--folds": folds,
         "--epochs": epochs,
         "--batch-size": batch_size,
@@ -137,7 +137,7 @@ def label_errors(
         "--preprocess": scale,
     }
     settings = {"folds": folds, "epochs": epochs, "batch_size": batch_size, "seed": seed, "optimizer": chosen, "l2": l2}
-    with _journal(output, resume, (model, input_train), asked, folds) as (directory, journal):
+    with _journal(output, resume, (model, input_train), typed, folds) as (directory, journal):
         found = _found(network, compiled, classifier, training, settings, directory, journal, executor)
         inputs = [table.header[position] for position in table.positions(input_variable)]
         written = found.copy()
@@ -193,7 +193,7 @@ def _reader(
         image = images.read_image(datasets.image_path(table.folder, cells[0]))
         return images.to_model_input(image, layout, scale.name)
 
-    return read, network.input_shape[1:], scale.name, methods.told(preprocess, scale)
+    return read, network.input_shape[1:], scale.name, methods.chosen_scale(preprocess, scale)
 
 
 def _training(model: Path, optimizer: str | None, learning_rate: float | None) -> tuple[Compiled, dict, float]:

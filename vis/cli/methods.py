@@ -163,29 +163,29 @@ def objects_named(custom_objects: list[str]) -> dict[str, Any]:
     return dict(map(_custom_object, custom_objects))
 
 
-def scale(asked: str, model: Path, network: keras.Model) -> Scale:
+def scale(requested: str, model: Path, network: keras.Model) -> Scale:
     """Return the scale of pixel values to use: the requested one, or that of the model file.
 
     Args:
-        asked: The value of `--preprocess`; if the model file says otherwise, a warning is printed.
+        requested: The value of `--preprocess`; if the model file says otherwise, a warning is printed.
         model: The file of the model.
         network: The model.
     """
     from vis import models
     from vis.images import Scale
 
-    said = models.scale_of(model, network)
-    if asked == AUTO:
-        return said
-    if said.reason and said.name != asked:
-        problem = f"--preprocess {asked} is used, but the model asks for {said.name}, because {said.reason}"
+    own = models.scale_of(model, network)
+    if requested == AUTO:
+        return own
+    if own.reason and own.name != requested:
+        problem = f"--preprocess {requested} is used, but the model asks for {own.name}, because {own.reason}"
         typer.echo(f"Warning: {problem}.", err=True)
-    return Scale(asked)
+    return Scale(requested)
 
 
-def told(asked: str, taken: Scale) -> str:
+def chosen_scale(requested: str, taken: Scale) -> str:
     """Describe a scale of pixel values that was chosen automatically."""
-    if asked != AUTO:
+    if requested != AUTO:
         return ""
     return f"pixels as {taken.name}" + (f", because {taken.reason}" if taken.reason else "")
 

@@ -43,9 +43,9 @@ def journal_of(
 
     if resume and not path.exists():
         typer.echo(f"There is no run of {output} to resume: starting with the first {unit}.")
-    asked = {**{name: fingerprint(file) for name, file in files.items()}, **settings}
+    requested = {**{name: fingerprint(file) for name, file in files.items()}, **settings}
     with option("--resume" if resume else "--output"):
-        journal = Journal(path, asked, resume=resume, still_there=still_there)
+        journal = Journal(path, requested, resume=resume, still_there=still_there)
     with journal:
         try:
             yield journal

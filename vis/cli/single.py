@@ -124,8 +124,8 @@ def one_image(
         shown = f"{names.named(index, class_names)}{is_predicted}"
         parts = [f"class {shown}, {kind} {_number(_score(scores, probabilities, index), kind)}"]
         parts.append(f"the map explains its {'logit' if probabilities and options.get('logits', True) else kind}")
-    if told := methods.told(preprocess, scale):
-        parts.append(told)
+    if note := methods.chosen_scale(preprocess, scale):
+        parts.append(note)
     typer.echo(f"{output}: {'; '.join(parts)}")
     if predicted.width > 1:
         first = scores[0].argsort()[::-1][:_TOP]

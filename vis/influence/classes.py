@@ -93,12 +93,12 @@ def classifier(model, loss, inputs) -> Classifier:
     return Classifier(width, "sigmoid" if width == 1 or name.startswith("binary") else "softmax")
 
 
-def class_numbers(y: np.ndarray, told: Classifier, name: str = "y") -> np.ndarray:
+def class_numbers(y: np.ndarray, classifier: Classifier, name: str = "y") -> np.ndarray:
     """Return labels as class indices.
 
     Args:
         y: Class indices, (examples,) or (examples, 1), or one-hot rows, (examples, classes).
-        told: How the model represents classes.
+        classifier: How the model represents classes.
         name: The caller's name for the labels, for error messages.
 
     Returns:
@@ -111,12 +111,12 @@ def class_numbers(y: np.ndarray, told: Classifier, name: str = "y") -> np.ndarra
         >>> class_numbers(np.array([[0, 1, 0], [0, 0, 1]]), Classifier(3))
         array([1, 2])
     """
-    count = told.classes
+    count = classifier.classes
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim == 2:
-        if y.shape[1] != count or told.width == 1:
-            rows = "" if told.width == 1 else f", or a one-hot row of {count} numbers"
+        if y.shape[1] != count or classifier.width == 1:
+            rows = "" if classifier.width == 1 else f", or a one-hot row of {count} numbers"
             raise ArgumentError(
                 name, f"must be a class from 0 to {count - 1}{rows} per example, not an array of shape {y.shape}"
             )
@@ -137,13 +137,13 @@ def class_numbers(y: np.ndarray, told: Classifier, name: str = "y") -> np.ndarra
     return y.astype(np.int64)
 
 
-def loss_labels(loss, classes: np.ndarray, told: Classifier, given: np.ndarray) -> np.ndarray:
+def loss_labels(loss, classes: np.ndarray, classifier: Classifier, given: np.ndarray) -> np.ndarray:
     """Return labels in the form that a loss takes.
 
     Args:
         loss: A Keras loss, or a function.
         classes: int64, (examples,), from `class_numbers`.
-        told: How the model represents classes.
+        classifier: How the model represents classes.
         given: The user's labels, which a user-defined function receives unchanged.
 
     Returns:
@@ -154,7 +154,7 @@ def loss_labels(loss, classes: np.ndarray, told: Classifier, given: np.ndarray) 
         return given
     if "sparse" in loss_name(loss):
         return classes
-    return classes.astype(np.float32) if told.width == 1 else np.eye(told.width, dtype=np.float32)[classes]
+    return classes.astype(np.float32) if classifier.width == 1 else np.eye(classifier.width, dtype=np.float32)[classes]
 
 
 def loss_name(loss) -> str:

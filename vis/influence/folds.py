@@ -269,13 +269,13 @@ def deal(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return fold_of
 
 
-def label_scores(probabilities: np.ndarray, labels: np.ndarray, told: Classifier) -> np.ndarray:
+def label_scores(probabilities: np.ndarray, labels: np.ndarray, classifier: Classifier) -> np.ndarray:
     """Score labels by the probabilities of the classes.
 
     Args:
         probabilities: (examples, classes).
         labels: int64, (examples,).
-        told: How the model represents classes: the gradient has one component for a single output.
+        classifier: How the model represents classes: the gradient has one component for a single output.
 
     Returns:
         A float64 array of shape (3, examples): the cross entropy −log p_y; the margin log p_y − max log p_j over the
@@ -289,7 +289,7 @@ def label_scores(probabilities: np.ndarray, labels: np.ndarray, told: Classifier
     logarithms[rows, labels] = -np.inf
     off = probabilities.copy()
     off[rows, labels] -= 1.0
-    norm = np.abs(off[rows, labels]) if told.width == 1 else np.linalg.norm(off, axis=1)
+    norm = np.abs(off[rows, labels]) if classifier.width == 1 else np.linalg.norm(off, axis=1)
     return np.stack([-of_label, of_label - logarithms.max(axis=1), norm])
 
 

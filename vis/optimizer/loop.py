@@ -24,8 +24,8 @@ class State(NamedTuple):
         slots: The tensors of the update rule.
         best: For each moving input, the images with the lowest loss so far, separately per image.
         best_loss: The losses of those images, (images,).
-        mark: The losses that must be beaten to count as progress, (images,).
-        idle: The number of consecutive steps without progress for any image.
+        loss_to_beat: The losses that must be beaten to count as progress, (images,).
+        idle_steps: The number of consecutive steps without progress for any image.
         finite: Whether the last step's losses and gradients were finite.
         losses: The last step's losses, (losses, images), unweighted.
         gradients: For each moving input, the last step's gradients, normalized and modified.
@@ -37,15 +37,15 @@ class State(NamedTuple):
     slots: list
     best: list
     best_loss: tf.Tensor
-    mark: tf.Tensor
-    idle: tf.Tensor
+    loss_to_beat: tf.Tensor
+    idle_steps: tf.Tensor
     finite: tf.Tensor
     losses: tf.Tensor
     gradients: list
     images: list
 
 
-class Limits(NamedTuple):
+class EarlyStopping(NamedTuple):
     """The condition to stop early: `patience` consecutive steps in which no loss fell by `min_delta`.
 
     Attributes:
@@ -110,7 +110,7 @@ class Descent:
             images,
         )  # fmt: skip
 
-    def advance(self, state: State, stop: int, limits: Limits, seed: int) -> State:
+    def advance(self, state: State, stop: int, limits: EarlyStopping, seed: int) -> State:
         """Continue to a step, or until the descent stops early.
 
         Args:
@@ -161,7 +161,7 @@ class Descent:
 
             def unfinished(*flat):
                 now = tf.nest.pack_sequence_as(state, list(flat))
-                return (now.step < stop) & now.finite & (now.idle < patience)
+                return (now.step < stop) & now.finite & (now.idle_steps < patience)
 
             return tf.while_loop(unfinished, body, tf.nest.flatten(begin), parallel_iterations=1)
 
@@ -193,15 +193,15 @@ class Descent:
         if self.steps.modifiers:
             moved = self._modified("post", moved, ranges, token)
         overall = tf.linalg.matvec(losses, weights, transpose_a=True)
-        better, progress = overall < now.best_loss, overall < now.mark - min_delta
+        better, progress = overall < now.best_loss, overall < now.loss_to_beat - min_delta
         return State(
             now.step + 1,
             [tf.where(finite, new, old) for new, old in zip(moved, parameters, strict=True)],
             slots,
             [_chosen(better, new, old) for new, old in zip(images, now.best, strict=True)],
             tf.where(better, overall, now.best_loss),
-            tf.where(progress, overall, now.mark),
-            tf.where(tf.reduce_any(progress), 0, now.idle + 1),
+            tf.where(progress, overall, now.loss_to_beat),
+            tf.where(tf.reduce_any(progress), 0, now.idle_steps + 1),
             finite,
             losses,
             gradients,

@@ -18,7 +18,7 @@ from vis.input_modifiers import in_graph
 from vis.losses import ActivationMaximization, weighted
 from vis.optimizer.callbacks import Print
 from vis.optimizer.host_calls import PythonSteps
-from vis.optimizer.loop import Descent, Limits
+from vis.optimizer.loop import Descent, EarlyStopping
 from vis.optimizer.parameterizations import Fourier, Pixels
 from vis.optimizer.starts import (
     Range,
@@ -187,7 +187,7 @@ class Optimizer:
             state = descent.start(parameters, images)
             for stop in [*range(every, max_iter, every), max_iter]:
                 done = int(state.step)
-                state = descent.advance(state, stop, Limits(patience, min_delta), seed)
+                state = descent.advance(state, stop, EarlyStopping(patience, min_delta), seed)
                 if not state.finite:
                     raise self._not_finite(with_images(samples, moved, state.images), question, int(state.step) - 1)
                 if int(state.step) > done:

@@ -68,7 +68,7 @@ def write(
     names: Sequence[str] | None = None,
     predicted: np.ndarray | None = None,
     margins: np.ndarray | None = None,
-    told: Sequence[str] = (),
+    summary: Sequence[str] = (),
 ) -> None:
     """Write the page, under a temporary name that is then renamed.
 
@@ -86,7 +86,7 @@ def write(
         predicted: The predicted class of each image, int, (examples,), in the order of `ranked`, or None.
         margins: The margin of error of each score, float, (examples,), in the order of `ranked`, from
             `vis.batch.influence_trials.margins`; None, or NaN for a score, if unknown.
-        told: Sentences about all scores together, without their full stops.
+        summary: Sentences about all scores together, without their full stops.
 
     Raises:
         OSError: The file cannot be written.
@@ -138,7 +138,7 @@ def write(
         known=not np.isnan(margins).any(),
         beyond_noise=int(np.count_nonzero(~noise)),
         with_predicted=predicted is not None,
-        told=told,
+        summary=summary,
         groups=[
             group("Most harmful", "harmful", "lowers", harmful),
             group("Most helpful", "helpful", "raises", helpful),

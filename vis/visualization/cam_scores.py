@@ -1,7 +1,7 @@
 """ScoreCAM and AblationCAM: class activation maps weighted by the scores of modified inputs or features.
 
-Each channel costs a forward pass. The copies are modified and run in one compiled loop, whose memory does not grow with
-the number of channels.
+Each channel costs a forward pass. The copies are modified and run in batches: memory does not grow with the number of
+channels.
 """
 
 from __future__ import annotations

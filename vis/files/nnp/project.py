@@ -141,16 +141,16 @@ class Project:
         parameters = archive.read_parameters(self.path, shapes)
         return building.build(graph, inputs, output, parameters, training=training, frozen=frozen)
 
-    def _output(self, asked: str | None) -> str:
+    def _output(self, requested: str | None) -> str:
         """Return the output variable: the requested one, or the first that predicts classes."""
         outputs = self.executor.outputs
         names = [name if called in ("", name) else f"{name} ({called})" for name, called in outputs.items()]
-        if asked is not None:
+        if requested is not None:
             for name, called in outputs.items():
-                if asked in (name, called):
+                if requested in (name, called):
                     return name
             raise ArgumentError(
-                "output_variable", f"must be an output of {self.path}, not {asked!r}", f"It has {', '.join(names)}"
+                "output_variable", f"must be an output of {self.path}, not {requested!r}", f"It has {', '.join(names)}"
             )
         chosen = next((name for name in outputs if self._is_of_classes(name)), next(iter(outputs)))
         if len(outputs) > 1:

@@ -427,7 +427,7 @@ def _traced_copies(question: Question, change: Change, terms, of_scores: Questio
         sums = []
         for tensor, gradient in zip(answer.tensors, answer.gradients, strict=True) if terms else ():
             given = [gradient, factors.get(tensor.name, tf.zeros_like(gradient))] if factors else [gradient]
-            summed = [tf.tensordot(share, tf.cast(term(*given), tf.float64), 1) for term in terms]
+            summed = [tf.einsum("k,k...->...", share, tf.cast(term(*given), tf.float64)) for term in terms]
             sums.append(tf.stack(summed, axis=-1))
         return answer.scores, sums
 

@@ -410,7 +410,7 @@ def test_warnings_are_counted_not_repeated(folder):
     assert code == 0
     (warning,) = [line for line in err.splitlines() if line.startswith("Warning: ")]
     assert "negative everywhere" in warning
-    assert "(repeated 8 more times)" in warning
+    assert "(repeated 4 more times)" in warning
 
 
 # Model files
@@ -501,7 +501,7 @@ def test_an_interrupted_run_says_how_to_go_on(model_path, folder, monkeypatch):
     monkeypatch.setattr(batch_run, "_explained", interrupted)
     code, _, err = run("gradcam-batch", "--model", model_path)
     assert code == 130
-    assert "Interrupted after 32 of 72 rows. Continue with --resume." in err.splitlines()
+    assert "Interrupted after 64 of 72 rows. Continue with --resume." in err.splitlines()
     monkeypatch.undo()
     monkeypatch.chdir(folder)
     code, out, _ = run("gradcam-batch", "--model", model_path, "--resume")

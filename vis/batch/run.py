@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     import keras
 
 
-# The most input values and the most images of a batch: 11 images of 224 x 224 pixels in colour, 32 of 96 x 96. Larger
+# The most input values and the most images of a batch: 11 images of 224 x 224 pixels in colour, 64 of 96 x 96. Larger
 # batches are hardly faster and take more memory, the more so the deeper the model. Methods that run many copies of each
 # image get smaller batches: larger ones are no faster, and show progress later. For a model without a fixed input size
 # the size of the images is taken from the first ones.
 _NUMBERS_AT_ONCE = 1_800_000
-_ROWS_AT_ONCE = 32
+_ROWS_AT_ONCE = 64
 _ROWS_OF_COPIES_AT_ONCE = 8
 _ROWS_LOOKED_AT = 256
 

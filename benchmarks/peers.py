@@ -42,11 +42,14 @@ def peers(quick):
         yield _compared(ours, theirs, quick).row(f"{name}, ResNet50", 1 / 3)
 
     keras.config.disable_interactive_logging()  # their Score-CAM calls `predict`, which shows a bar
-    model, layer = keras.applications.MobileNetV2((96, 96, 3), weights=None), "Conv_1"
-    image = np.random.default_rng(0).random((1, 96, 96, 3), np.float32)
-    theirs = functools.partial(Scorecam(model), CategoricalScore(CLASS), image, penultimate_layer=layer)
-    ours = functools.partial(visualize_cam, model, -1, CLASS, image, layer, method="scorecam")
-    yield _compared(ours, theirs, quick).row("scorecam, MobileNetV2, 1,280", 1 / 1.5)
+    for case, model, layer in (
+        ("MobileNetV2, 1,280", keras.applications.MobileNetV2((96, 96, 3), weights=None), "Conv_1"),
+        ("VGG16, 512", _vgg16(), "block5_conv3"),
+    ):
+        image = np.random.default_rng(0).random((1, *model.input_shape[1:]), np.float32)
+        theirs = functools.partial(Scorecam(model), CategoricalScore(CLASS), image, penultimate_layer=layer)
+        ours = functools.partial(visualize_cam, model, -1, CLASS, image, layer, method="scorecam")
+        yield _compared(ours, theirs, quick).row(f"scorecam, {case}", 1 / 1.5)
 
 
 @benchmark("cam-memory")
@@ -67,9 +70,13 @@ def _check_same(theirs, model, image, layer, name):
     np.testing.assert_allclose(found, np.asarray(expected), atol=1e-3)
 
 
+def _vgg16():
+    return keras.applications.VGG16(weights=None, input_shape=(64, 64, 3), classes=10)
+
+
 def _peak(filters):
     keras.utils.set_random_seed(0)
-    model = keras.applications.VGG16(weights=None, input_shape=(64, 64, 3), classes=10)
+    model = _vgg16()
     image = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
     # Of itself it takes batches of 32 for 64 filters and of 57 for 512, and the larger ones take more memory.
     visualize_cam(model, -1, CLASS, image, "block5_conv3", method=ScoreCAM(max_filters=filters), batch_size=32)

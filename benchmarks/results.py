@@ -18,7 +18,7 @@ def circumstances() -> dict:
     """Return what a measurement depends on beside the benchmark: commit, versions, machine."""
     return {
         "commit": _commit(),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         **{package: importlib.metadata.version(package) for package in PACKAGES},
         "machine": platform.machine(),

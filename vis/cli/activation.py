@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,7 +49,7 @@ _REMEDIES: Remedies = {
 }
 
 
-class Parameterization(str, Enum):
+class Parameterization(StrEnum):
     """What to optimize: the spectrum of the images, or their pixels."""
 
     fourier = "fourier"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -63,14 +63,14 @@ _SHOWN = 100  # examples of each kind on the page
 _EXAMPLE_COLUMNS = ("loss", "self_influence")  # columns about the example itself
 
 
-class Init(str, Enum):
+class Init(StrEnum):
     """The weights that training starts from."""
 
     weights = "weights"
     fresh = "fresh"
 
 
-class Weights(str, Enum):
+class Weights(StrEnum):
     """The weights at which the steps are differentiated."""
 
     exact = "exact"
@@ -78,7 +78,7 @@ class Weights(str, Enum):
     final = "final"
 
 
-class Scoring(str, Enum):
+class Scoring(StrEnum):
     """The method that scores the examples."""
 
     sgd = "sgd"

@@ -11,6 +11,7 @@ from keras import layers
 
 from benchmarks.harness import Row, benchmark
 from vis.batch import influence_trials
+from vis.batch.compiled import Compiled
 from vis.influence import TrainingRun, influence_functions, record_training, self_influence
 
 FOLDER = Path("/usr/share/datasets/fashion-mnist")  # of the Debian package dataset-fashion-mnist
@@ -162,7 +163,7 @@ def suspicion(run: TrainingRun, data: Flipped, trials: int = 6, slow: bool = Tru
     Returns:
         For each method an array, (examples,), larger = more likely to have a wrong label.
     """
-    model, compiled = run.model(), influence_trials.Compiled(LOSS)
+    model, compiled = run.model(), Compiled(LOSS)
     predicted = model.predict(data.x, batch_size=500, verbose=0)[np.arange(len(data.y)), data.y]
     scores = influence_trials.score(
         model, compiled, data.x, data.y, *data.validation, n_trials=trials, progress=False

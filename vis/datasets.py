@@ -114,6 +114,12 @@ def read(table: _Rows, function: Callable[[list[str]], Any], size: int) -> Itera
 def numbered(frame: pd.DataFrame) -> list[tuple[int, list[str]]]:
     """Return the number and the cells of each row of a data frame.
 
+    Args:
+        frame: A data frame that is indexed by the rows' numbers, as `Table.rows` yields it.
+
+    Returns:
+        A list of pairs of a number and a list of strings.
+
     Example:
         >>> numbered(pd.DataFrame({"x": ["a.png"], "y": ["3"]}, [7]))
         [(7, ['a.png', '3'])]

@@ -11,7 +11,7 @@ import pytest
 
 from vis import ArgumentError
 from vis.batch import label_errors
-from vis.batch.influence_trials import Compiled
+from vis.batch.compiled import Compiled
 from vis.files.journal import Journal
 from vis.influence import fold_files
 from vis.influence.classes import Classifier

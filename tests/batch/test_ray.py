@@ -22,8 +22,9 @@ from PIL import Image
 import vis.batch
 from vis import ArgumentError, VisWarning
 from vis.batch import label_errors, model_files, run, surveys
+from vis.batch.compiled import Compiled, training_of
 from vis.batch.executors import LOCAL, executor_named
-from vis.batch.influence_trials import Compiled, score, training_of
+from vis.batch.influence_trials import score
 from vis.methods import METHODS
 
 pytestmark = pytest.mark.ray

@@ -11,7 +11,7 @@ from nnp_files import ADAM, ADAMW, drawn, executor, function, lenet, network, sh
 from PIL import Image
 
 from vis import VisWarning, plotting
-from vis.batch.influence_trials import compiled_with
+from vis.batch.compiled import compiled_with
 from vis.influence import rank, record_training, sgd_influence, tracin
 from vis.models import load_model
 from vis.visualization import smoothgrad, visualize_cam, visualize_saliency

@@ -151,7 +151,8 @@ def test_no_score_at_all(folder):
 def test_the_command_s_page(browser, tmp_path):
     from typer.testing import CliRunner
 
-    from vis.batch.influence_trials import Compiled, margins, score, training_of
+    from vis.batch.compiled import Compiled, training_of
+    from vis.batch.influence_trials import margins, score
     from vis.cli import app
 
     rng = np.random.default_rng(0)

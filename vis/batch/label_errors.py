@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from vis.batch import influence_trials, model_files
+from vis.batch import compiled as compiled_models
+from vis.batch import model_files
+from vis.batch.compiled import Compiled
 from vis.batch.executors import LOCAL, Executor
-from vis.batch.influence_trials import Compiled
 from vis.files.journal import Journal
 from vis.influence import fold_files
 from vis.influence.classes import Classifier, class_numbers, classifier
@@ -30,7 +31,7 @@ def classifier_of(model: keras.Model, compiled: Compiled, shape: tuple[int, ...]
 
     Args:
         model: The model, with one input and one output.
-        compiled: What it was compiled with, from `vis.batch.influence_trials.compiled_with`.
+        compiled: What it was compiled with, from `vis.batch.compiled.compiled_with`.
         shape: The shape of one input, without the sample axis.
         width: The number of columns of a label.
 
@@ -45,7 +46,7 @@ def classifier_of(model: keras.Model, compiled: Compiled, shape: tuple[int, ...]
         >>> classifier_of(model, Compiled(), (4,)).classes
         3
     """
-    influence_trials.label_check(model, compiled, width)
+    compiled_models.label_check(model, compiled, width)
     loss, _ = example_loss(model, keras.losses.get(compiled.loss), np.zeros(2, np.int64))
     spec = tf.TensorSpec((None, *shape), "float32")
     inputs = keras.tree.pack_sequence_as(model.input, [spec]) if isinstance(model, keras.Function) else spec

@@ -148,7 +148,7 @@ def read(
         input_variable: The name of the input's column, or columns.
         label_variable: The name of the label's column, or columns.
         check_label: Takes the label of a row, a number or a vector, and raises a ValueError if it is invalid, like the
-            function from `vis.batch.influence_trials.label_check`.
+            function from `vis.batch.compiled.label_check`.
         on_rows: Called from time to time with the number of rows read since the last call, for a progress bar.
 
     Returns:

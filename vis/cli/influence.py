@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from vis.batch.compiled import Compiled, Training
     from vis.batch.executors import Executor
-    from vis.batch.influence_trials import Compiled, Scores, Training
+    from vis.batch.influence_trials import Scores
     from vis.batch.training_rows import TrainingRows
     from vis.files.journal import Journal
     from vis.files.tables import Table
@@ -160,6 +161,7 @@ def influence(
     """Score each training image by the change in validation loss if it had been left out, most harmful first."""
     from vis import datasets, images
     from vis.batch import influence_trials
+    from vis.batch.compiled import predicted_classes
     from vis.files import names as names_of_classes
     from vis.pages import ranking
 
@@ -203,7 +205,7 @@ def influence(
         _write(output, found, scores, run_settings)
     if html:
         page = output.with_suffix(".html")
-        predicted = influence_trials.predicted_classes(network, compiled, training.x)
+        predicted = predicted_classes(network, compiled, training.x)
         with option("--output"):
             ranking.write(
                 page,
@@ -349,13 +351,13 @@ def _training(
     path: Path, optimizer: str | None, learning_rate: str | None, default_l2: float, **settings
 ) -> tuple[Compiled, Training]:
     """Return what the model file was compiled with, and how to train the model."""
-    from vis.batch import influence_trials
+    from vis.batch.compiled import compiled_with, training_of
 
     with option("--learning-rate"):
         rate = _rate(learning_rate)
     with gathered_messages(_OPTIONS, _REMEDIES):
-        compiled = influence_trials.compiled_with(path)
-        return compiled, influence_trials.training_of(
+        compiled = compiled_with(path)
+        return compiled, training_of(
             compiled,
             optimizer=optimizer,
             learning_rate=rate,
@@ -380,10 +382,10 @@ def _read(
     tables: list[Table], reader, network: keras.Model, compiled: Compiled, input_variable: str, label_variable: str
 ) -> list[TrainingRows]:
     """Read the usable rows of both tables and report the others."""
-    from vis.batch import influence_trials
+    from vis.batch.compiled import label_check
 
     with option("--model", _REMEDIES):
-        check = influence_trials.label_check(network, compiled, len(tables[0].positions(label_variable)))
+        check = label_check(network, compiled, len(tables[0].positions(label_variable)))
     return [
         read_rows(name, table, reader(table), check, input_variable, label_variable)
         for name, table in zip(_TABLES, tables, strict=True)

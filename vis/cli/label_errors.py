@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from vis.batch.compiled import Compiled
     from vis.batch.executors import Executor
-    from vis.batch.influence_trials import Compiled
     from vis.batch.training_rows import TrainingRows
     from vis.files.journal import Journal
     from vis.files.tables import Table
@@ -198,12 +198,12 @@ def _reader(
 
 def _training(model: Path, optimizer: str | None, learning_rate: float | None) -> tuple[Compiled, dict, float]:
     """Return what the model file was compiled with, and the optimizer and weight decay to train with."""
-    from vis.batch import influence_trials
+    from vis.batch.compiled import compiled_with, training_of
 
-    compiled = influence_trials.compiled_with(model)
+    compiled = compiled_with(model)
     if optimizer is None and compiled.optimizer is None:
         optimizer = "adam"
-    training = influence_trials.training_of(compiled, optimizer=optimizer, learning_rate=learning_rate)
+    training = training_of(compiled, optimizer=optimizer, learning_rate=learning_rate)
     return compiled, training.optimizer, training.l2
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from nnp_files import ADAM, CROSS_ENTROPY, executor, function, network, optimizer, table, variable, write
 
-from vis.batch.influence_trials import Compiled, compiled_with, training_of
+from vis.batch.compiled import Compiled, compiled_with, training_of
 from vis.files import nnp
 from vis.influence.update_rules import update_rule
 from vis.models import load_model

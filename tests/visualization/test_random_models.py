@@ -5,9 +5,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import vis
-from vis.visualization import smoothgrad, visualize_cam, visualize_saliency
+from vis.visualization import rise, smoothgrad, visualize_cam, visualize_saliency
 
 L = keras.layers
 
@@ -64,6 +65,25 @@ def test_without_noise_smoothgrad_averages_the_draws(model, images):
     wanted = visualize_saliency(plain, -1, 1, images[:1], grad_modifier=None, normalize=False, keepdims=True)
     # Both kinds of draw have the mean 1, and the head is linear: the mean gradient is that without them.
     assert np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()
+
+
+class DrawnByTensorFlow(L.Layer):
+    """Noise that only `tf.random.set_seed` repeats: the draws of a graph follow each other."""
+
+    def call(self, x):
+        return x * tf.random.uniform(tf.shape(x))
+
+
+@pytest.mark.filterwarnings("ignore:the model .* draws random numbers")
+def test_draws_that_follow_each_other_are_those_of_the_copies_in_order(images):
+    layers = [DrawnByTensorFlow(), L.Conv2D(64, 3, activation="tanh"), L.Flatten(), L.Dense(3)]
+    model = keras.Sequential([keras.Input((12, 12, 2)), *layers])
+    maps = []
+    for _ in range(6):
+        vis.forget(model)
+        tf.random.set_seed(1)
+        maps.append(rise(model, -1, 1, images[:1], num_masks=60, normalize=False))
+    np.testing.assert_array_equal(maps, maps[:1] * 6)
 
 
 @pytest.mark.parametrize("method", [visualize_saliency, visualize_cam])

@@ -373,7 +373,9 @@ def _copies(
 
         each: list[np.ndarray] = []
         sums: list[np.ndarray] = []
-        for scores, gradients in overlapped(batch, range(0, total, step), _BATCHES_AT_ONCE):
+        # A model that draws numbers, of which batches hold one copy, draws them in the order of the copies.
+        at_once = 1 if function.batch_size == 1 else _BATCHES_AT_ONCE
+        for scores, gradients in overlapped(batch, range(0, total, step), at_once):
             each.append(scores.astype(np.float64))
             sums = [np.add(*pair) for pair in zip(sums, gradients, strict=True)] if sums else gradients
             progress(scores.shape[1])

@@ -19,13 +19,22 @@ def chromium(tmp_path_factory):
     if not (CHROMIUM and CHROMEDRIVER):
         pytest.skip("needs Debian's packages chromium and chromium-driver")
     from selenium import webdriver
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    class Browser(webdriver.Chrome):
+        def get(self, url):
+            """Open a page, and wait until its scripts have run: where it is open already, Chromium does not wait."""
+            super().get("about:blank")
+            super().get(url)
+            loaded = "return location.protocol === 'file:' && document.readyState === 'complete'"
+            WebDriverWait(self, 60).until(lambda browser: browser.execute_script(loaded))
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+    driver = Browser(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
     driver.set_script_timeout(300)
     yield driver
     driver.quit()

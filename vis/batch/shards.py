@@ -9,9 +9,8 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +22,7 @@ from vis.batch import model_files
 from vis.batch.plan import Outcome, Survey
 from vis.batch.rows import Explained, columns, explainer, reader
 from vis.files import outputs
+from vis.utils.threads import overlapped
 
 # Batches that the model explains at the same time, to use the processor time that one leaves between its operations.
 _BATCHES_AT_ONCE = 3
@@ -120,9 +120,8 @@ def explain_rows(
     """
     threads = os.cpu_count() or 1
     read, explaining = reader(survey, layout, size), threading.BoundedSemaphore(_BATCHES_AT_ONCE)
-    waiting: deque[Future] = deque()
     # Small images stay in the thread of their batch: handing one to another takes longer than reading or drawing it.
-    with ThreadPoolExecutor(threads + 2, "vis-batch") as batches, ThreadPoolExecutor(threads, "vis-image") as large:
+    with ThreadPoolExecutor(threads, "vis-image") as large:
 
         def explained(frame: pd.DataFrame) -> list[Outcome]:
             first, *others = datasets.numbered(frame)
@@ -134,15 +133,7 @@ def explain_rows(
             is_large = any(each.sample.image is None for each in found)
             return sorted([*failed, *(large.map if is_large else map)(lambda each: _draw(survey, each), found)])
 
-        try:
-            for frame in rows.rows(size, start):
-                waiting.append(batches.submit(explained, frame))
-                if len(waiting) > threads + 2:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            batches.shutdown(cancel_futures=True)
+        yield from overlapped(explained, rows.rows(size, start), threads + 2)
 
 
 def _draw(survey: Survey, explained: Explained) -> Outcome:

@@ -24,7 +24,7 @@ from vis.utils import checks
 from vis.utils.errors import ArgumentError, warn
 from vis.utils.threads import overlapped
 
-# The number of input values to compute at once: of samples, and of copies, which go through a smaller loop.
+# The number of input values to compute at once: of samples, and of copies, of which several batches may overlap.
 _VALUES_OF_SAMPLES, _VALUES_OF_COPIES = 1_200_000, 750_000
 # The number of batches of copies to compute at once: one uses the processor time that another leaves.
 _BATCHES_AT_ONCE = 2

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 
-def overlapped(function: Callable[[Any], Any], arguments: Sequence, at_once: int) -> Iterator[Any]:
+def overlapped(function: Callable[[Any], Any], arguments: Iterable, at_once: int) -> Iterator[Any]:
     """Call a function that releases Python's lock, such as a compiled function, several times at the same time.
 
     Args:
         function: A function of one argument.
-        arguments: The arguments of its calls.
+        arguments: The arguments of its calls; few are taken before they are used.
         at_once: The most calls that are computed, or whose results wait, at the same time.
 
     Yields:
@@ -24,13 +25,15 @@ def overlapped(function: Callable[[Any], Any], arguments: Sequence, at_once: int
         >>> list(overlapped(lambda x: x**2, range(5), 2))
         [0, 1, 4, 9, 16]
     """
-    if at_once == 1 or len(arguments) < 2:
-        yield from map(function, arguments)
+    arguments = iter(arguments)
+    first = list(itertools.islice(arguments, 2))
+    if at_once == 1 or len(first) < 2:
+        yield from map(function, itertools.chain(first, arguments))
         return
     waiting: deque[Future] = deque()
     with ThreadPoolExecutor(at_once, "vis-overlapped") as pool:
         try:
-            for argument in arguments:
+            for argument in itertools.chain(first, arguments):
                 waiting.append(pool.submit(function, argument))
                 if len(waiting) == at_once:
                     yield waiting.popleft().result()

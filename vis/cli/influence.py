@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from vis.cli import methods
+from vis.cli import methods, training_data
 from vis.cli.app import app
-from vis.cli.messages import Remedies, UsageError, argument_errors, gathered_messages, option
+from vis.cli.messages import Remedies, gathered_messages, option
 from vis.cli.options import (
     AUTO,
     DEFAULT_MODEL,
@@ -23,6 +23,7 @@ from vis.cli.options import (
     UnsafeOption,
 )
 from vis.cli.resuming import journal_of
+from vis.cli.training_data import InputVariableOption, LabelVariableOption, TrainOption
 from vis.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from vis.batch.training_rows import TrainingRows
     from vis.files.journal import Journal
     from vis.files.tables import Table
-    from vis.images import InputLayout
 
 _TABLES = ("--input-train", "--input-val")
 _OPTIONS = {
@@ -48,8 +48,6 @@ _OPTIONS = {
         name: f"--{name.replace('_', '-')}"
         for name in ("model", "optimizer", "epochs", "seed", "batch_size", "learning_rate", "init", "weights")
     },
-    "executor": "--ray",
-    "address": "--ray",
 }
 _REMEDIES: Remedies = {
     ("table", "images"): "For images use vis influence",
@@ -59,7 +57,6 @@ _REMEDIES: Remedies = {
     "not_converged": "Use --method sgd",
     "trained_otherwise": "Give another --optimizer or --learning-rate",
 }
-_ERRORS_SHOWN = 20
 _SHOWN = 100  # examples of each kind on the page
 _EXAMPLE_COLUMNS = ("loss", "self_influence")  # columns about the example itself
 
@@ -87,9 +84,6 @@ class Scoring(StrEnum):
     hessian = "hessian"
 
 
-TrainOption = Annotated[
-    Path, typer.Option("--input-train", "-t", help="A CSV file of the training data.", show_default=False)
-]
 ValOption = Annotated[
     Path,
     typer.Option(
@@ -125,8 +119,6 @@ WeightsOption = Annotated[
 MethodOption = Annotated[
     Scoring, typer.Option(help="SGD influence, TracIn, or influence functions (hessian; needs no training).")
 ]
-InputVariableOption = Annotated[str, typer.Option(help="The column, or columns x__0, x__1, ..., of the inputs.")]
-LabelVariableOption = Annotated[str, typer.Option(help="The column, or columns, of the labels.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run; finished trials are kept.")]
 
 
@@ -159,7 +151,7 @@ def influence(
     unsafe: UnsafeOption = False,
 ) -> None:
     """Score each training image by the change in validation loss if it had been left out, most harmful first."""
-    from vis import datasets, images
+    from vis import datasets
     from vis.batch import influence_trials
     from vis.batch.compiled import predicted_classes
     from vis.files import names as names_of_classes
@@ -167,29 +159,23 @@ def influence(
 
     with option("--labels"):
         class_names = None if labels is None else names_of_classes.read(labels)
-    executor = executor_of(ray)
+    executor = training_data.executor_of(ray)
     tables = _open_tables(input_train, input_val, output, input_variable, label_variable)
     for name, table in zip(_TABLES, tables, strict=True):
-        with option(name):
-            _check_one_column(table, input_variable)
-    network = trainable(model, custom_objects, unsafe)
-    with option("--model"):
-        layout = layout_of(network)
-    scale = methods.scale(preprocess, model, network)
-    with option("--preprocess"):
-        images.check_preprocess(scale.name, layout)
-
-    def reader(table):
-        def read(cells):
-            image = images.read_image(datasets.image_path(table.folder, cells[0]))
-            return images.to_model_input(image, layout, scale.name)
-
-        return read
-
+        training_data.check_one_column(name, table, input_variable, "Use vis influence-tabular")
+    network = training_data.trainable(model, custom_objects, unsafe)
+    layout, scale = training_data.image_inputs(network, model, preprocess)
     compiled, settings = _training(
         model, optimizer, learning_rate, 0.0, batch_size=batch_size, epochs=epochs, init=init.value
     )
-    training, validation = _read(tables, reader, network, compiled, input_variable, label_variable)
+    training, validation = _read(
+        tables,
+        lambda table: training_data.image_reader(table, layout, scale.name),
+        network,
+        compiled,
+        input_variable,
+        label_variable,
+    )
     if note := methods.chosen_scale(preprocess, scale):
         typer.echo(f"{model.name}: {note}")
     run_settings = _settings_of(settings, method, weights, seed, input_variable, label_variable)
@@ -250,12 +236,12 @@ def influence_tabular(
     from vis import datasets
     from vis.batch import training_rows
 
-    executor = executor_of(ray)
+    executor = training_data.executor_of(ray)
     tables = _open_tables(input_train, input_val, output, input_variable, label_variable)
     for name, table in zip(_TABLES, tables, strict=True):
         with option(name, _REMEDIES):
             training_rows.check_numbers(table, input_variable)
-    network = trainable(model, custom_objects, unsafe)
+    network = training_data.trainable(model, custom_objects, unsafe)
     for name, table in zip(_TABLES, tables, strict=True):
         with option(name, _REMEDIES):
             training_rows.check_columns(table, input_variable, network)
@@ -280,71 +266,13 @@ def _open_tables(
     input_train: Path, input_val: Path, output: Path, input_variable: str, label_variable: str
 ) -> list[Table]:
     """Open the two tables and run all checks that need no model."""
-    from vis.batch import training_rows
-    from vis.files import outputs
-
-    tables = []
-    for name, path in zip(_TABLES, (input_train, input_val), strict=True):
-        with option(name):
-            table = training_rows.open_table(path)
-        with option("--input-variable"):
-            table.positions(input_variable)
-        with option("--label-variable"):
-            table.positions(label_variable)
-        tables.append(table)
-    with option("--output"):
-        outputs.check_output(output, (".csv",))
-        if output.exists() and (output.samefile(input_train) or output.samefile(input_val)):
-            raise ArgumentError("output", f"must not be {output}, which is an input itself", "Give another name")
+    paths = [input_train, input_val]
+    tables = [
+        training_data.open_table(name, path, input_variable, label_variable)
+        for name, path in zip(_TABLES, paths, strict=True)
+    ]
+    training_data.check_output(output, paths)
     return tables
-
-
-def executor_of(ray: str | None) -> Executor:
-    """Return the executor that trains: this process, or a cluster."""
-    from vis.batch import executors
-
-    with argument_errors(_OPTIONS, _REMEDIES):
-        return executors.executor_named("local" if ray is None else "ray", ray or None)
-
-
-def _check_one_column(table: Table, input_variable: str) -> None:
-    count = len(table.positions(input_variable))
-    if count > 1:
-        problem = f"must have one column {input_variable!r} of images, not a vector of {count} as {table.path} has"
-        raise ArgumentError("table", problem, "Use vis influence-tabular")
-
-
-def trainable(path: Path, custom_objects: list[str], unsafe: bool) -> keras.Model:
-    """Load a model that can be trained with a single loss."""
-    from vis import models
-
-    with option("--model"):
-        models.check_file(path)
-        if path.is_dir():
-            problem = f"must be a file, not {path}, a SavedModel folder, which cannot be trained"
-            raise ArgumentError("model", problem, "Give the .keras or .h5 file of the model, compiled with its loss")
-    network = methods.load(path, custom_objects, unsafe, training=True)
-    from vis.influence.examples import check_one_output
-
-    with option("--model"):
-        check_one_output(network)
-    return network
-
-
-def layout_of(network: keras.Model) -> InputLayout:
-    """Return the image layout of a model; for other models, raise an error that names the right command."""
-    from vis import images
-
-    shape = getattr(network, "input_shape", None)
-    if isinstance(shape, tuple) and len(shape) == 2:
-        raise ArgumentError("model", f"must take images, not rows of {shape[1]} numbers", "Use vis influence-tabular")
-    try:
-        layout = images.input_layout(network)
-    except ArgumentError as error:
-        raise ArgumentError("model", error.problem, "Use vis.influence in Python") from error
-    if None in (layout.height, layout.width):
-        raise ArgumentError("model", "must take images of one size for training, not of any size", "Give it a size")
-    return layout
 
 
 def _training(
@@ -387,46 +315,9 @@ def _read(
     with option("--model", _REMEDIES):
         check = label_check(network, compiled, len(tables[0].positions(label_variable)))
     return [
-        read_rows(name, table, reader(table), check, input_variable, label_variable)
+        training_data.read_rows(name, table, reader(table), check, input_variable, label_variable)
         for name, table in zip(_TABLES, tables, strict=True)
     ]
-
-
-def read_rows(name: str, table: Table, reader, check_label, input_variable: str, label_variable: str) -> TrainingRows:
-    """Read the usable rows of a table and report the others.
-
-    Args:
-        name: The option that names the table.
-        table: The table.
-        reader: As `read_input` of `vis.batch.training_rows.read`.
-        check_label: Likewise.
-        input_variable: Likewise.
-        label_variable: Likewise.
-    """
-    from tqdm import tqdm
-
-    from vis.batch import training_rows
-
-    with tqdm(total=table.count(), desc=table.path.name, unit=" rows") as bar:
-        try:
-            read = training_rows.read(
-                table,
-                reader,
-                input_variable=input_variable,
-                label_variable=label_variable,
-                check_label=check_label,
-                on_rows=bar.update,
-            )
-        except training_rows.TooFewRowsError as error:
-            first = "".join(f" Row {row.number}: {row.error}" for row in error.errors[:1])
-            raise UsageError(f"{name} {error.problem}.{first}") from error
-    if read.errors:
-        typer.echo("Rows are counted from 0, below the header.", err=True)
-    for row in read.errors[:_ERRORS_SHOWN]:
-        typer.echo(f"{table.path}, row {row.number}: {row.error}", err=True)
-    if len(read.errors) > _ERRORS_SHOWN:
-        typer.echo(f"... and {len(read.errors) - _ERRORS_SHOWN} more rows", err=True)
-    return read
 
 
 def _ranked(
@@ -526,14 +417,6 @@ def _journal(output: Path, resume: bool, files: tuple[Path, ...], settings: dict
     return journal_of(path, output, by_option, settings, resume=resume, unit="trial", total=n_trials)
 
 
-def write(output: Path, ranked: pd.DataFrame) -> None:
-    """Write a table as a CSV file, completely or not at all."""
-    from vis.files.outputs import replacing
-
-    with replacing(output) as file:
-        ranked.to_csv(file, index=False, lineterminator="\n")
-
-
 def _write(output: Path, ranked: pd.DataFrame, scores: Scores, run_settings: dict[str, Any]) -> None:
     """Write the table and, beside it, how the scores were computed, and print the latter."""
     import json
@@ -541,7 +424,7 @@ def _write(output: Path, ranked: pd.DataFrame, scores: Scores, run_settings: dic
 
     from vis.files.outputs import replacing
 
-    write(output, ranked)
+    training_data.write(output, ranked)
     stability = None if math.isnan(scores.agreement) else scores.agreement
     record = {
         "stability": stability,

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vis.cli import influence, methods
+from vis.cli import methods, training_data
 from vis.cli.app import app
-from vis.cli.influence import InputVariableOption, LabelVariableOption, TrainOption
 from vis.cli.messages import Remedies, gathered_messages, option
 from vis.cli.options import (
     AUTO,
@@ -24,7 +23,7 @@ from vis.cli.options import (
     UnsafeOption,
 )
 from vis.cli.resuming import journal_of
-from vis.utils.errors import ArgumentError
+from vis.cli.training_data import InputVariableOption, LabelVariableOption, TrainOption
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,9 +111,10 @@ def label_errors(
 
     with option("--labels"):
         class_names = None if labels is None else names_of_classes.read(labels)
-    executor = influence.executor_of(ray)
-    table = _open_table(input_train, output, input_variable, label_variable)
-    network = influence.trainable(model, custom_objects, unsafe)
+    executor = training_data.executor_of(ray)
+    table = training_data.open_table("--input-train", input_train, input_variable, label_variable)
+    training_data.check_output(output, [input_train])
+    network = training_data.trainable(model, custom_objects, unsafe)
     shape = getattr(network, "input_shape", None)
     is_image = not (isinstance(shape, tuple) and len(shape) == 2)
     reader, shape, scale, scale_note = _reader(table, network, model, preprocess, input_variable, is_image)
@@ -143,35 +143,17 @@ def label_errors(
         written = found.copy()
         if is_image:
             written[inputs[0]] = [datasets.moved_path(cell, table.folder, output.parent) for cell in found[inputs[0]]]
-        influence.write(output, written)
+        training_data.write(output, written)
     if html:
         _write_page(output.with_suffix(".html"), found, table, inputs, is_image, class_names)
     _finish(output, training, int(found["is_error"].sum()))
-
-
-def _open_table(input_train: Path, output: Path, input_variable: str, label_variable: str) -> Table:
-    """Open the table and run all checks that need no model."""
-    from vis.batch import training_rows
-    from vis.files import outputs
-
-    with option("--input-train"):
-        table = training_rows.open_table(input_train)
-    with option("--input-variable"):
-        table.positions(input_variable)
-    with option("--label-variable"):
-        table.positions(label_variable)
-    with option("--output"):
-        outputs.check_output(output, (".csv",))
-        if output.exists() and output.samefile(input_train):
-            raise ArgumentError("output", f"must not be {output}, which is the input itself", "Give another name")
-    return table
 
 
 def _reader(
     table: Table, network: keras.Model, model: Path, preprocess: str, input_variable: str, is_image: bool
 ) -> tuple[Callable[[list[str]], np.ndarray], tuple[int, ...], str | None, str]:
     """Return a function that reads the input of a row, its shape, the scale of pixels, and a line about the scale."""
-    from vis import datasets, images
+    from vis import datasets
     from vis.batch import training_rows
 
     if not is_image:
@@ -179,20 +161,10 @@ def _reader(
             training_rows.check_numbers(table, input_variable)
             training_rows.check_columns(table, input_variable, network)
         return datasets.vector, (len(table.positions(input_variable)),), None, ""
-    with option("--input-train"):
-        if (count := len(table.positions(input_variable))) > 1:
-            problem = f"must have one column {input_variable!r} of images, not a vector of {count} as {table.path} has"
-            raise ArgumentError("table", problem, "Give a model of rows of numbers, or name the column of the images")
-    with option("--model"):
-        layout = influence.layout_of(network)
-    scale = methods.scale(preprocess, model, network)
-    with option("--preprocess"):
-        images.check_preprocess(scale.name, layout)
-
-    def read(cells):
-        image = images.read_image(datasets.image_path(table.folder, cells[0]))
-        return images.to_model_input(image, layout, scale.name)
-
+    remedy = "Give a model of rows of numbers, or name the column of the images"
+    training_data.check_one_column("--input-train", table, input_variable, remedy)
+    layout, scale = training_data.image_inputs(network, model, preprocess)
+    read = training_data.image_reader(table, layout, scale.name)
     return read, network.input_shape[1:], scale.name, methods.chosen_scale(preprocess, scale)
 
 
@@ -211,7 +183,7 @@ def _read(table: Table, reader, classifier: Classifier, input_variable: str, lab
     """Read the usable rows and report the others."""
     from vis.batch import label_errors as folds_of
 
-    return influence.read_rows(
+    return training_data.read_rows(
         "--input-train", table, reader, folds_of.label_check(classifier), input_variable, label_variable
     )
 

@@ -23,7 +23,8 @@ from vis.engine.evaluate import Objective, evaluate
 from vis.engine.inputs import ModelInputs, prepare
 from vis.engine.rules import underlying
 from vis.engine.types import Evaluated, Source
-from vis.losses import ActivationMaximization, Labels, LabelScore, Prediction, Target, is_ragged, marks, weighted
+from vis.losses import ActivationMaximization, Labels, LabelScore, Prediction, Target, weighted
+from vis.losses.filter_indices import is_ragged, marks
 from vis.utils.errors import ArgumentError, warn
 from vis.utils.utils import normalize as normalize_to_unit
 

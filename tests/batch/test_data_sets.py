@@ -150,7 +150,7 @@ def test_a_parquet_file_gives_a_parquet_file(model, folder):
         ({"options": {"method": "cam"}}, "method must be one of gradcam, .* not 'cam'"),
         ({"executor": "dask"}, "executor must be one of 'local', 'ray', not 'dask'"),
         ({"address": "auto"}, "address must be None for the executor 'local', not 'auto'"),
-        ({"input": "none.csv"}, "input must be an existing CSV file, not none.csv"),
+        ({"input": "none.csv"}, "input must be an existing CSV or Parquet file, or a folder of images, not none.csv"),
         ({"input_variable": "z"}, "input_variable must be a column of in.csv, not 'z'"),
         ({"label_variable": "z"}, "label_variable must be a column of in.csv, not 'z'"),
         ({"class_index": 1, "label_variable": "y"}, "class_index must be None if label_variable is given"),

@@ -327,7 +327,7 @@ def test_a_prediction_that_is_not_finite_is_a_bad_row(folder):
 @pytest.mark.parametrize(
     ("options", "messages"),
     [
-        (["--input", "none.csv"], ["--input", "must be an existing CSV file, not none.csv"]),
+        (["--input", "none.csv"], ["--input", "must be an existing CSV or Parquet file, or a folder", "not none.csv"]),
         (["--input", "empty.csv"], ["--input", "which is empty"]),
         (["--input", "header.csv"], ["--input", "header.csv has a header but no rows"]),
         (

@@ -149,9 +149,8 @@ def test_a_model_that_was_never_called_is_built_by_the_first_sample():
 def test_an_error_of_the_first_call_is_shown_with_the_shape():
     class Strict(keras.Model):
         def call(self, x):
-            raise ValueError("three features only.")
+            raise ValueError("three features\nonly.")
 
-    with pytest.raises(
-        ArgumentError, match=r"(?s)that the model '.*' can be called on, not of shape \(1, 4\): .*three feat"
-    ):
-        prepare(Strict(), np.ones((2, 4)))
+    with pytest.raises(ArgumentError) as raised:
+        prepare(Strict(name="strict"), np.ones((2, 4)))
+    assert str(raised.value).endswith("'strict' can be called on, not of shape (1, 4): three features only.")

@@ -30,5 +30,5 @@ def test_a_folder_is_one_of_images(tmp_path):
 def test_anything_else_is_a_csv_file(tmp_path):
     (tmp_path / "data.txt").write_text("x,y\na,1\n")
     assert isinstance(open_input(tmp_path / "data.txt"), Table)
-    with pytest.raises(ArgumentError, match="must be an existing CSV file, not none"):
+    with pytest.raises(ArgumentError, match="must be an existing CSV or Parquet file, or a folder of images, not none"):
         open_input("none")

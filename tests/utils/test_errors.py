@@ -1,6 +1,7 @@
 import pickle
 import warnings
 
+import keras
 import numpy as np
 import pytest
 
@@ -90,3 +91,19 @@ def test_warnings_can_be_silenced_alone():
 
 def test_a_sentence_leaves_out_what_is_empty():
     assert errors.sentence("the map is blank") == "the map is blank."
+
+
+def test_of_an_error_that_keras_reports_only_the_reason_counts():
+    class Wrong(keras.layers.Layer):
+        def call(self, x):
+            raise ValueError("wants\n\nfour axes.")
+
+    with pytest.raises(ValueError, match="Exception encountered") as raised:
+        Wrong()(np.ones((1, 2)))
+    assert errors.reason_of(raised.value) == "wants four axes"
+
+
+def test_a_reason_of_any_other_error_is_one_line():
+    assert errors.reason_of(ValueError("a\n b.")) == "a b"
+    assert errors.reason_of(OSError()) == ""
+    assert len(errors.reason_of(ValueError("x" * 1000))) == 200

@@ -9,6 +9,7 @@ import numpy as np
 
 from vis.engine import addressing, keras_internals
 from vis.engine.adapted import adapted_layers, adapted_state, set_adapted_state
+from vis.utils.errors import reason_of
 
 
 def copy_model(model, inputs, seed: int = 0, double: bool = False):
@@ -42,7 +43,7 @@ def copy_model(model, inputs, seed: int = 0, double: bool = False):
     except Exception as error:
         raise ValueError(
             f"model '{model.name}' cannot be copied, because Keras cannot make it again from its configuration "
-            f"({' '.join(str(error).split())[:200]}). Give its class a get_config and a from_config."
+            f"({reason_of(error)}). Give its class a get_config and a from_config."
         ) from error
     for layer, original in zip(addressing.flatten(copy), addressing.flatten(model), strict=False):
         if isinstance(layer, keras.layers.Layer) and not addressing.children(layer):

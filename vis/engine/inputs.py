@@ -12,7 +12,7 @@ from PIL import Image
 from vis.engine import addressing
 from vis.engine.addressing import symbolic_inputs as symbolic_inputs
 from vis.engine.rules import underlying
-from vis.utils.errors import ArgumentError, ArgumentTypeError
+from vis.utils.errors import ArgumentError, ArgumentTypeError, reason_of
 
 
 class ModelInputs:
@@ -260,7 +260,7 @@ def _build(model, sample):
             raise ArgumentError(
                 "seed_input",
                 f"must be something that the model '{model.name}' can be called on, not of shape {shapes}: "
-                f"{str(error).rstrip('.')}",
+                f"{reason_of(error)}",
                 kind="computation",
             ) from error
 

@@ -9,6 +9,7 @@ from vis.files.columns import Columns
 from vis.files.image_folders import ImageFolder
 from vis.files.parquet import ParquetTable
 from vis.files.tables import Table
+from vis.utils.errors import ArgumentError
 
 _PARQUET = (".parquet", ".pq")
 _MAGIC = b"PAR1"
@@ -39,6 +40,9 @@ def open_input(path: str | os.PathLike) -> Columns:
         return ImageFolder(path)
     if path.suffix.lower() in _PARQUET or _starts_as_parquet(path):
         return ParquetTable(path)
+    if not path.exists():
+        problem = f"must be an existing CSV or Parquet file, or a folder of images, not {path}"
+        raise ArgumentError("path", problem, kind="missing")
     return Table(path)
 
 

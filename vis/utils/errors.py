@@ -7,10 +7,14 @@ its own message from the same parts.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 
 _FOLDER = os.path.dirname(os.path.dirname(__file__)) + os.sep
+
+# The reason in an error that Keras raises from `call`: in bold, with the name of the layer before and arguments after.
+_EMPHASIZED = re.compile(r"\x1b\[1m(.*?)\x1b\[0m", re.DOTALL)
 
 
 class ArgumentError(ValueError):
@@ -137,6 +141,24 @@ def sentence(problem: str, remedy: str = "") -> str:
         'the map is blank. Choose an earlier layer.'
     """
     return " ".join(f"{part}." for part in (problem, remedy) if part)
+
+
+def reason_of(error: Exception) -> str:
+    """Return the reason that another library gives, as a part of a sentence in one line.
+
+    Args:
+        error: An error. Of one that Keras has wrapped in a report of the call, only the reason itself counts.
+
+    Returns:
+        At most 200 characters, without line breaks, colours and a full stop at the end.
+
+    Example:
+        >>> reason_of(ValueError("Exception encountered in M.\\n\\n\\x1b[1mexpected ndim=4.\\x1b[0m\\nArguments: ..."))
+        'expected ndim=4'
+    """
+    text = str(error)
+    emphasized = _EMPHASIZED.search(text)
+    return " ".join((emphasized[1] if emphasized else text).split())[:200].rstrip(".")
 
 
 def _remade(kind, argument, problem, remedy, code):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vis.utils.errors import ArgumentError
+from vis.utils.errors import ArgumentError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ def read_text(path: Path):
     try:
         return text_format.Parse(content.decode("utf-8-sig"), File(), allow_unknown_field=True)
     except (text_format.ParseError, UnicodeDecodeError, RecursionError) as error:
-        cause = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
+        cause = "it is nested too deeply" if isinstance(error, RecursionError) else reason_of(error)
         raise ArgumentError(
             "path", f"must contain the text of a network, not what {path} contains ({cause})", _COPY
         ) from error
@@ -173,7 +173,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
 
 
 def _damaged(path: Path, error: Exception) -> ArgumentError:
-    cause = " ".join(str(error).split())[:200]
+    cause = reason_of(error)
     return ArgumentError(
         "path", f"must be a complete .nnp file, not {path}, which is cut short or damaged ({cause})", _COPY
     )

@@ -152,6 +152,31 @@ def test_a_network_with_dropout_and_batch_normalization_is_replayed(small_images
     assert_replays(load_training(tmp_path, x, y))
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_biases_before_batch_normalization_do_not_keep_a_run_from_being_replayed(reverse, tmp_path):
+    """Their gradients are rounding, and Adam makes steps of it."""
+    x = 1e-3 * np.random.default_rng(0).normal(size=(320, 16)).astype("float32")
+    y = (x[:, 0] > 0).astype(int)
+    keras.utils.set_random_seed(0)
+    stack = [layer for _ in range(4) for layer in (keras.layers.Dense(8), keras.layers.BatchNormalization())]
+    model = keras.Sequential([keras.Input((16,)), *stack, keras.layers.Dense(2, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    recorded(tmp_path, x, y, model, epochs=1)
+    run = load_training(tmp_path, x, y)
+    *_, last = run.replay(0)
+    moved, off = (
+        np.concatenate([np.ravel(np.subtract(a, b)) for a, b in zip(state.weights, run.state(1).weights, strict=True)])
+        for state in (run.state(0), last)
+    )
+    assert np.linalg.norm(off) > 0.01 * np.linalg.norm(moved)
+    if reverse:
+        run.examples.labels = run.examples.labels[::-1]
+        with pytest.raises(ValueError, match="not one whose replay of epoch 0 ends"):
+            run.check_replay()
+    else:
+        run.check_replay()
+
+
 def test_a_model_with_what_it_learned_in_adapt_and_a_weighted_sum_is_replayed(table, tmp_path):
     (x, y), validation = table
     normalization = keras.layers.Normalization()

@@ -39,6 +39,14 @@ def test_runs_at_once_are_those_that_retrain_makes(network, tumours):
     np.testing.assert_allclose(changes, expected, rtol=1e-3, atol=3e-7)
 
 
+def test_validation_labels_may_have_another_form_than_the_training_labels(tumours):
+    training, (x, y) = tumours
+    run = record(dense_network(), (training[0][:40], training[1][:40]))
+    expected = counterfactual_influence(run, x, y, range(5), progress=False)
+    changes = counterfactual_influence(run, x, y[:, None], range(5), progress=False)
+    np.testing.assert_allclose(changes, expected, atol=1e-7)
+
+
 def test_networks_that_cannot_be_batched_run_in_turn(images):
     training, validation = images
     run = record(image_network(), training, batch_size=8, epochs=2)

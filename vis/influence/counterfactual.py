@@ -76,7 +76,7 @@ def counterfactual_influence(
         return changes
     # Another run leaves nothing out: the comparison then uses the same arithmetic.
     size = min(_most_at_once(run), len(positions) + 1)
-    many = _vectorized(run, size) if size >= 4 else None
+    many = _vectorized(run, validation, size) if size >= 4 else None
     steps = run.first_step(run.epochs)
     if many is None:
         with tqdm(total=len(positions), desc="Retraining", unit="run", disable=not progress) as bar:
@@ -107,11 +107,12 @@ def _together(run: TrainingRun, many, validation: ValidationLoss, left_out: np.n
     return total / len(validation.examples)
 
 
-def _vectorized(run: TrainingRun, size: int):
+def _vectorized(run: TrainingRun, validation: ValidationLoss, size: int):
     """Return the step and the sum of losses for many states at once; None if TensorFlow cannot."""
     specs = signature(run.state(0), run.examples)
     state = tf.nest.map_structure(lambda spec: tf.TensorSpec([size, *spec.shape], spec.dtype), specs[0])
     weights = tf.TensorSpec([size, None], specs[4].dtype)
+    batch = validation.examples.specification()
 
     def step(states, number, rate, batch, example_weights):
         return tf.vectorized_map(
@@ -130,11 +131,11 @@ def _vectorized(run: TrainingRun, size: int):
     try:
         # TensorFlow logs the operations that it cannot batch, with the stack of each.
         with unheard(tf.get_logger()):
-            return run.cached(
-                f"{size} runs",
-                lambda: (
-                    compiled(step, [state, *specs[1:4], weights]),
-                    compiled(loss, [state.weights, state.buffers, specs[3]]),
+            return (
+                run.cached(f"{size} runs", lambda: compiled(step, [state, *specs[1:4], weights])),
+                # The validation labels may have another dtype or shape than those of the run, (examples, 1).
+                run.cached(
+                    f"losses of {size} runs: {batch}", lambda: compiled(loss, [state.weights, state.buffers, batch])
                 ),
             )
     except (ValueError, NotImplementedError, TypeError, tf.errors.OpError):

@@ -103,7 +103,16 @@ def test_too_few_iterations_are_told(converged, tumours):
     ("options", "words"),
     [
         ({"solver": "newton"}, "solver must be 'cg' or 'lissa', not 'newton'"),
-        ({"damping": -1}, "damping must be .* not -1"),
+        ({"damping": -1}, "damping must be at least 0, not -1"),
+        ({"damping": float("nan")}, "damping must be at least 0, not nan"),
+        ({"damping": "high"}, "damping must be a number, not 'high'"),
+        ({"tolerance": -1}, "tolerance must be at least 0, not -1"),
+        ({"l2": -0.1}, "l2 must be at least 0, not -0.1"),
+        ({"scale": -10}, "scale must be above 0, not -10"),
+        ({"iterations": 0}, "iterations must be a whole number of at least 1, or None, not 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, not 0"),
+        ({"samples": 0}, "samples must be a whole number of at least 1, not 0"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, not -1"),
     ],
 )
 def test_bad_options_are_refused(options, words, tumours):

@@ -24,6 +24,7 @@ from vis.influence.tracin import gradients_along
 from vis.influence.training import State, TrainingStep, compiled, seeded, signature
 from vis.influence.update_rules import update_rule
 from vis.influence.validation import ValidationLoss
+from vis.utils.checks import real_number, whole_number
 from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError, warn
 
@@ -80,9 +81,9 @@ def influence_functions(
 
     Raises:
         ValueError: The model has several outputs, or a layer whose second derivatives are wrong in TensorFlow; the
-            lengths of arrays differ or labels are out of range; `solver` or `loss` is unknown, `damping` is negative;
-            or `'lissa'` does not converge.
-        TypeError: `model` is not a Keras model, or the labels are not numeric.
+            lengths of arrays differ or labels are out of range; `solver` or `loss` is unknown, a number is out of
+            range; or `'lissa'` does not converge.
+        TypeError: `model` is not a Keras model, the labels are not numeric, or an option is not a number.
 
     Warns:
         VisWarning: The validation examples are the training examples; the Hessian has a negative eigenvalue beyond the
@@ -99,8 +100,15 @@ def influence_functions(
     check_model(model)
     if solver not in ("cg", "lissa"):
         raise ArgumentError("solver", f"must be 'cg' or 'lissa', not {solver!r}", kind="unknown")
-    if damping < 0:
-        raise ArgumentError("damping", f"must be at least 0, not {damping}")
+    damping, tolerance, l2 = (
+        _at_least_0(name, value) for name, value in (("damping", damping), ("tolerance", tolerance), ("l2", l2))
+    )
+    scale = real_number("scale", scale)
+    if not scale > 0:
+        raise ArgumentError("scale", f"must be above 0, not {scale}")
+    iterations = whole_number("iterations", iterations, or_none=True)
+    batch_size, samples = whole_number("batch_size", batch_size), whole_number("samples", samples)
+    seed = whole_number("seed", seed, 0)
     examples = Examples(model, x, y, sample_weight)
     loss, each = example_loss(model, loss, examples.labels)
     check_labels(loss, examples.labels, outputs_of(model))
@@ -132,6 +140,13 @@ def influence_functions(
         for start in range(0, len(examples), _BATCH)
     ]
     return np.concatenate(scores).astype(np.float64) / len(examples)
+
+
+def _at_least_0(name: str, value) -> float:
+    number = real_number(name, value)
+    if not 0 <= number < np.inf:
+        raise ArgumentError(name, f"must be at least 0, not {value}")
+    return number
 
 
 def _hessian_product(step: TrainingStep, state: State, examples: Examples) -> Callable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 
+import keras
 import numpy as np
 import pytest
 from influence.networks import assert_same, image_network, record
@@ -30,6 +31,15 @@ def test_a_saved_run_is_read_again(run, images, tmp_path):
         load_training(tmp_path / "run", images[0] + 0.1, images[1])
     with pytest.raises(ValueError, match="directory must be a folder without a training run"):
         run.save(tmp_path / "run")
+
+
+@pytest.mark.parametrize("compiled", [{"metrics": [lambda y, p: p]}, {"optimizer": keras.optimizers.SGD(lambda: 0.1)}])
+def test_how_the_model_was_compiled_does_not_matter(compiled, images, tmp_path):
+    x, y = images
+    model = image_network()
+    model.compile(**{"optimizer": "sgd", "loss": "sparse_categorical_crossentropy", **compiled})
+    run = record(model, x, y, directory=tmp_path)
+    assert_same(load_training(tmp_path, x, y).state(1), run.state(1))
 
 
 def test_broken_records_are_named(images, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 
@@ -119,7 +120,8 @@ def _without_validation(source: sources.Source, settings: dict) -> sources.Sourc
 def _deserialized(config, name: str):
     try:
         if name == "model":
-            return keras.models.model_from_json(config["json"])
+            # Not as it was compiled, by metrics or an optimizer that nothing here needs and Keras may not know.
+            return keras.models.model_from_json(json.dumps({**json.loads(config["json"]), "compile_config": None}))
         return keras.losses.deserialize(config)
     except Exception as error:
         remedy = "Register its class with @keras.saving.register_keras_serializable()"

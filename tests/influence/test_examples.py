@@ -12,7 +12,7 @@ from vis import ArgumentError
 from vis.influence import (
     influence_functions,
 )
-from vis.influence.examples import Examples, check_labels, example_loss, same_examples
+from vis.influence.examples import Examples, check_labels, check_labels_of, example_loss, same_examples
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,55 @@ def test_what_is_no_data_set_is_refused(change, error, message):
 def test_labels_that_a_loss_would_take_in_silence(loss, labels, message):
     with pytest.raises(ValueError, match=message):
         check_labels(keras.losses.get(loss), np.array(labels), 3)
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "labels", "message"),
+    [
+        (keras.losses.SparseCategoricalCrossentropy(name="own"), 3, [0, 3], "y must be a class from 0 to 2, not 3"),
+        (
+            keras.losses.BinaryCrossentropy(name="own"),
+            1,
+            [-1, 1],
+            "y must be from 0 to 1 for binary_crossentropy, not -1",
+        ),
+        ("binary_focal_crossentropy", 1, [-1, 1], "y must be from 0 to 1 for binary_focal_crossentropy, not -1"),
+        ("categorical_focal_crossentropy", 3, [0, 1], "y must be one row of 3 probabilities per example"),
+        (
+            "sparse_categorical_crossentropy",
+            3,
+            np.eye(3),
+            r"shape \(examples,\) for .*, not \(3, 3\)\. For one-hot",
+        ),
+        (
+            "mean_squared_error",
+            3,
+            [0, 1],
+            r"the shape \(examples, 3\) of the output for mean_squared_.*, not \(2,\)",
+        ),
+        ("mean_squared_error", 3, np.ones((4, 2)), r"the shape \(examples, 3\) of the output .*, not \(4, 2\)"),
+        ("binary_crossentropy", 2, [0, 1], r"the shape \(examples, 2\) of the output .*, not \(2,\)"),
+    ],
+)
+def test_labels_that_do_not_go_with_the_outputs(loss, outputs, labels, message):
+    with pytest.raises(ValueError, match=message):
+        check_labels_of(linear(outputs), keras.losses.get(loss), np.array(labels))
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "shape"),
+    [
+        ("sparse_categorical_crossentropy", 3, (4,)),
+        ("sparse_categorical_crossentropy", 3, (4, 1)),
+        ("mean_squared_error", 1, (4,)),
+        ("mean_squared_error", 3, (4, 3)),
+        ("mean_squared_error", 3, (4, 3, 1)),
+        (lambda y, p: y - p, 3, (4, 7)),
+        ("circle", 3, (4,)),
+    ],
+)
+def test_shapes_of_labels_that_keras_takes(loss, outputs, shape):
+    check_labels_of(linear(outputs), keras.losses.get(loss), np.zeros(shape))
 
 
 def test_a_label_may_be_ignored():

@@ -17,6 +17,14 @@ from vis.influence.losses import ExampleLoss, check_count
 from vis.utils.docs import shared_docs
 from vis.utils.errors import ArgumentError, ArgumentTypeError
 
+# Keras's losses whose labels are from 0 to 1, and those whose labels have another shape than the outputs.
+_OF_PROBABILITIES = (
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+)
+_OF_OTHER_SHAPES = ("circle", "ctc")
 _ONE_OUTPUT = "vis.influence is for models with one output"
 
 
@@ -198,7 +206,7 @@ def check_labels(loss, labels: np.ndarray, outputs: int | None, name: str = "y")
     Raises:
         ValueError: A label is not a class or not from 0 to 1, or the loss does not take labels of this shape.
     """
-    kind = getattr(loss, "name", None) or getattr(loss, "__name__", "")
+    kind = _kind_of(loss)
     if kind == "sparse_categorical_crossentropy":
         outside = (labels != np.round(labels)) | (labels < 0) | (labels >= (outputs or np.inf))
         ignored = getattr(loss, "ignore_class", None)
@@ -207,17 +215,54 @@ def check_labels(loss, labels: np.ndarray, outputs: int | None, name: str = "y")
             classes = f"a class from 0 to {outputs - 1}" if outputs else "a whole number of at least 0"
             place = f" as at index {wrong[0]}" if len(labels) > 1 else ""
             raise ArgumentError(name, f"must be {classes}, not {labels.reshape(-1)[wrong[0]]:g}{place}")
-    elif kind in ("categorical_crossentropy", "binary_crossentropy"):
+    elif kind in _OF_PROBABILITIES:
         wrong = np.flatnonzero((labels < 0) | (labels > 1))
         if len(wrong):
             raise ArgumentError(name, f"must be from 0 to 1 for {kind}, not {labels.reshape(-1)[wrong[0]]}")
-        if kind == "categorical_crossentropy" and labels.shape[-1] != (outputs or labels.shape[-1]):
+        if kind.startswith("categorical") and labels.shape[-1] != (outputs or labels.shape[-1]):
             raise ArgumentError(
                 name,
-                f"must be one row of {outputs} probabilities per example for categorical_crossentropy, not an array "
-                f"of shape {labels.shape}",
+                f"must be one row of {outputs} probabilities per example for {kind}, not an array of "
+                f"shape {labels.shape}",
                 "For class indices use sparse_categorical_crossentropy",
             )
+
+
+def check_labels_of(model, loss, labels: np.ndarray, name: str = "y") -> None:
+    """Refuse labels that do not go with the outputs of a model, by their values or their shape.
+
+    Args:
+        model: A Keras model with one output.
+        loss: A Keras loss or loss function.
+        labels: (examples, ...).
+        name: The caller's name for the labels, for error messages.
+
+    Raises:
+        ValueError: As for `check_labels`, or the shape is not that of the outputs.
+    """
+    check_labels(loss, labels, outputs_of(model), name)
+    kind, shape = _kind_of(loss), _output_shape(model)
+    if shape is None or not kind or kind in _OF_OTHER_SHAPES:
+        return
+    ours, theirs = labels.shape[1:], shape[1:]
+    sparse = kind == "sparse_categorical_crossentropy"
+    if sparse:
+        theirs = theirs[:-1]
+    # Keras adds or drops a last axis of size 1, and repeats other axes of size 1.
+    if len(ours) == len(theirs) + 1 and ours[-1] == 1:
+        ours = ours[:-1]
+    elif len(theirs) == len(ours) + 1 and theirs[-1] == 1:
+        ours = (*ours, 1)
+    pairs = zip(ours, theirs, strict=False)
+    if len(ours) == len(theirs) and all(b in (None, a) or (not sparse and 1 in (a, b)) for a, b in pairs):
+        return
+    axes = ", ".join(["examples", *("any" if size is None else str(size) for size in theirs)])
+    raise ArgumentError(
+        name,
+        f"must have the shape ({axes}{',' if not theirs else ''}){'' if sparse else ' of the output'} for {kind}, not "
+        f"{labels.shape}",
+        "For one-hot rows use categorical_crossentropy" if sparse else "",
+    )
 
 
 def check_one_output(model) -> None:
@@ -246,11 +291,8 @@ def outputs_of(model) -> int | None:
     Returns:
         An int; None if the model does not declare it.
     """
-    try:
-        shape = model.output_shape
-    except (AttributeError, ValueError):  # a subclassed model
-        return None
-    return shape[-1] if isinstance(shape, tuple) and isinstance(shape[-1], int) else None
+    shape = _output_shape(model)
+    return shape[-1] if shape and isinstance(shape[-1], int) else None
 
 
 def same_examples(training: Examples, validation: Examples) -> bool:
@@ -269,6 +311,20 @@ def same_examples(training: Examples, validation: Examples) -> bool:
             (*training.arrays, training.labels), (*validation.arrays, validation.labels), strict=False
         )
     )
+
+
+def _kind_of(loss) -> str:
+    """Return the name of Keras's function for a loss; an empty string for others."""
+    function = getattr(loss, "fn", loss)
+    return getattr(function, "__name__", "") if getattr(function, "__module__", "").startswith("keras.") else ""
+
+
+def _output_shape(model) -> tuple | None:
+    try:
+        shape = model.output_shape
+    except (AttributeError, ValueError):  # a subclassed model
+        return None
+    return shape if isinstance(shape, tuple) else None
 
 
 def _labels(y, name: str) -> np.ndarray:

@@ -18,7 +18,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from vis.influence.checks import check_model
-from vis.influence.examples import Examples, check_labels, example_loss, outputs_of
+from vis.influence.examples import Examples, check_labels_of, example_loss
 from vis.influence.probe import check_second_order
 from vis.influence.tracin import gradients_along
 from vis.influence.training import State, TrainingStep, compiled, seeded, signature
@@ -111,7 +111,7 @@ def influence_functions(
     seed = whole_number("seed", seed, 0)
     examples = Examples(model, x, y, sample_weight)
     loss, each = example_loss(model, loss, examples.labels)
-    check_labels(loss, examples.labels, outputs_of(model))
+    check_labels_of(model, loss, examples.labels)
     step = TrainingStep(model, each, update_rule("sgd"), l2)
     state = step.initial([variable.numpy() for variable in model.trainable_variables], seeded(model, seed))
     check_second_order(step, state, examples.batch(slice(0, 8)))

@@ -14,7 +14,7 @@ from vis.engine.adapted import adapted_state
 from vis.engine.copies import fresh_values
 from vis.influence import sources
 from vis.influence.checks import check_model
-from vis.influence.examples import Examples, check_labels, check_not_overridden, example_loss, outputs_of
+from vis.influence.examples import Examples, check_labels_of, check_not_overridden, example_loss
 from vis.influence.order import checked_batches, consecutive, is_per_epoch, to_json
 from vis.influence.runs import TrainingRun
 from vis.influence.storage import Storage, sound_epochs
@@ -130,7 +130,7 @@ def record_training(
             "must not have both ignore_class and reduction='mean_with_sample_weight' if examples have weights",
             "Give the examples to ignore the sample weight 0 instead",
         )
-    check_labels(loss, examples.labels, outputs_of(model))
+    check_labels_of(model, loss, examples.labels)
     if optimizer is None:
         optimizer = getattr(model, "optimizer", None)
         if optimizer is None:

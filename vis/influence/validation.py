@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from vis.influence.examples import Examples, check_labels, outputs_of, same_examples
+from vis.influence.examples import Examples, check_labels_of, same_examples
 from vis.influence.runs import TrainingRun
 from vis.influence.training import State, TrainingStep, compiled, dense_gradients, signature
 from vis.utils.docs import shared_docs
@@ -39,7 +39,7 @@ class ValidationLoss:
 
     def __init__(self, step: TrainingStep, state: State, loss, training: Examples, x_val, y_val):
         self.examples = Examples(step.model, x_val, y_val, names=("x_val", "y_val", ""), least=1)
-        check_labels(loss, self.examples.labels, outputs_of(step.model), "y_val")
+        check_labels_of(step.model, loss, self.examples.labels, "y_val")
         if same_examples(training, self.examples):
             warn(
                 "training_as_validation",

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from vis.engine.copies import set_values
 from vis.influence import sources
-from vis.influence.examples import Batch, Examples, check_labels, outputs_of
+from vis.influence.examples import Batch, Examples, check_labels_of
 from vis.influence.order import consecutive, sizes_of
 from vis.influence.training import State, TrainingStep, compiled, signature
 from vis.utils.errors import ArgumentTypeError, warn
@@ -43,7 +43,7 @@ class MeanLoss:
         else:
             source = sources.read(data, name="validation_data")
         self.examples = Examples(step.model, source.x, source.y, source.sample_weight, names, least=1)
-        check_labels(loss, self.examples.labels, outputs_of(step.model), "validation_data")
+        check_labels_of(step.model, loss, self.examples.labels, "validation_data")
 
         self._batches = consecutive(source.sizes or sizes_of(len(self.examples), batch_size))
 

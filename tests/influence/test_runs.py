@@ -8,6 +8,8 @@ import pytest
 import tensorflow as tf
 from influence.networks import assert_same, dense_network, flat, image_network, record
 
+from vis.influence import load_training
+
 
 def test_a_replay_is_the_record_bit_for_bit_with_dropout(run):
     for epoch in range(run.epochs):
@@ -29,6 +31,18 @@ def test_training_again_without_nothing_is_the_same_and_without_something_is_not
     assert again.without == (3, 77)
     assert not np.array_equal(flat(again.state(3))[0], flat(run.state(3))[0])
     assert again.retrain(without=[5]).without == (3, 5, 77)
+
+
+@pytest.mark.parametrize("callbacks", [[], [keras.callbacks.TerminateOnNaN()]], ids=["plain", "callbacks"])
+def test_a_run_with_a_schedule_is_trained_again_also_when_it_was_read(callbacks, tumours, tmp_path):
+    (x, y), _ = tumours
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 20)
+    run = record(dense_network(), x, y, optimizer=keras.optimizers.SGD(schedule), callbacks=callbacks)
+    run.save(tmp_path)
+    for each in (run, load_training(tmp_path, x, y)):
+        again = each.retrain()
+        assert_same(again.state(1), run.state(1))
+        assert again.learning_rates() == run.learning_rates()
 
 
 def test_leaving_out_every_example_is_refused(run):

@@ -10,6 +10,7 @@ square the gradient, Keras squares every row, and only then sums the rows of the
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -124,8 +125,7 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
     """
     given = optimizer
     try:
-        # Keras puts the class name in lower case into a configuration.
-        optimizer = keras.optimizers.get(dict(given) if isinstance(given, dict) else given)
+        optimizer = optimizer_of(given)
     except ValueError:
         raise ArgumentError("optimizer", f"must be one of {SUPPORTED}, not {given!r}", kind="unknown") from None
     make = _RULES.get(type(optimizer))
@@ -153,6 +153,19 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
         raise ArgumentError("optimizer", "must not exclude weights from weight decay, which has no update rule here")
     slots, update = make(options)
     return UpdateRule(slots, update, config)
+
+
+def optimizer_of(given: keras.optimizers.Optimizer | str | dict) -> keras.optimizers.Optimizer:
+    """Return a Keras optimizer from its name or configuration, which is not changed.
+
+    Args:
+        given: A Keras optimizer, its name, or its configuration.
+
+    Returns:
+        The optimizer.
+    """
+    # Keras puts the class name in lower case into a configuration, and the schedule itself in place of its own.
+    return keras.optimizers.get(copy.deepcopy(given) if isinstance(given, dict) else given)
 
 
 def unknown_rule(optimizer: keras.optimizers.Optimizer | dict) -> UpdateRule:

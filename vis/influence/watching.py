@@ -13,6 +13,7 @@ from vis.influence import sources
 from vis.influence.examples import Batch, Examples, check_labels_of
 from vis.influence.order import consecutive, sizes_of
 from vis.influence.training import State, TrainingStep, compiled, signature
+from vis.influence.update_rules import optimizer_of
 from vis.utils.errors import ArgumentTypeError, warn
 
 
@@ -103,7 +104,7 @@ class Watch:
                 )
         if callbacks:
             self._model = run.model()
-            self._model.compile(keras.optimizers.get(dict(run.step.rule.config)), run.loss)
+            self._model.compile(optimizer_of(run.step.rule.config), run.loss)
             self._model.optimizer.build(self._model.trainable_variables)
             self._model.stop_training = False
             self._scheduled = isinstance(run.step.rule.config["config"]["learning_rate"], dict)

@@ -60,7 +60,8 @@ def test_a_schedule_of_learning_rates_is_followed():
     folds = CrossValidation(
         linear(), BLOBS, BLOB_LABELS, optimizer=keras.optimizers.SGD(rates), epochs=4, batch_size=60
     )
-    assert [folds._rate(number) for number in range(6)] == pytest.approx([0.5, 0.5, 0.1, 0.1, 0.0, 0.0])
+    assert folds._rates(0, 6).tolist() == pytest.approx([0.5, 0.5, 0.1, 0.1, 0.0, 0.0])
+    assert folds._rates(2, 3).tolist() == pytest.approx([0.1, 0.1, 0.0])
 
 
 def test_folds_have_a_share_of_every_class():

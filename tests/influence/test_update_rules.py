@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from keras import optimizers
 
-from vis.influence.update_rules import update_rule
+from vis.influence.update_rules import compiled_schedule, update_rule
 
 SCHEDULE = optimizers.schedules.CosineDecay(0.05, 15)
 OPTIMIZERS = {
@@ -116,6 +116,14 @@ def test_a_subclass_of_a_supported_optimizer_is_refused():
 def test_options_without_an_update_rule_are_refused(optimizer, words):
     with pytest.raises(ValueError, match=words):
         update_rule(optimizer())
+
+
+def test_a_schedule_that_tensorflow_cannot_compile_is_followed():
+    class Steps(optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return 0.1 if step < 2 else 0.01
+
+    assert compiled_schedule(Steps())(tf.constant(1), tf.constant(2)).numpy().tolist() == pytest.approx([0.1, 0.01])
 
 
 def test_weights_excluded_from_weight_decay_are_refused():

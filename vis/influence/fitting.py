@@ -17,7 +17,7 @@ from vis.influence.recording import descriptions
 from vis.influence.replayable import batch_size_of, is_arrays, unknown_order, unknown_steps
 from vis.influence.storage import Storage
 from vis.influence.training import State
-from vis.influence.update_rules import update_rule
+from vis.influence.update_rules import compiled_schedule, update_rule
 from vis.utils.checks import whole_number
 from vis.utils.errors import ArgumentError
 
@@ -142,7 +142,9 @@ class RecordTraining(keras.callbacks.Callback):
 
     def _plan_rates(self, callbacks: list) -> None:
         """Find out when a callback may change the learning rate."""
-        self._schedule = _compiled_schedule(keras_internals.learning_rate(self.model.optimizer))
+        rate = keras_internals.learning_rate(self.model.optimizer)
+        is_schedule = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
+        self._schedule = compiled_schedule(rate) if is_schedule else None
         later = callbacks[callbacks.index(self) + 1 :] if self in callbacks else []
         self._is_late = any(_acts(callback, "begin") for callback in later)
         # Reading a learning rate costs a hundredth of a small step, and most rates do not change within an epoch.
@@ -236,24 +238,6 @@ def _acts(callback, when: str) -> bool:
     plain = keras.callbacks.Callback
     # Look at the object, not its class: a callback may replace its methods by functions.
     return any(getattr(getattr(callback, name), "__func__", None) is not getattr(plain, name) for name in names)
-
-
-def _compiled_schedule(rate):
-    """Return a function that maps a first step and a number of steps to learning rates; None without a schedule."""
-    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        return None
-
-    @tf.function(
-        input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)], autograph=False, jit_compile=False
-    )
-    def rates(first, count):
-        return tf.map_fn(
-            lambda step: tf.cast(rate(step), tf.float32),
-            tf.range(first, first + count),
-            fn_output_signature=tf.TensorSpec([], tf.float32),
-        )
-
-    return rates
 
 
 def _values(variables) -> tuple:

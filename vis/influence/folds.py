@@ -27,7 +27,7 @@ from vis.influence.checks import check_model
 from vis.influence.classes import Classifier, class_numbers, classifier, loss_labels, loss_name
 from vis.influence.examples import Examples, check_not_overridden, example_loss
 from vis.influence.training import State, TrainingStep, compiled, seeded, signature
-from vis.influence.update_rules import update_rule
+from vis.influence.update_rules import compiled_schedule, update_rule
 from vis.utils.checks import real_number, whole_number
 from vis.utils.errors import ArgumentError, sentence
 
@@ -116,7 +116,8 @@ class CrossValidation:
             optimizer = getattr(model, "optimizer", None) or "adam"
         self._rule = update_rule(optimizer)
         rate = self._rule.config["config"]["learning_rate"]
-        self._schedule = keras.optimizers.schedules.deserialize(rate) if isinstance(rate, dict) else float(rate)
+        schedule = keras.optimizers.schedules.deserialize(rate) if isinstance(rate, dict) else None
+        self._schedule = float(rate) if schedule is None else compiled_schedule(schedule)
         self._step = TrainingStep(model, each, self._rule, real_number("l2", l2), each.reduction)
         self._compiled: tuple = ()
         self.settings = {
@@ -205,12 +206,14 @@ class CrossValidation:
         predictions = np.empty((len(trained), self.classes), np.float32)
         order = np.random.default_rng([self._seed, fold, epoch]).permutation(len(trained))
         starts = range(0, len(order), self._batch_size)
-        for number, start in enumerate(starts, epoch * len(starts)):
+        first = epoch * len(starts)
+        rates = self._rates(first, len(starts))
+        for number, start in enumerate(starts, first):
             places = order[start : start + self._batch_size]
             batch = self.examples.batch(trained[places])
             ones = np.ones_like(batch.sample_weight)
             state, loss, probabilities = train(
-                state, tf.constant(number, tf.int64), tf.constant(self._rate(number), tf.float32), batch, ones
+                state, tf.constant(number, tf.int64), tf.constant(rates[number - first], tf.float32), batch, ones
             )
             if not np.isfinite(loss):
                 problem = f"the training loss of fold {fold} is {loss.numpy()} in epoch {epoch} (both from 0)"
@@ -219,9 +222,11 @@ class CrossValidation:
             on_step()
         return state, predictions
 
-    def _rate(self, number: int) -> float:
-        """Return the learning rate of a step; the list of all rates is unknown, because the number of steps is."""
-        return float(self._schedule(number)) if callable(self._schedule) else self._schedule
+    def _rates(self, first: int, count: int):
+        """Return the learning rates of an epoch; the list of all rates is unknown, because the number of steps is."""
+        if callable(self._schedule):
+            return self._schedule(tf.constant(first), tf.constant(count)).numpy()
+        return [self._schedule] * count
 
     def _predicted(self, state: State, held: np.ndarray) -> np.ndarray:
         """Return the predicted probabilities of the held-out examples, (examples, classes)."""

@@ -70,8 +70,8 @@ class UpdateRule(NamedTuple):
         """
         rate = self.config["config"]["learning_rate"]
         if isinstance(rate, dict):
-            schedule = keras.optimizers.schedules.deserialize(rate)
-            return [float(schedule(step)) for step in range(steps)]
+            rates = compiled_schedule(keras.optimizers.schedules.deserialize(rate))
+            return rates(tf.constant(0), tf.constant(steps)).numpy().tolist()
         return [float(rate)] * steps
 
     def apply(self, weights: Sequence, gradients: Sequence, slots: Sequence, rate, step) -> tuple[tuple, tuple]:
@@ -166,6 +166,30 @@ def optimizer_of(given: keras.optimizers.Optimizer | str | dict) -> keras.optimi
     """
     # Keras puts the class name in lower case into a configuration, and the schedule itself in place of its own.
     return keras.optimizers.get(copy.deepcopy(given) if isinstance(given, dict) else given)
+
+
+def compiled_schedule(schedule: keras.optimizers.schedules.LearningRateSchedule) -> Callable:
+    """Return a compiled function that maps a first step and a number of steps, int32 scalars, to learning rates.
+
+    Args:
+        schedule: A learning-rate schedule.
+
+    Returns:
+        A function whose result is a float32 tensor of shape (steps,).
+    """
+
+    def rates(first, count):
+        return tf.map_fn(
+            lambda step: tf.cast(schedule(step), tf.float32),
+            tf.range(first, first + count),
+            fn_output_signature=tf.TensorSpec([], tf.float32),
+        )
+
+    step = tf.TensorSpec([], tf.int32)
+    try:
+        return tf.function(rates, autograph=False, jit_compile=False).get_concrete_function(step, step)
+    except (TypeError, ValueError, NotImplementedError):  # a schedule of Python's `if` or `math`
+        return lambda first, count: tf.constant([float(schedule(int(first) + i)) for i in range(int(count))])
 
 
 def unknown_rule(optimizer: keras.optimizers.Optimizer | dict) -> UpdateRule:

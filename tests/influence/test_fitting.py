@@ -320,6 +320,18 @@ def test_several_steps_at_once_are_recorded_too(table, tmp_path):
     assert_replays(run)
 
 
+def test_a_schedule_without_a_configuration_does_not_stop_the_training(table, tmp_path):
+    class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return 0.1 / (1.0 + keras.ops.cast(step, "float32"))
+
+    recorded(tmp_path, *table[0], compiled(keras.optimizers.SGD(Schedule())))
+    run = load_training(tmp_path, *table[0], model=compiled())
+    assert run.learning_rates() == pytest.approx([0.1 / (1 + step) for step in range(9)])
+    with pytest.raises(ValueError, match="learning-rate schedule that Keras can rebuild, not Schedule"):
+        run.retrain(without=[0])
+
+
 class OwnStep(keras.Sequential):
     """A model with another training step."""
 

@@ -118,6 +118,34 @@ def test_options_without_an_update_rule_are_refused(optimizer, words):
         update_rule(optimizer())
 
 
+class Unregistered(optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return 0.1 / (1.0 + keras.ops.cast(step, "float32"))
+
+    def get_config(self):
+        return {}
+
+
+class WithoutConfig(Unregistered):
+    get_config = optimizers.schedules.LearningRateSchedule.get_config
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        optimizers.SGD(Unregistered()),
+        optimizers.SGD(WithoutConfig()),
+        optimizers.serialize(optimizers.SGD(Unregistered())),
+    ],
+)
+def test_a_schedule_that_keras_cannot_rebuild_is_refused(given):
+    words = (
+        r"^optimizer must have a learning-rate schedule that Keras can rebuild, not (Unregistered|WithoutConfig)\. Reg"
+    )
+    with pytest.raises(ValueError, match=words):
+        update_rule(given)
+
+
 def test_a_schedule_that_tensorflow_cannot_compile_is_followed():
     class Steps(optimizers.schedules.LearningRateSchedule):
         def __call__(self, step):

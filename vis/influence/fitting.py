@@ -131,7 +131,7 @@ class RecordTraining(keras.callbacks.Callback):
             "init": "weights",
             "without": [],
             "iterations": int(optimizer.iterations.numpy()),
-            "optimizer": keras.optimizers.serialize(optimizer) if unknown else update_rule(optimizer).config,
+            "optimizer": _configuration(optimizer) if unknown else update_rule(optimizer).config,
             **_of_examples(fit, examples),
             **descriptions(model, loss, each),
         }
@@ -228,6 +228,14 @@ def _of_examples(fit: dict | None, examples: Examples | None) -> dict:
         "batches": to_json(consecutive(sizes_of(count, batch_size))),
         "class_weight": None,
     }
+
+
+def _configuration(optimizer) -> dict:
+    """Return the configuration of an optimizer; only its name if its schedule has no `get_config`."""
+    try:
+        return keras.optimizers.serialize(optimizer)
+    except NotImplementedError:
+        return {"class_name": type(optimizer).__name__, "config": {}}
 
 
 def _acts(callback, when: str) -> bool:

@@ -126,6 +126,9 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
     given = optimizer
     try:
         optimizer = optimizer_of(given)
+    except TypeError:  # a configuration, of a schedule that is not registered in this process
+        rate = given["config"]["learning_rate"] if isinstance(given, dict) else given
+        raise _unknown_schedule(rate["class_name"] if isinstance(rate, dict) else repr(rate)) from None
     except ValueError:
         raise ArgumentError("optimizer", f"must be one of {SUPPORTED}, not {given!r}", kind="unknown") from None
     make = _RULES.get(type(optimizer))
@@ -143,7 +146,12 @@ def update_rule(optimizer: keras.optimizers.Optimizer | str | dict) -> UpdateRul
             "must have a learning rate that can be replayed, not a function",
             "Give a number or a keras.optimizers.schedules.LearningRateSchedule",
         )
-    config = keras.optimizers.serialize(optimizer)
+    try:
+        config = keras.optimizers.serialize(optimizer)
+        if isinstance(config["config"]["learning_rate"], dict):
+            optimizer_of(config)
+    except (TypeError, ValueError, NotImplementedError):
+        raise _unknown_schedule(type(rate).__name__) from None
     options = config["config"]
     options.pop("name")  # Keras counts optimizers in their names
     for name in ("use_ema", "gradient_accumulation_steps"):
@@ -206,6 +214,14 @@ def unknown_rule(optimizer: keras.optimizers.Optimizer | dict) -> UpdateRule:
         raise NotImplementedError("the update rule of this optimizer is not known")
 
     return UpdateRule(0, update, optimizer if isinstance(optimizer, dict) else keras.optimizers.serialize(optimizer))
+
+
+def _unknown_schedule(name: str) -> ArgumentError:
+    return ArgumentError(
+        "optimizer",
+        f"must have a learning-rate schedule that Keras can rebuild, not {name}",
+        "Register its class with @keras.saving.register_keras_serializable(), and give it a get_config",
+    )
 
 
 def _instead_of(optimizer) -> str:

@@ -64,6 +64,26 @@ def test_a_schedule_of_learning_rates_is_followed():
     assert folds._rates(2, 3).tolist() == pytest.approx([0.1, 0.1, 0.0])
 
 
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [
+        (lambda: linear(activation="linear"), "sparse_categorical_crossentropy"),
+        (lambda: linear(activation="log_softmax"), "sparse_categorical_crossentropy"),
+        (lambda: linear(1, "linear"), "binary_crossentropy"),
+    ],
+    ids=["logits", "log_softmax", "single logit"],
+)
+def test_logits_that_the_loss_takes_for_probabilities_are_refused(model, loss):
+    model = model()
+    labels = BLOB_LABELS if model.output_shape[-1] == 3 else np.minimum(BLOB_LABELS, 1)
+    options = {"kernel_initializer": "glorot_uniform"}
+    model.layers[0].kernel_initializer = keras.initializers.get(options["kernel_initializer"])
+    with pytest.raises(
+        ValueError, match=r"model must end in probabilities for the loss .*, not in scores such as -?\d"
+    ):
+        label_errors(model, BLOBS, labels, loss=loss, progress=False)
+
+
 def test_folds_have_a_share_of_every_class():
     labels = np.repeat([0, 1, 2], [50, 31, 9])
     fold_of = deal(labels, 4, seed=2)

@@ -52,6 +52,7 @@ _OPTIONS = {
 }
 _REMEDIES: Remedies = {
     ("model", "regressor"): "If it is a classifier, compile it with a Keras cross entropy and save it again",
+    ("model", "logits"): "Compile it with a loss of from_logits=True, or end it in a softmax, and save it again",
     ("table", "images"): "For images, give a model that takes images",
     ("y", "rare_class"): "Use fewer --folds, or remove the rows of that class",
 }

@@ -107,6 +107,7 @@ class CrossValidation:
             raise ArgumentError("model", "must have weights to train, not only frozen layers")
         given = self.examples.labels
         loss, each = example_loss(model, loss, given)
+        self._loss_name = loss_name(loss)
         self._classifier = classifier(model, loss, self.examples.specification().inputs)
         self.classes = self._classifier.classes
         self.labels = class_numbers(given, self._classifier)
@@ -129,7 +130,7 @@ class CrossValidation:
             "seed": self._seed,
             "l2": float(l2),
             "optimizer": self._rule.config,
-            "loss": [loss_name(loss), each.weight, self._classifier.activation],
+            "loss": [self._loss_name, each.weight, self._classifier.activation],
             "model": [list(variable.shape) for variable in model.variables],
             "adapted": adapted_state(model),
         }
@@ -153,6 +154,7 @@ class CrossValidation:
         patience = max(_PATIENCE, -(-_PATIENCE_IN_STEPS // steps))
         state = self._initial(fold)
         self._compile(state)
+        self._check_probabilities(state, trained[:_PREDICTED_AT_ONCE])
         predicted = np.zeros((len(held), self.classes))
         seen = np.zeros((3, len(trained)))
         losses: list[float] = []
@@ -199,6 +201,22 @@ class CrossValidation:
             compiled(train, specs),
             compiled(predict, [specs[0].weights, specs[0].buffers, specs[3].inputs]),
         )
+
+    def _check_probabilities(self, state: State, indices: np.ndarray) -> None:
+        """Refuse a model of logits trained by a loss of probabilities, which would be cut off at 0."""
+        if self._classifier.activation:
+            return
+        outputs = self._step.outputs(state.weights, state.buffers, self.examples.batch(indices).inputs)
+        outputs = np.asarray(keras.tree.flatten(outputs)[0], np.float64)
+        wrong = outputs[(outputs < -_SMALLEST) | (outputs > (1 + _SMALLEST if self._classifier.width == 1 else np.inf))]
+        if len(wrong):
+            raise ArgumentError(
+                "model",
+                f"must end in probabilities for the loss {self._loss_name}, not in scores such as {wrong[0]:.2g}",
+                "For a model of logits give loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), or "
+                "BinaryCrossentropy",
+                kind="logits",
+            )
 
     def _epoch(self, state: State, fold: int, epoch: int, trained: np.ndarray, on_step) -> tuple[State, np.ndarray]:
         """Train for an epoch; return the state after it, and the scores of each example before its step."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from influence.networks import assert_same, dataset, dense_network, record_table
 
 from vis.influence import load_training, sgd_influence
@@ -58,6 +59,16 @@ def test_a_data_set_is_its_arrays_in_its_own_batches(table, tmp_path, kind, weig
         (lambda x, y: dataset(x, y).shuffle(3), {}, "x must be a data set of a fixed order"),
         (lambda x, y: Batches(x, y, turns=True), {}, "x must be a data set of a fixed order"),
         (lambda x, y: dataset(x, y).take(0), {}, "x must be a data set of at least one batch"),
+        (
+            lambda x, y: tf.data.Dataset.from_tensor_slices((x, y)),
+            {},
+            r"x must be a data set of batches, .* of shapes \(30,\), \(\)\. Call \.batch\(32\)",
+        ),
+        (
+            lambda x, y: x,
+            {"y": np.ones(50), "validation_data": tf.data.Dataset.from_tensors((np.ones(30), 1.0))},
+            "validation_data must be a data set of batches, ",
+        ),
         (lambda x, y: dataset(x), {}, r"x must be a data set of pairs \(x, y\)"),
         (lambda x, y: dataset(x, y), {"y": [1]}, "y must not be given besides a _BatchDataset"),
         (lambda x, y: dataset(x, y), {"sample_weight": [1]}, "sample_weight must not be given besides"),

@@ -152,6 +152,14 @@ def _batches(data_set, name: str) -> Iterator[tuple]:
             )
         x, y, *weight = element
         x, y = (keras.tree.map_structure(np.asarray, part) for part in (x, y))
+        sizes = {array.shape[:1] for array in keras.tree.flatten((x, y))}
+        if len(sizes) != 1 or () in sizes:
+            raise ArgumentError(
+                name,
+                "must be a data set of batches, whose arrays all have one row per example, not of arrays of shapes "
+                f"{', '.join(str(array.shape) for array in keras.tree.flatten((x, y)))}",
+                "Call .batch(32) if its elements are single examples",
+            )
         yield x, y, np.asarray(weight[0]) if weight and weight[0] is not None else None
 
 

@@ -108,3 +108,16 @@ def test_what_is_no_index_is_refused(indices, message):
     with pytest.raises(ValueError, match=message):
         checked_indices(indices, 5, "without")
     assert checked_indices([], 5, "without").dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        ([0, 1, 2], r"batches must be a list of steps, not of ints\. Each step is a list or array of the indices"),
+        (5, r"batches must be a list of steps, not int\. Each step"),
+        ("ab", r"batches must be a list of steps, not str\. Each step"),
+    ],
+)
+def test_what_is_no_list_of_steps_is_refused(batches, message):
+    with pytest.raises(TypeError, match=message):
+        checked_batches(batches, 5, 1)

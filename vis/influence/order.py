@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from vis.utils.errors import ArgumentError
+from vis.utils.errors import ArgumentError, ArgumentTypeError
+
+_A_STEP = "Each step is a list or array of the indices of its examples"
 
 
 class Order:
@@ -139,7 +141,12 @@ def checked_batches(batches: Sequence, count: int, epochs: int) -> list:
         ValueError: An index is out of range or not a whole number, a step or an epoch is empty, or there are not as
             many lists as epochs.
     """
+    if isinstance(batches, str) or not isinstance(batches, Iterable):
+        raise ArgumentTypeError("batches", f"must be a list of steps, not {type(batches).__name__}", _A_STEP)
     batches = list(batches)
+    wrong = next((step for step in batches if not isinstance(step, Iterable)), None)
+    if wrong is not None:
+        raise ArgumentTypeError("batches", f"must be a list of steps, not of {type(wrong).__name__}s", _A_STEP)
     if batches and is_per_epoch(batches):
         if len(batches) != epochs:
             raise ArgumentError(

@@ -110,9 +110,11 @@ def test_a_single_example_has_no_axis_of_examples_where_one_is_enough():
     ("change", "error", "message"),
     [
         ({"y": 1}, ValueError, "y must hold one label for each of the 3 examples of x, not a single number"),
-        ({"y": ["a", "b", "c"]}, TypeError, "y must be numeric, not <U1"),
+        ({"y": ["a", "b", "c"]}, TypeError, r"y must be numeric, not <U1\. Number classes by name"),
         ({"y": [0, np.inf, 1]}, ValueError, "y must be finite, not NaN or infinite"),
         ({"sample_weight": [1, np.nan, 1]}, ValueError, "sample_weight must be finite, not NaN or infinite"),
+        ({"sample_weight": ["a"] * 3}, TypeError, "sample_weight must be an array of one number per example, not list"),
+        ({"sample_weight": {0: 1.0}}, TypeError, "sample_weight must be an array of one number per example, not dict"),
         ({"x": np.full((3, 2), np.nan)}, ValueError, "x must be finite"),
     ],
 )

@@ -91,11 +91,20 @@ class Examples:
         if count < least:
             raise ArgumentError(names[0], f"must hold at least {least} examples, not {count}")
         if self.labels.dtype.kind not in "biuf":
-            raise ArgumentTypeError(names[1], f"must be numeric, not {self.labels.dtype}")
+            raise ArgumentTypeError(
+                names[1],
+                f"must be numeric, not {self.labels.dtype}",
+                "Number classes by name with np.unique(y, return_inverse=True)[1], in the order of the model's outputs",
+            )
         if self.labels.dtype.kind == "f" and not np.isfinite(self.labels).all():
             raise ArgumentError(names[1], "must be finite, not NaN or infinite")
         dtype = _dtype(model)
-        self.sample_weight = np.ones(count, dtype) if sample_weight is None else np.asarray(sample_weight, dtype)
+        try:
+            self.sample_weight = np.ones(count, dtype) if sample_weight is None else np.asarray(sample_weight, dtype)
+        except (TypeError, ValueError):
+            raise ArgumentTypeError(
+                names[2], f"must be an array of one number per example, not {type(sample_weight).__name__}"
+            ) from None
         if self.sample_weight.shape != (count,):
             raise ArgumentError(names[2], f"must have the shape ({count},), not {self.sample_weight.shape}")
         if not np.isfinite(self.sample_weight).all():

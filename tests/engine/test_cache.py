@@ -140,6 +140,69 @@ def test_a_change_of_the_model_is_noticed(change):
     assert np.abs(after - before).max() > 1e-3
 
 
+class Scaled(keras.Model):
+    def __init__(self, factor):
+        super().__init__()
+        self.dense, self.factor = L.Dense(3), factor
+
+    def call(self, x):
+        return self.dense(x) * keras.ops.convert_to_tensor(self.factor)
+
+
+def adapted(layer, spread):
+    layer.adapt(np.random.default_rng(0).normal(0, spread, (50, 4)))
+
+
+@pytest.mark.parametrize(
+    ("make", "change"),
+    [
+        (lambda: Scaled(2.0), lambda model: setattr(model, "factor", 5.0)),
+        (lambda: Scaled(np.float32(2)), lambda model: setattr(model, "factor", np.float32(5))),
+        (lambda: Scaled([1.0, 2.0, 3.0]), lambda model: model.factor.__setitem__(1, 5.0)),
+        (lambda: Scaled(np.ones(3, "float32")), lambda model: model.factor.__setitem__(1, 5.0)),
+        (lambda: L.Rescaling([1.0, 2.0, 3.0, 4.0]), lambda layer: setattr(layer, "scale", [4.0, 3.0, 2.0, 1.0])),
+        (lambda: L.Lambda(lambda x, k: k * x, arguments={"k": 2.0}), lambda layer: layer.arguments.update({"k": 5.0})),
+        (lambda: L.Normalization(), lambda layer: adapted(layer, 5.0)),
+        (lambda: L.Dense(3), lambda layer: setattr(layer, "dtype_policy", "mixed_bfloat16")),
+    ],
+)
+def test_a_change_of_what_a_layer_or_the_model_reads_is_noticed(make, change):
+    layer = make()
+    if isinstance(layer, L.Normalization):
+        adapted(layer, 1.0)
+    model = layer if isinstance(layer, keras.Model) else keras.Sequential([keras.Input((4,)), layer])
+    before = visualize_saliency(model, None, 1, X, **RAW)
+    change(layer)
+    after = visualize_saliency(model, None, 1, X, **RAW)
+    np.testing.assert_allclose(after, reference(model, lambda y: y[:, 1]), atol=1e-6)
+    assert np.abs(after - before).max() > 1e-5
+
+
+def test_what_a_model_keeps_of_its_calls_and_of_training_is_not_a_change():
+    class Keeping(L.Layer):
+        def call(self, x):
+            self.last, self.all, self.by_name = (x, 2 * x), [x], {"x": x}
+            return x
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.keeping, self.dense = Keeping(), L.Dense(2)
+
+        def call(self, x):
+            return self.dense(self.keeping(x))
+
+    model = Model()
+    model(X)
+    for _ in range(2):
+        visualize_saliency(model, None, 1, X)
+        model(X)
+        model.compile("sgd", "mse")
+        model.fit(X, np.zeros((2, 2)), verbose=0)
+        model.predict(X, verbose=0)
+    assert cache.traced(model) == 1
+
+
 @pytest.mark.parametrize("mode", ["int8", "float8"])
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.filterwarnings("ignore:Layer InputLayer does not have a `quantize`")

@@ -408,6 +408,14 @@ def test_a_fingerprint_notices_what_a_call_reads():
         assert keras_internals.fingerprint(layer) != before
 
 
+def test_a_fingerprint_is_not_that_of_a_function_that_is_gone():
+    dense, seen = keras.layers.Dense(2), []
+    for factor in range(50):  # a new function may lie where one lay that is gone
+        dense.activation = lambda x, factor=factor: factor * x
+        assert keras_internals.fingerprint(dense) not in seen
+        seen.append(keras_internals.fingerprint(dense))
+
+
 def test_a_fingerprint_does_not_change_by_a_call():
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization()])
     before = [keras_internals.fingerprint(layer) for layer in model.layers]

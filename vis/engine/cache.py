@@ -97,8 +97,9 @@ def traced(model) -> int:
 def forget(model) -> None:
     """Drop the traced functions of a model, so that the next call traces again.
 
-    Changes of a model are detected in its layers, their variables, their configuration and their plain attributes. Call
-    this after any other change: to a dictionary or an object that a custom layer reads, or a method replaced by hand.
+    Changes of a model are detected in its layers, their variables, their configuration and their plain attributes:
+    numbers, texts, flags, functions, and lists, dictionaries and arrays of up to 1000 of these. Call this after any
+    other change: to a tensor, an object or a global that a custom layer reads, or a method replaced by hand.
 
     Args:
         model: A Keras model.
@@ -118,10 +119,10 @@ def forget(model) -> None:
 def state_of(model) -> tuple:
     """Return the part of a model that a trace depends on, apart from the values of its weights.
 
-    These are its layers and variables, and the plain attributes of the layers: numbers, texts, flags, tuples of
-    these, and functions such as an activation. It keeps none of them alive.
+    These are the layers and variables, and the plain attributes of the model and its layers, see
+    `keras_internals.fingerprint`. It keeps none of them alive.
     """
-    return tuple(map(keras_internals.fingerprint, addressing.flatten(model)))
+    return tuple(map(keras_internals.fingerprint, [underlying(model), *addressing.flatten(model)]))
 
 
 def _weakly(*parts) -> tuple:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import sys
 import threading
 import types
@@ -15,6 +16,8 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 # The method of `keras.layers.BatchNormalization` from `(inputs, mask)` to the mean and the variance of a batch.
 BATCH_MOMENTS = "_moments"
@@ -333,15 +336,22 @@ def not_rematerialized(layer) -> list[tuple[str, Callable]]:
 
 # Attributes of Keras, some of which change when a layer is called.
 _OF_EVERY_LAYER = frozenset(vars(keras.layers.Layer())) | {"_parent_path", "_saved_model_arg_spec", "_called"}
+# What `compile`, `fit`, `predict` and `evaluate` keep in a model, apart from these.
+_OF_EVERY_MODEL = frozenset(vars(keras.Model(name="any"))) | frozenset(
+    "optimizer history stop_training stop_predicting stop_evaluating _eval_epoch_iterator _compile_config "
+    "_compiled_trainable_state".split()
+)
 _VARIABLES = ("_trainable_variables", "_non_trainable_variables")
 _PLAIN = frozenset((bool, int, float, str, bytes, type(None)))
+_MOST = 1000  # values of an attribute, as every call compares them
 
 
 def fingerprint(layer) -> tuple:
     """Return the part of a layer that a trace depends on, apart from the values of its weights, for comparison.
 
-    These are the identities of the layer and its variables, and the layer's plain attributes: numbers, texts, flags,
-    tuples of these, and functions such as an activation.
+    These are the identities of the layer and its variables, its precision, and its plain attributes: numbers, texts,
+    flags, functions such as an activation, and small arrays and containers of these. Of the tensors that layers hold
+    only those of Keras's layers count, such as what `Normalization` adapted to: others are often kept by a call.
 
     Example:
         >>> layer = keras.layers.LeakyReLU(negative_slope=0.25)
@@ -353,27 +363,56 @@ def fingerprint(layer) -> tuple:
     attributes = vars(layer)
     trainable, others = (attributes.get(name, ()) for name in _VARIABLES)
     own = not type(layer).__module__.startswith("keras.")
+    counting = _counting(own, isinstance(layer, keras.Model), tuple(attributes))
     return (
-        weakref.ref(layer),  # not its id, which a new layer may have once this one is deleted
-        tuple(map(id, trainable)),
-        tuple(map(id, others)),
-        *[_compared(attributes[name]) for name in _counting(own, tuple(attributes))],
+        _identity(layer),
+        tuple(map(_identity, trainable)),
+        tuple(map(_identity, others)),
+        getattr(getattr(layer, "dtype_policy", None), "name", None),
+        *[_compared(attributes[name], own) for name in counting],
     )
 
 
-def _compared(value):
+def _identity(thing) -> tuple:
+    """Return what is equal for the same thing only; a new one may have the id of one that is gone."""
+    return id(thing), weakref.ref(thing)
+
+
+def _compared(value, own: bool):
     """Return what stands for an attribute in a comparison; None where it does not count."""
     kind = type(value)
     if kind in _PLAIN:
         return value
-    if kind is tuple:
-        return tuple([each if type(each) in _PLAIN else id(each) for each in value])
-    return id(value) if kind is types.FunctionType else None
+    compare = _comparison(kind, own)  # type: ignore[arg-type]
+    return None if compare is None else compare(value, own)
 
 
 @functools.lru_cache(4096)
-def _counting(own: bool, names: tuple) -> list:
+def _comparison(kind: type, own: bool) -> Callable | None:
+    """Return the function that stands in for values of a type in a comparison, or None if they do not count."""
+    if issubclass(kind, (types.FunctionType, keras.Operation)) or (not own and issubclass(kind, tf.Tensor)):
+        return lambda value, own: _identity(value)
+    if issubclass(kind, functools.partial):
+        return lambda value, own: [_compared(each, own) for each in (value.func, value.args, value.keywords)]
+    if issubclass(kind, (tuple, list, dict)):
+        return _contents
+    if issubclass(kind, (np.generic, np.ndarray)):
+        return lambda value, own: (value.dtype.str, value.shape, value.tobytes() if value.size <= _MOST else None)
+    return None
+
+
+def _contents(container, own: bool):
+    if len(container) > _MOST:
+        return len(container)
+    items = itertools.chain(*container.items()) if isinstance(container, dict) else container
+    return [_compared(each, own) for each in items]
+
+
+@functools.lru_cache(4096)
+def _counting(own: bool, is_model: bool, names: tuple) -> list:
     """Return which of a layer's attributes may count: of those of Keras that are private none, as bookkeeping."""
+    # What begins with `_self_` is TensorFlow's record of these attributes.
+    names = tuple(name for name in names if not (is_model and (name in _OF_EVERY_MODEL or name[:6] == "_self_")))
     return [name for name in names if name[0] != "_" or (own and name not in _OF_EVERY_LAYER)]
 
 

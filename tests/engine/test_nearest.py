@@ -59,3 +59,14 @@ def test_branches_of_different_inputs_do_not_pass_each_other():
     np.testing.assert_array_equal(
         visualize_cam(model, -1, 1, x, normalize=False), visualize_cam(model, -1, 1, x, "features", normalize=False)
     )
+
+
+@pytest.mark.parametrize("last", [keras.layers.Reshape((36, 3)), keras.layers.Permute((3, 1, 2))])
+@pytest.mark.parametrize("target", [1, lambda output: keras.ops.max(keras.ops.reshape(output, (-1, 108)), axis=1)])
+def test_the_nearest_feature_map_is_before_a_softmax_that_is_reshaped(last, target):
+    features = keras.layers.Conv2D(4, 3, padding="same", name="features")
+    model = keras.Sequential([keras.Input((6, 6, 2)), features, keras.layers.Conv2D(3, 1, activation="softmax"), last])
+    x, options = zoo.images(2, (6, 6, 2)), {"normalize": False, "relu": False}
+    found = visualize_cam(model, -1, target, x, **options)
+    np.testing.assert_array_equal(found, visualize_cam(model, -1, target, x, "features", **options))
+    assert np.abs(found).max() > 0

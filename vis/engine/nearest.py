@@ -28,11 +28,14 @@ def nearest(run, losses) -> list[tuple[Source, list]]:
     Raises:
         ArgumentError: There is no feature map.
     """
-    targets, own = [], []
+    targets: list = []
+    own: list = []
     for loss, _ in losses:
         found = run.tensors(getattr(loss, "layer", None))
-        targets += found
-        own += [*found, *([run.logits(loss.layer)] if getattr(loss, "logits", False) else [])]
+        # Not what lies between the logits and the output, such as a softmax before a reshape.
+        read = [run.logits_of(tensor) for tensor in found] if getattr(loss, "logits", False) else found
+        targets += read
+        own += [*found, *read]
     candidates = _candidates(run, targets, own, lambda layout: layout.is_map)
     candidates = candidates or _candidates(run, targets, own, lambda layout: True)
     reading = [each for each in candidates if _reads_places(run, each[1], targets)]
@@ -55,7 +58,8 @@ def nearest(run, losses) -> list[tuple[Source, list]]:
 
 def _candidates(run, targets, own, fits) -> list:
     """Return pairs of a layer and a tensor, the last first, each tensor with the innermost layer that returned it."""
-    before = set().union(*(graphs.ancestors(target) for target in targets))
+    outputs = [tensor for tensor in own if all(tensor is not target for target in targets)]
+    before = set().union(*(graphs.ancestors(target, outputs) for target in targets))
     first: dict[str, object] = {}
     for layer, outputs in run.calls:
         for tensor in outputs:

@@ -174,3 +174,32 @@ def test_an_output_is_addressed_by_its_key():
 def test_a_keras_loss_is_no_target(classifier):
     with pytest.raises(TypeError, match="not the Keras loss .*lambda output"):
         visualize_saliency_with_losses(classifier, [(keras.losses.MeanSquaredError(), 1)], X)
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.scores = keras.layers.Dense(1, activation="sigmoid")
+
+    def call(self, x):
+        return self.scores(x)
+
+
+def test_the_label_of_a_single_output_that_only_a_trace_can_tell():
+    model, x = Subclassed(), RNG.normal(size=(3, 4)).astype("float32")
+    model(x)
+    upward = model.scores.kernel.numpy()[:, 0]
+    labels = np.array([0, 1, 0])
+    maps = visualize_saliency(model, None, Labels(labels), x, **RAW)
+    np.testing.assert_allclose(maps, np.where(labels == 0, -1, 1)[:, None] * upward, atol=1e-6)
+    maps = visualize_saliency(model, None, "predicted", x, **RAW)
+    np.testing.assert_allclose(maps, np.where(x @ upward < 0, -1, 1)[:, None] * upward, atol=1e-6)
+
+
+def test_the_label_of_a_segmentation_with_its_single_channel_first():
+    last = keras.layers.Conv2D(1, 3, activation="sigmoid")
+    channels_last = keras.Sequential([keras.Input((8, 8, 1)), last])
+    channels_first = keras.Sequential([keras.Input((8, 8, 1)), last, keras.layers.Permute((3, 1, 2))])
+    for wanted in ("predicted", Labels([0, 1, 1])):
+        maps = visualize_saliency(channels_first, None, wanted, X, **RAW)
+        np.testing.assert_allclose(maps, visualize_saliency(channels_last, None, wanted, X, **RAW), atol=1e-7)

@@ -285,6 +285,19 @@ def sources_of(objective: Objective, inputs: ModelInputs, batch_size: int | None
     return question.function(("batch", False), batch_trace(question)).sources
 
 
+def width_of_loss(objective: Objective, inputs: ModelInputs) -> int | None:
+    """Return the number of filters that the first loss of an objective chooses from, by tracing the model.
+
+    Args:
+        objective: The objective.
+        inputs: Samples.
+
+    Returns:
+        What the loss noted, or None. A later call of `evaluate` for scores alone uses the same trace.
+    """
+    return Question(objective, inputs, ()).batch().notes[0].width
+
+
 def _batches(question: Question, read: bool) -> Iterator[Evaluated]:
     function = question.function(("batch", read), batch_trace(question, read))
     count = question.inputs.count

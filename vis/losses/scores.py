@@ -221,6 +221,7 @@ class Prediction(ActivationMaximization):
         if scores.shape.rank > 2:
             channel = run.channel(run(self.layer))
             scores = tf.reduce_mean(scores, axis=[i for i in range(1, scores.shape.rank) if i != channel])
+        run.notes.width = scores.shape[-1]
         if scores.shape[-1] == 1:
             return tf.cast(scores[:, 0] >= 0, tf.float32)
         return tf.cast(tf.argmax(scores, axis=-1), tf.float32)

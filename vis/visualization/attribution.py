@@ -19,7 +19,7 @@ from vis.engine import addressing
 from vis.engine.addressing import NEAREST, symbolic_inputs
 from vis.engine.addressing import model_of as model_of
 from vis.engine.cache import unchanged
-from vis.engine.evaluate import Objective, evaluate
+from vis.engine.evaluate import Objective, evaluate, width_of_loss
 from vis.engine.inputs import ModelInputs, prepare
 from vis.engine.rules import underlying
 from vis.engine.types import Evaluated, Source
@@ -78,11 +78,11 @@ class Filter:
                     "filter_indices", f"must be filters, a function or 'predicted', not {wanted!r}", kind="unknown"
                 )
             labels = predicted(Objective(self.model, [(Prediction(self.layer), 1.0)]), inputs)
-            return self._of_labels(labels)
+            return self._of_labels(labels, inputs)
         if isinstance(wanted, Labels):
-            return self._of_labels(wanted.labels)
+            return self._of_labels(wanted.labels, inputs)
         if wanted is None and y is not None:
-            return self._of_labels(np.asarray(y))
+            return self._of_labels(np.asarray(y), inputs)
         _warn_of_flat_classes(wanted, inputs.count)
         width = width_of(self.model, self.layer)
         marked = marks(wanted, width)
@@ -96,8 +96,8 @@ class Filter:
             wanted = marked
         return self._objective(ActivationMaximization(self.layer, wanted, logits=self.logits), -1.0)
 
-    def _of_labels(self, labels: np.ndarray) -> Objective:
-        width = width_of(self.model, self.layer)
+    def _of_labels(self, labels: np.ndarray, inputs: ModelInputs) -> Objective:
+        width = width_of(self.model, self.layer, inputs)
         return self._objective(LabelScore(labels, width, self.layer, logits=self.logits), -1.0)
 
     def _objective(self, loss, weight: float) -> Objective:
@@ -262,9 +262,15 @@ def predicted(objective: Objective, inputs: ModelInputs) -> np.ndarray:
     return np.concatenate([part.scores[0] for part in parts]).astype(np.int64)
 
 
-def width_of(model, layer) -> int | None:
-    """Return the number of filters to choose from, or None if only a trace can tell."""
-    model = underlying(model)
+def width_of(model, layer, inputs: ModelInputs | None = None) -> int | None:
+    """Return the number of filters to choose from, or None if only a trace can tell.
+
+    Args:
+        model: A Keras model, with or without a backprop modifier.
+        layer: The address of the layer, or None for the output.
+        inputs: Samples, with which the model is traced where its symbols do not tell which axis has the filters.
+    """
+    seen, model = model, underlying(model)
     try:
         if isinstance(layer, addressing.Address):
             tensors = [model.outputs[layer.where]]
@@ -273,8 +279,11 @@ def width_of(model, layer) -> int | None:
         else:
             tensors = model.outputs if layer is None else keras.tree.flatten(layer.output)
     except (AttributeError, ValueError, TypeError):
-        return None
-    return tensors[0].shape[-1] if len(tensors or ()) == 1 and len(tensors[0].shape) > 1 else None
+        tensors = []
+    rank = len(tensors[0].shape) if len(tensors or ()) == 1 else 0
+    if inputs is not None and rank != 2:
+        return width_of_loss(Objective(seen, [(Prediction(layer), 1.0)]), inputs)
+    return tensors[0].shape[-1] if rank > 1 else None
 
 
 def is_stream(seed_input) -> bool:

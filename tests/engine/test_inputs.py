@@ -53,6 +53,31 @@ def test_a_seed_input_that_is_not_numeric(plain):
         visualize_saliency(plain, -1, 2, "cat.png")
 
 
+@pytest.mark.parametrize(
+    ("dtype", "value", "message"),
+    [
+        ("int32", np.nan, "seed_input must be finite, not NaN or infinite"),
+        ("uint8", 300, r"seed_input must be from 0 to 255 \(uint8\), not 300"),
+        ("uint8", -1.5, r"seed_input must be from 0 to 255 \(uint8\), not -1.5"),
+        ("float32", -1e300, r"seed_input must be from -3.4\d*e\+38 to 3.4\d*e\+38 \(float32\), not -1e\+300"),
+    ],
+)
+def test_a_number_that_the_dtype_of_the_model_does_not_have(dtype, value, message):
+    model = keras.Sequential([keras.Input((2,), dtype=dtype), keras.layers.Rescaling(1.0), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match=message):
+        prepare(model, np.array([1, value]))
+    assert prepare(model, np.array([1.0, 100.25])).arrays[0].dtype == dtype
+
+
+def test_texts_are_refused_by_name():
+    model = keras.Sequential([keras.Input((1,), dtype="string"), keras.layers.TextVectorization(vocabulary=["a"])])
+    for texts in (np.array(["a b"]), tf.constant(["a b"]), ["a b"], np.array([["a"]], object)):
+        with pytest.raises(TypeError, match="seed_input must be numeric, not texts. Split the model"):
+            prepare(model, texts)
+    with pytest.raises(TypeError, match="seed_input must be numeric: .*, not an array of <U1"):
+        prepare(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), np.array(["a"]))
+
+
 def test_a_column_of_a_table_is_an_input_of_one_value_per_sample():
     inputs = {name: keras.Input((1,), name=name) for name in ("age", "height")}
     joined = keras.layers.Concatenate()(list(inputs.values()))

@@ -156,6 +156,13 @@ def _batch(model, value, symbol, which: str, reads_texts: bool = False) -> np.nd
         raise ArgumentError("seed_input", f"must hold samples of one shape{which}: {error}", kind="shape") from error
     if reads_texts:
         array = _texts(array, which)
+    elif symbol is not None and symbol.dtype == "string":
+        raise ArgumentTypeError(
+            "seed_input",
+            f"must be numeric{which}, not texts",
+            "Split the model after the layer that turns texts into numbers, and give those numbers",
+            kind="dtype",
+        )
     elif not is_real(array) and array.dtype.kind not in "biu":
         raise ArgumentTypeError(
             "seed_input",
@@ -170,8 +177,6 @@ def _batch(model, value, symbol, which: str, reads_texts: bool = False) -> np.nd
         array = array[None]
     elif rank is not None and array.ndim == rank + 1 and isinstance(value, (list, tuple)) and len(value) == 1:
         array = array[0]  # a list of inputs, of which there is one
-    if not reads_texts:
-        array = array.astype(_dtype(model, array, symbol), copy=False)
     if rank is not None and array.ndim != rank:
         raise ArgumentError(
             "seed_input",
@@ -193,7 +198,18 @@ def _batch(model, value, symbol, which: str, reads_texts: bool = False) -> np.nd
         wrong: list[int] = [] if len(array) == 1 else np.flatnonzero(~samples).tolist()
         where = f" (in sample {', '.join(map(str, wrong[:5]))})" if len(wrong) else ""
         raise ArgumentError("seed_input", f"must be finite{which}, not NaN or infinite{where}", kind="not_finite")
-    return array
+    return array if reads_texts else _cast(array, _dtype(model, array, symbol), which)
+
+
+def _cast(array: np.ndarray, dtype: str, which: str) -> np.ndarray:
+    """Return an array in the model's dtype; refuse numbers beyond its range, which would become others."""
+    if array.size and dtype != "bool" and not np.can_cast(array.dtype, dtype):
+        low, high = tf.as_dtype(dtype).min, tf.as_dtype(dtype).max
+        for value in (array.min(), array.max()):
+            if not low <= np.trunc(value) <= high:
+                problem = f"must be from {low} to {high} ({dtype}){which}, not {value}"
+                raise ArgumentError("seed_input", problem, kind="range")
+    return array.astype(dtype, copy=False)
 
 
 def _texts(array: np.ndarray, which: str) -> np.ndarray:
@@ -217,7 +233,7 @@ def _check_columns(table) -> None:
 
 
 def _described(value) -> str:
-    kind = type(value).__name__
+    kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
     return f"a data set inside another structure ({kind})" if hasattr(value, "element_spec") else kind
 
 

@@ -80,6 +80,8 @@ def test_a_blurred_picture_is_blurred_along_its_positions(model):
         ([[0, 1], [0, 1, 2]], "baseline must have one baseline per input, or the same number of them, not 2, 3"),
         ([[], 0], "baseline must hold at least one baseline, not an empty list"),
         (["white", 0], "baseline must be a number, an array, 'blur' or a list of these, not 'white'"),
+        ([None, 0], "baseline must be a number, an array, 'blur' or a list of these, not None"),
+        ([np.nan, 0], "baseline must be finite, not NaN or infinite"),
         ([0, np.zeros(3)], r"of shape \(2,\) or \(2, 2\) for 'table', not of shape \(3,\)"),
     ],
 )

@@ -189,14 +189,16 @@ def _each(baseline, names: list[str]) -> list[list]:
 def _array(baseline, tensor: Moved) -> np.ndarray:
     """Return a baseline of one tensor with a row per sample: of shape (samples,) for a number."""
     value = tensor.values
-    if isinstance(baseline, str):
-        if baseline != "blur":
-            raise ArgumentError(
-                "baseline", f"must be a number, an array, 'blur' or a list of these, not {baseline!r}", kind="unknown"
-            )
+    if isinstance(baseline, str) and baseline == "blur":
         axes = [axis for axis in range(1, value.ndim) if tensor.channel is None or axis != tensor.channel + 1]
         return blur(value, axes)
-    array = np.asarray(baseline, np.float32)
+    try:
+        array = np.asarray("" if baseline is None else baseline, np.float32)
+    except (TypeError, ValueError) as error:
+        problem = f"must be a number, an array, 'blur' or a list of these, not {baseline!r}"
+        raise ArgumentError("baseline", problem, kind="unknown") from error
+    if not np.isfinite(array).all():
+        raise ArgumentError("baseline", "must be finite, not NaN or infinite", kind="not_finite")
     if array.ndim == 0:
         return np.full(len(value), array)
     shape = value.shape

@@ -148,3 +148,8 @@ def test_a_background_holds_for_every_sample_and_is_of_their_type():
 def test_what_cannot_stand_for_it(fill, message):
     with pytest.raises(ArgumentError, match=message):
         filling(fill, subject_of(np.zeros((2, 3))))
+
+
+def test_what_integers_of_a_few_bits_cannot_hold_does_not_stand_for_them():
+    with pytest.raises(ArgumentError, match=r"fill must be from 0 to 255 \(uint8\), not 300.0"):
+        filling(300, subject_of(np.zeros((2, 3), np.uint8)))

@@ -101,6 +101,27 @@ def is_real(array: np.ndarray) -> bool:
     return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
 
 
+def cast(array: np.ndarray, dtype, argument: str, which: str = "") -> np.ndarray:
+    """Return an array in another dtype; refuse numbers beyond its range, which would become others.
+
+    Args:
+        array: Numbers.
+        dtype: The dtype, or its name.
+        argument: The argument that holds them, for the message.
+        which: Which of several inputs they are for, for the message.
+
+    Raises:
+        ArgumentError: A number is beyond the range.
+    """
+    if array.size and dtype != "bool" and not np.can_cast(array.dtype, dtype):
+        low, high = tf.as_dtype(dtype).min, tf.as_dtype(dtype).max
+        for value in (array.min(), array.max()):
+            if not low <= np.trunc(value) <= high:
+                problem = f"must be from {low} to {high} ({np.dtype(dtype).name}){which}, not {value}"
+                raise ArgumentError(argument, problem, kind="range")
+    return array.astype(dtype, copy=False)
+
+
 def _inputs(model, declared, seed_input):
     """Return the user's keys, if any, and one value per input, in the model's order."""
     if isinstance(declared, dict):
@@ -198,18 +219,7 @@ def _batch(model, value, symbol, which: str, reads_texts: bool = False) -> np.nd
         wrong: list[int] = [] if len(array) == 1 else np.flatnonzero(~samples).tolist()
         where = f" (in sample {', '.join(map(str, wrong[:5]))})" if len(wrong) else ""
         raise ArgumentError("seed_input", f"must be finite{which}, not NaN or infinite{where}", kind="not_finite")
-    return array if reads_texts else _cast(array, _dtype(model, array, symbol), which)
-
-
-def _cast(array: np.ndarray, dtype: str, which: str) -> np.ndarray:
-    """Return an array in the model's dtype; refuse numbers beyond its range, which would become others."""
-    if array.size and dtype != "bool" and not np.can_cast(array.dtype, dtype):
-        low, high = tf.as_dtype(dtype).min, tf.as_dtype(dtype).max
-        for value in (array.min(), array.max()):
-            if not low <= np.trunc(value) <= high:
-                problem = f"must be from {low} to {high} ({dtype}){which}, not {value}"
-                raise ArgumentError("seed_input", problem, kind="range")
-    return array.astype(dtype, copy=False)
+    return array if reads_texts else cast(array, _dtype(model, array, symbol), "seed_input", which)
 
 
 def _texts(array: np.ndarray, which: str) -> np.ndarray:

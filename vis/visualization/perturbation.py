@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from vis.engine.evaluate import Objective, evaluate, sources_of
-from vis.engine.inputs import ModelInputs, is_real
+from vis.engine.inputs import ModelInputs, cast, is_real
 from vis.engine.types import Change, Evaluated
 from vis.utils.arrays import blur
 from vis.utils.errors import ArgumentError, warn
@@ -219,8 +219,8 @@ def _rows(given, subject: Subject, argument: str, first: str) -> np.ndarray:
     if not fits:
         _refuse_shape(array, subject, argument, first)
     if is_real(values):
-        return array.astype(np.float64 if values.dtype == np.float64 else np.float32)
-    return np.round(array).astype(values.dtype)
+        return cast(array, np.float64 if values.dtype == np.float64 else np.float32, argument)
+    return cast(np.round(array), values.dtype, argument)
 
 
 def _refuse_shape(array: np.ndarray, subject: Subject, argument: str, first: str):

@@ -50,6 +50,16 @@ def test_a_modifier_s_result_has_the_gradients_shape():
             checks.modified(gradients, modify)
 
 
+def test_a_modifier_s_result_is_finite_where_the_gradients_are():
+    def inverse(gradients):
+        return np.where(gradients == 0, np.inf, gradients)
+
+    with pytest.raises(ArgumentError, match="grad_modifier must return finite numbers.*'inverse'"):
+        checks.modified(np.zeros(2), inverse)
+    unknown = np.array([np.nan, 1.0])  # which is reported as the gradient's own
+    np.testing.assert_array_equal(checks.modified(unknown, inverse), unknown)
+
+
 def test_an_axis_is_counted_from_the_front():
     assert [checks.axis("channel_axis", value, 3) for value in (0, 2, -1, -3, np.int64(1), None)] == [
         0,

@@ -71,7 +71,7 @@ def real_number(name: str, value, what: str = "be a number") -> float:
 
 
 def modified(gradients: np.ndarray, modify: Callable) -> np.ndarray:
-    """Apply a gradient modifier, and refuse results of another shape.
+    """Apply a gradient modifier, and refuse results of another shape, and NaN made of finite gradients.
 
     Args:
         gradients: An array of any shape.
@@ -81,7 +81,7 @@ def modified(gradients: np.ndarray, modify: Callable) -> np.ndarray:
         An array of the same shape.
 
     Raises:
-        ValueError: The modifier returns None or an array of another shape.
+        ValueError: The modifier returns None, an array of another shape, or numbers that are not finite.
 
     Example:
         >>> modified(np.array([-1.0, 2.0]), np.negative)
@@ -96,7 +96,14 @@ def modified(gradients: np.ndarray, modify: Callable) -> np.ndarray:
             f"must return an array of the gradients' shape, {gradients.shape}, not {came}",
             f"Correct the function {getattr(modify, '__name__', modify)!r}",
         )
-    return np.asarray(result)
+    result = np.asarray(result)
+    if not np.isfinite(result).all() and np.isfinite(gradients).all():
+        raise ArgumentError(
+            "grad_modifier",
+            "must return finite numbers, not NaN or infinite ones",
+            f"Correct the function {getattr(modify, '__name__', modify)!r}",
+        )
+    return result
 
 
 def axis(name: str, value, rank: int) -> int | None:

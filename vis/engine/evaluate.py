@@ -207,9 +207,9 @@ class Question:
             names = ", ".join(loss.name for loss, _ in self.losses)
             warn(
                 "saturated",
-                f"{names}: the target is saturated (a softmax or sigmoid near 0 or 1), so that its gradient is "
-                "rounding error",
-                "Leave logits=True, or explain the scores before the softmax or sigmoid",
+                f"{names}: the target is saturated (a softmax or sigmoid near 0 or 1, or a similarity at its highest), "
+                "so that its gradient is rounding error",
+                "For a probability, leave logits=True, or explain the scores before the softmax or sigmoid",
             )
 
 

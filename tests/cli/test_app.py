@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
 from cli.commands import refusal, run, start
 
 import vis
@@ -52,3 +56,30 @@ def test_a_process_refuses_in_one_line(model_path, digit, tmp_path):
         "Error: Invalid value for --class-index: 12 is out of range, the model has 10 outputs: give 0 to 9 or auto.\n"
     )
     assert os.listdir(tmp_path) == ["seven.png"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["gradcam-batch", "--input", "none.csv"],
+        ["influence", "--input-train", "none.csv", "--input-val", "none.csv"],
+        ["influence-tabular", "--input-train", "none.csv", "--input-val", "none.csv"],
+        ["label-errors", "--input-train", "none.csv"],
+    ],
+)
+def test_a_mistyped_path_is_refused_without_importing_tensorflow(arguments, tmp_path):
+    # TensorFlow takes seconds to import, and prints lines about the processor unless the command prevents it.
+    code = f"""
+import sys
+from vis.cli import app
+try:
+    app([*{arguments!r}, "--model", "model.keras"])
+finally:
+    assert "tensorflow" not in sys.modules
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "must be an existing CSV" in result.stderr
+    assert result.stderr.endswith(", not none.csv.\n")
+    assert result.stderr.count("\n") == 1

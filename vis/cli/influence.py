@@ -152,10 +152,7 @@ def influence(
 ) -> None:
     """Score each training image by the change in validation loss if it had been left out, most harmful first."""
     from vis import datasets
-    from vis.batch import influence_trials
-    from vis.batch.compiled import predicted_classes
     from vis.files import names as names_of_classes
-    from vis.pages import ranking
 
     with option("--labels"):
         class_names = None if labels is None else names_of_classes.read(labels)
@@ -164,6 +161,10 @@ def influence(
     for name, table in zip(_TABLES, tables, strict=True):
         training_data.check_one_column(name, table, input_variable, "Use vis influence-tabular")
     network = training_data.trainable(model, custom_objects, unsafe)
+    from vis.batch import influence_trials
+    from vis.batch.compiled import predicted_classes
+    from vis.pages import ranking
+
     layout, scale = training_data.image_inputs(network, model, preprocess)
     compiled, settings = _training(
         model, optimizer, learning_rate, 0.0, batch_size=batch_size, epochs=epochs, init=init.value

@@ -107,7 +107,6 @@ def label_errors(
     Trains freshly initialized copies of the model, each without one fold of the rows, which it then predicts.
     """
     from vis import datasets
-    from vis.batch import label_errors as folds_of
     from vis.files import names as names_of_classes
 
     with option("--labels"):
@@ -116,6 +115,8 @@ def label_errors(
     table = training_data.open_table("--input-train", input_train, input_variable, label_variable)
     training_data.check_output(output, [input_train])
     network = training_data.trainable(model, custom_objects, unsafe)
+    from vis.batch import label_errors as folds_of
+
     shape = getattr(network, "input_shape", None)
     is_image = not (isinstance(shape, tuple) and len(shape) == 2)
     reader, shape, scale, scale_note = _reader(table, network, model, preprocess, input_variable, is_image)

@@ -103,11 +103,12 @@ class Scale(NamedTuple):
     reason: str = ""
 
 
-def read_image(path: str | os.PathLike) -> Image.Image:
+def read_image(path: str | os.PathLike, *, warns: bool = True) -> Image.Image:
     """Read an image upright and with 8 bits per channel.
 
     Args:
         path: A file that Pillow can read: PNG, JPEG, GIF, BMP, TIFF, WebP, ...
+        warns: Whether to warn; False for an image that is read again.
 
     Returns:
         The image in mode 'L' (grayscale) or 'RGB'. An orientation in the EXIF data is applied, 16-bit images are scaled
@@ -146,9 +147,9 @@ def read_image(path: str | os.PathLike) -> Image.Image:
         image = Image.fromarray((np.asarray(image, dtype=np.float32) / 257).round().clip(0, 255).astype(np.uint8))
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     image = _reduced(_in_mode(_on_white(image) if image.has_transparency_data else image, mode))
-    if frames > 1:
+    if warns and frames > 1:
         warn("first_frame", f"{path} has {frames} frames, of which the first is read")
-    if declared != _fitting(declared):
+    if warns and declared != _fitting(declared):
         warn("reduced_image", f"{path} is very large and read at a size of {image.width} by {image.height}")
     return image
 

@@ -666,3 +666,14 @@ def test_what_is_explained_is_said_and_classes_are_called_by_their_names(model_p
     )[1]  # fmt: skip
     Path("names.txt").write_text("zero\none\n")
     assert "must have a name for each of the model's 10 classes, not 2" in refusal(*given)
+
+
+def test_an_image_that_is_read_again_to_be_drawn_and_for_the_page_is_warned_about_once(model_path, folder, recwarn):
+    frames = [Image.new("L", (400, 300), brightness) for brightness in (0, 255)]
+    frames[0].save("images/0.gif", save_all=True, append_images=frames[1:])
+    write(folder, "x:image,y:label", ["images/0.gif,3"])
+    code, _, err = run("saliency-batch", "--model", model_path, "--html")
+    assert code == 0
+    assert "Warning: images/0.gif has 2 frames, of which the first is read.\n" in err
+    assert err.count("frames") == 1
+    assert not [each for each in recwarn if "frames" in str(each.message)]

@@ -139,7 +139,7 @@ def explain_rows(
 def _draw(survey: Survey, explained: Explained) -> Outcome:
     """Write the pictures of a row, as `<thousands>/<row>.png`."""
     outcome, sample, heatmap, predicted_heatmap, numbers = explained
-    image = sample.image or images.read_image(sample.path)
+    image = sample.image or images.read_image(sample.path, warns=False)
     main = f"{survey.pictures.name}/{outcome.row // 1000:04d}/{outcome.row}.png"
     outcome = outcome._replace(picture=main)
     for picture, drawn_map in ((main, heatmap), (outcome.predicted_picture, predicted_heatmap)):

@@ -60,7 +60,7 @@ def thumbnail(path: Path) -> str:
         ('data:image/png;base64,', '')
     """
     try:
-        image = images.read_image(path)
+        image = images.read_image(path, warns=False)  # the run that made the page has warned
     except ValueError:
         return ""
     content = io.BytesIO()

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from vis.batch.predictions import check_label, output_width, predictor, scorer
+from vis.batch.predictions import check_label, output_width, predictor, scorer, scores_of
 from vis.utils.errors import ArgumentError
 
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
@@ -67,6 +67,15 @@ def test_a_model_that_does_not_run_on_a_sample_is_refused():
         scorer(model_of())(X[:, :3])
     assert refused.value.argument == "model"
     assert refused.value.problem.startswith("does not run on an image of shape (3,): ")
+
+
+def test_a_model_that_fails_without_being_compiled_is_refused_too():
+    layers = [keras.layers.Conv2D(2, 3), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((None, None, 1)), *layers])
+    with pytest.raises(ArgumentError) as refused:
+        scores_of(model, np.ones((1, 1, 6, 1), np.float32))
+    assert refused.value.argument == "model"
+    assert refused.value.problem.startswith("does not run on an image of shape (1, 6, 1): ")
 
 
 @pytest.mark.parametrize(("label", "width"), [(-1, 3), (3, 3), (2, 1)])

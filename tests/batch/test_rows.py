@@ -100,6 +100,19 @@ def test_images_of_different_sizes_are_asked_about_by_their_shapes(survey):
     assert {each.outcome.row: each.heatmap.shape for each in found} == {0: (4, 4), 1: (5, 6), 2: (4, 4)}
 
 
+@pytest.mark.parametrize("predict", [True, False])
+def test_an_image_too_small_for_the_layers_does_not_stop_the_others(survey, predict):
+    layers = [keras.layers.Conv2D(2, 3), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((None, None, 1)), *layers])
+    shapes = [(4, 4, 1), (1, 6, 1), (5, 6, 1)]
+    explain = rows.explainer(survey._replace(predict=predict), model)
+    found, failed = explain([Row(i, sample(np.ones(s, np.float32), 0)) for i, s in enumerate(shapes)])
+    assert [each.outcome.row for each in found] == [0, 2]
+    assert [(each.row, each.error) for each in failed] == [
+        (1, "a.png has a size that the model's layers cannot compute: 6 by 1 pixels")
+    ]
+
+
 def test_a_regressor_has_a_score_and_no_class(survey):
     model = model_of(1, None)
     survey = survey._replace(label_variable=None)

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from vis.engine import taps
+from vis.engine.evaluate import reason
 from vis.losses import LabelScore as LabelScore
 from vis.utils.errors import ArgumentError
 
@@ -92,7 +93,9 @@ def scorer(model: keras.Model) -> Callable[[np.ndarray], tuple[np.ndarray, bool]
             except ArgumentError:
                 raise
             except (ValueError, TypeError, tf.errors.OpError) as error:
-                raise ArgumentError("model", f"does not run on an image of shape {x.shape[1:]}: {error}") from error
+                why = reason(error) if isinstance(error, tf.errors.InvalidArgumentError) else error
+                problem = f"does not run on an image of shape {x.shape[1:]}: {why}"
+                raise ArgumentError("model", problem, kind="computation") from error
 
     return score
 
@@ -118,8 +121,11 @@ def scores_of(model: keras.Model, x: np.ndarray) -> tuple[np.ndarray, bool]:
     """
     outputs = getattr(model, "outputs", None) or []
     if len(outputs) == 1 and len(outputs[0].shape) == 2 and (outputs[0].shape[1] or 0) > 1:
-        with keras.StatelessScope(), _structure_warning_silenced():
-            scores = np.asarray(model(_as_taken(model, tf.convert_to_tensor(x)), training=False), np.float32)
+        try:
+            with keras.StatelessScope(), _structure_warning_silenced():
+                scores = np.asarray(model(_as_taken(model, tf.convert_to_tensor(x)), training=False), np.float32)
+        except (ValueError, TypeError, tf.errors.OpError):  # reported below, without Keras's list of arguments
+            return scorer(model)(x)
         # Scores that add up to one come from a softmax; for others only a trace shows whether they are probabilities.
         if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
             return scores, True

@@ -71,6 +71,7 @@ def explainer(survey: Survey, model) -> Callable:
     from vis.visualization.attribution import NotFiniteError
 
     predict = predictor(model)
+    layout = images.input_layout(model)
     width = None
 
     def explain_rows(rows):
@@ -109,6 +110,15 @@ def explainer(survey: Survey, model) -> Callable:
             # Explain those that are finite without the others.
             alone = [attempt([row]) for row in rows]
             return [each for some, _ in alone for each in some], [each for _, wrong in alone for each in wrong]
+        except ArgumentError as error:
+            if error.kind != "computation" or None not in (layout.height, layout.width):
+                raise
+            # The layers of a model for images of any size can fail on a small one. TensorFlow's reason is left out, as
+            # its words depend on what was computed before.
+            shape = rows[0].value.x.shape
+            height, width = shape[1:] if layout.channel_axis == 0 else shape[:2]
+            reason = f"has a size that the model's layers cannot compute: {width} by {height} pixels"
+            return [], [Outcome(row.number, error=f"{row.value.path} {reason}") for row in rows]
 
     def explain(rows):
         samples = [row.value for row in rows]

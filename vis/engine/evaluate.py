@@ -75,11 +75,27 @@ class Function(NamedTuple):
         try:
             return self.call(*arguments)
         except tf.errors.InvalidArgumentError as error:
-            lines = [line.strip() for line in error.message.splitlines()]
-            reason = next((line for line in reversed(lines) if line and not line.startswith("[[")), error.message)
             raise ArgumentError(
-                "seed_input", f"must be something that the model can compute: {reason.rstrip('.')}", kind="computation"
+                "seed_input", f"must be something that the model can compute: {reason(error)}", kind="computation"
             ) from error
+
+
+def reason(error: tf.errors.OpError) -> str:
+    """Return why an operation failed: the last line of TensorFlow's report, which begins with where it failed.
+
+    Args:
+        error: An error of a compiled function.
+
+    Returns:
+        A sentence without its full stop.
+
+    Example:
+        >>> reason(tf.errors.InvalidArgumentError(None, None, "Detected at node x\\nThe size is negative.\\n[[x]]"))
+        'The size is negative'
+    """
+    lines = [line.strip() for line in error.message.splitlines()]
+    last = next((line for line in reversed(lines) if line and not line.startswith("[[")), error.message)
+    return last.rstrip(".")
 
 
 class Question:

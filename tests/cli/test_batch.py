@@ -677,3 +677,10 @@ def test_an_image_that_is_read_again_to_be_drawn_and_for_the_page_is_warned_abou
     assert "Warning: images/0.gif has 2 frames, of which the first is read.\n" in err
     assert err.count("frames") == 1
     assert not [each for each in recwarn if "frames" in str(each.message)]
+
+
+def test_a_row_that_is_too_long_is_an_error_of_the_input(model_path, folder):
+    write(folder, "x:image,y:label", ["images/0.png,3", "images/1.png,3", "images/2.png,3,more"])
+    message = refusal("gradcam-batch", "--model", model_path)
+    assert message.startswith("Error: --input must have 2 cells in each row, as the header of output_result.csv has, ")
+    assert "not 3 as in row 2 " in message

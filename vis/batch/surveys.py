@@ -120,6 +120,7 @@ def plan(
     )
     with _about("output"):
         outputs.check_output(output, (table.extension,))
+    with _about("input"):  # whose rows it reads
         run.check_output(survey)
     return survey
 
@@ -218,10 +219,12 @@ def checked_options(method: Method, options: Mapping[str, Any]) -> dict[str, Any
 
 @contextlib.contextmanager
 def _about(argument: str) -> Iterator[None]:
-    """Name an argument of the calling function in errors raised inside."""
+    """Name an argument of the calling function in errors raised inside, unless they are about the output."""
     try:
         yield
     except ArgumentError as error:
+        if error.argument == "output":
+            raise
         raise error.about(argument) from error
     except OSError as error:  # a name that is too long, for example
         raise ArgumentError(

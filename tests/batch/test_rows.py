@@ -13,7 +13,7 @@ from vis.batch.plan import Survey
 from vis.datasets import Row
 from vis.files.tables import Table
 from vis.methods import METHODS
-from vis.visualization import visualize_saliency
+from vis.visualization import gradient_times_input, visualize_saliency
 
 LAYOUT = images.InputLayout(4, 4, 1, -1)
 X = np.random.default_rng(0).random((6, 4, 4, 1)).astype(np.float32)
@@ -128,3 +128,14 @@ def test_one_class_for_all_has_to_be_one_of_the_model(survey):
     np.testing.assert_allclose(found[0].heatmap, visualize_saliency(model, None, 2, X[0]), atol=1e-6)
     with pytest.raises(ArgumentError, match="class_index must be one of the model's 2 classes, from 0, not 2"):
         rows.explainer(survey, model_of(1, "sigmoid"))([Row(0, sample(X[0]))])
+
+
+def test_the_class_index_of_a_regressor_stands_for_its_output(survey):
+    model, method = model_of(1, None), METHODS["gradient-times-input"]
+    options = {each.name: each.default for each in method.options}
+    survey = survey._replace(label_variable=None, class_index=0, method=method, options=options)
+    found, _ = rows.explainer(survey, model)([Row(i, sample(x)) for i, x in enumerate(X)])
+    for x, each in zip(X, found, strict=True):
+        np.testing.assert_allclose(each.heatmap, gradient_times_input(model, None, 0, x), atol=1e-5)
+    with pytest.raises(ArgumentError, match="class_index must be 0 for a model of one output without a sigmoid, not 1"):
+        rows.explainer(survey._replace(class_index=1), model)([Row(0, sample(X[0]))])

@@ -72,10 +72,10 @@ def explainer(survey: Survey, model) -> Callable:
 
     predict = predictor(model)
     layout = images.input_layout(model)
-    width = None
+    width, is_regressor = None, False
 
     def explain_rows(rows):
-        nonlocal width
+        nonlocal width, is_regressor
         failed = []
         by_shape: dict[tuple, list] = {}
         for row in rows:
@@ -83,9 +83,11 @@ def explainer(survey: Survey, model) -> Callable:
                 failed.append(Outcome(row.number, error=row.error))
                 continue
             if width is None:
-                width = output_width(model, row.value.x)
+                outputs = output_width(model, row.value.x)
                 if survey.class_index is not None:
-                    _check_class(survey.class_index, width)
+                    is_regressor = outputs == 1 and not predict(row.value.x[None]).probabilities
+                    _check_class(survey.class_index, 1 if is_regressor else max(outputs, 2))
+                width = outputs  # last, as another thread goes on once it is known
             try:
                 if row.value.label is not None:
                     check_label(row.value.label, width)
@@ -133,7 +135,8 @@ def explainer(survey: Survey, model) -> Callable:
         classes = [each.predicted if each.label is None else each.label for each in outcomes]
         labels: np.ndarray = np.array([1 if label is None else label for label in classes])
         if survey.class_index is not None:
-            labels = np.full(len(rows), survey.class_index)
+            # The only index of a regressor stands for its output, as for a single image.
+            labels = np.full(len(rows), 1 if is_regressor else survey.class_index)
         heatmaps = survey.method.explain(model, Labels(labels), x, survey.options, to_draw=True)
         numbers = heatmaps if survey.save_maps else [None] * len(rows)
         if survey.save_maps and survey.method.is_enlarged:
@@ -152,9 +155,12 @@ def explainer(survey: Survey, model) -> Callable:
     return explain_rows
 
 
-def _check_class(index: int, width: int) -> None:
-    if index >= max(width, 2):
-        raise ArgumentError("class_index", f"must be one of the model's {max(width, 2)} classes, from 0, not {index}")
+def _check_class(index: int, count: int) -> None:
+    if index < count:
+        return
+    if count == 1:
+        raise ArgumentError("class_index", f"must be 0 for a model of one output without a sigmoid, not {index}")
+    raise ArgumentError("class_index", f"must be one of the model's {count} classes, from 0, not {index}")
 
 
 def _predicted(outcomes: list[Outcome], prediction: Prediction) -> list[Outcome]:

@@ -47,18 +47,6 @@ def test_labels_that_are_none(cell):
         datasets.label(cell)
 
 
-@pytest.fixture
-def picture(tmp_path):
-    (tmp_path / "dir").mkdir()
-    Image.new("L", (4, 4), 255).save(tmp_path / "dir" / "a b.png")
-    return tmp_path / "dir" / "a b.png"
-
-
-@pytest.mark.parametrize("cell", ["dir/a b.png", "./dir/a b.png", "dir\\a b.png", ".\\dir\\a b.png", "{absolute}"])
-def test_paths_of_images(tmp_path, picture, cell):
-    assert datasets.image_path(tmp_path, cell.format(absolute=picture)).samefile(picture)
-
-
 @pytest.mark.parametrize(
     ("mode", "suffix"),
     [

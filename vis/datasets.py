@@ -18,6 +18,7 @@ import pandas as pd
 
 from vis import images
 from vis.files.image_folders import EXTENSIONS
+from vis.files.paths import image_path
 from vis.files.tables import Table
 from vis.utils.checks import whole_number
 from vis.utils.errors import ArgumentError
@@ -208,50 +209,6 @@ def vector(cells: list[str]) -> np.ndarray:
     if not np.isfinite(numbers).all():
         raise ValueError(f"{cells[int(np.argmin(np.isfinite(numbers)))]!r} is not a finite number")
     return numbers
-
-
-def image_path(folder: str | os.PathLike, cell: str) -> Path:
-    """Return the path of the image in a cell: relative to a folder, absolute, or with backslashes from Windows.
-
-    Args:
-        folder: The folder that relative paths start from: that of the CSV file.
-        cell: The cell's text.
-
-    Returns:
-        The path; nothing is read.
-
-    Raises:
-        ValueError: The cell is empty.
-
-    Example:
-        >>> image_path("data", "digits\\\\7.png").as_posix()
-        'data/digits/7.png'
-    """
-    if not cell.strip():
-        raise ValueError("the path of the image is empty")
-    path = Path(folder, cell)
-    # On other systems a backslash is an ordinary character of a file name, but hardly ever meant as one.
-    return path if "\\" not in cell or os.path.exists(path) else Path(folder, cell.replace("\\", "/"))
-
-
-def moved_path(cell: str, folder: str | os.PathLike, to: str | os.PathLike) -> str:
-    """Return the cell for an image of one table in another table, which may be in another folder.
-
-    Args:
-        cell: The cell of the first table.
-        folder: The first table's folder.
-        to: The other table's folder.
-
-    Returns:
-        The same cell if it is absolute or the folders are the same; else the path relative to the other folder.
-
-    Example:
-        >>> moved_path("digits/7.png", "data", "out"), moved_path("digits/7.png", "data", "data")
-        ('../data/digits/7.png', 'digits/7.png')
-    """
-    if os.path.isabs(cell) or os.path.realpath(folder) == os.path.realpath(to):
-        return cell
-    return Path(os.path.relpath(image_path(folder, cell), to or ".")).as_posix()
 
 
 def batches(

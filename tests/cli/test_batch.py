@@ -138,6 +138,21 @@ def test_every_column_stays_as_it_was(model_path, samples, folder):
     assert Path("out.csv").read_text() == f"{header},gradcam\n{row},out/0000/0.png\n"
 
 
+def test_a_table_in_another_folder_has_its_images_too(model_path, folder):
+    write(folder, "x:image,y:label", ["images/0.png,0", f"{folder / 'images' / '1.png'},1"])
+    (folder / "elsewhere").mkdir()
+    before = "output_result.csv"
+    for command in ("gradcam", "saliency"):
+        output = f"elsewhere/{command}.csv"
+        code, _, err = run(f"{command}-batch", "--model", model_path, "--input", before, "--output", output)
+        assert code == 0, err
+        before = output
+    assert lines("elsewhere/saliency.csv")[1:] == [
+        "../images/0.png,0,gradcam/0000/0.png,saliency/0000/0.png",
+        f"{folder / 'images' / '1.png'},1,gradcam/0000/1.png,saliency/0000/1.png",
+    ]
+
+
 def test_thousands_in_the_folder(model_path, folder):
     write(folder, "x,y", ["images/0.png,0"] * 1002)
     assert run("saliency-batch", "--model", model_path)[0] == 0

@@ -73,6 +73,21 @@ def test_a_parquet_file_keeps_its_types_and_gets_a_column_of_text(typed, pq, tmp
             open_input(typed[0]).write(tmp_path / "out.parquet", {"map": ["m"] * count})
 
 
+@pytest.mark.parametrize("kind", ["string", "large_string", "dictionary"])
+def test_paths_of_images_start_from_the_new_parquet_file_s_folder(kind, pq, tmp_path):
+    import pyarrow as pa
+
+    types = {"string": pa.string(), "large_string": pa.large_string(), "dictionary": pa.dictionary("int32", "string")}
+    cells = pa.array(["dir/a.png", None, "dir/a.png"], pa.string()).cast(types[kind])
+    pq.write_table(pa.table({"n": [1, 2, 3], "x": cells}), tmp_path / "data.parquet")
+    (tmp_path / "out").mkdir()
+    open_input(tmp_path / "data.parquet").write(tmp_path / "out" / "o.parquet", {"map": ["m"] * 3}, images=[1])
+    written = pq.read_table(tmp_path / "out" / "o.parquet")
+    assert written["x"].to_pylist() == ["../dir/a.png", None, "../dir/a.png"]
+    assert written["x"].type == pq.read_table(tmp_path / "data.parquet")["x"].type
+    assert written["n"].to_pylist() == [1, 2, 3]
+
+
 def test_a_parquet_file_may_replace_itself(typed, pq):
     open_input(typed[0]).write(typed[0], {"map": list("abcdefg")})
     assert pq.read_table(typed[0])["map"].to_pylist() == list("abcdefg")

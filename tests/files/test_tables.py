@@ -74,6 +74,16 @@ def test_writing_adds_a_column_and_changes_nothing_else(tmp_path, mark, line_end
     assert (tmp_path / "out.csv").read_bytes().decode() == expected + line_end
 
 
+def test_paths_of_images_start_from_the_new_table_s_folder(tmp_path):
+    table = Table(write(tmp_path, 'x:image,y:label,note\n"dir/a, b.png",dir/c.png,dir/d.png\n,1,2\n'))
+    (tmp_path / "out").mkdir()
+    for folder, cell in (("out", "../dir/a, b.png"), (".", "dir/a, b.png")):
+        table.write(tmp_path / folder / "out.csv", {"map": ["m/0.png", ""]}, images=[0])
+        ((first, second),) = (frame.to_numpy().tolist() for frame in Table(tmp_path / folder / "out.csv").rows())
+        assert first == [cell, "dir/c.png", "dir/d.png", "m/0.png"]
+        assert second == ["", "1", "2", ""]
+
+
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 def test_line_breaks_in_cells_stay_in_them(tmp_path, line_end):
     rows = [["a\rb", "1"], ["c\nd", "2"], ["e\r\nf", "3"]]

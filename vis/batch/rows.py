@@ -11,6 +11,7 @@ from PIL import Image
 
 from vis import datasets, images
 from vis.batch.plan import Outcome, Survey
+from vis.files.paths import image_path
 from vis.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def reader(survey: Survey, layout: images.InputLayout, size: int) -> Callable[[l
     def read(cells):
         cell, *labels = cells
         label = datasets.labels(labels) if labels else None
-        path = datasets.image_path(survey.table.folder, cell)
+        path = image_path(survey.table.folder, cell)
         image = images.read_image(path)
         x = images.to_model_input(image, layout, survey.preprocess)
         return Sample(image if image.width * image.height * size <= _PIXELS_KEPT else None, path, x, label)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vis import datasets, images
+from vis import images
 from vis.batch import model_files, shards
 from vis.batch.executors import LOCAL, Executor
 from vis.batch.plan import Outcome, Survey
@@ -25,6 +25,7 @@ from vis.batch.shards import numbers_of
 from vis.files import tables
 from vis.files.journal import Journal
 from vis.files.names import named
+from vis.files.paths import image_path
 from vis.pages import gallery
 from vis.utils.errors import ArgumentError
 
@@ -233,7 +234,7 @@ def _image_paths(survey: Survey) -> Iterator[Path | None]:
     (column,) = survey.table.positions(survey.input_variable)
     for frame in survey.table.rows():
         for cell in frame[column]:
-            yield datasets.image_path(survey.table.folder, cell) if cell.strip() else None
+            yield image_path(survey.table.folder, cell) if cell.strip() else None
 
 
 def _pixels(survey: Survey, layout: images.InputLayout) -> int:
@@ -276,6 +277,6 @@ def _finish(survey: Survey, journal: Journal) -> None:
         columns = {survey.column: (each.picture or "" for each in outcomes(journal))}
         if survey.save_maps:
             columns["map"] = (numbers_of(each.picture) if each.picture else "" for each in outcomes(journal))
-        survey.table.write(survey.output, columns)
+        survey.table.write(survey.output, columns, survey.table.positions(survey.input_variable))
     else:
         survey.output.unlink(missing_ok=True)

@@ -151,8 +151,8 @@ def influence(
     unsafe: UnsafeOption = False,
 ) -> None:
     """Score each training image by the change in validation loss if it had been left out, most harmful first."""
-    from vis import datasets
     from vis.files import names as names_of_classes
+    from vis.files.paths import moving
 
     with option("--labels"):
         class_names = None if labels is None else names_of_classes.read(labels)
@@ -188,7 +188,7 @@ def influence(
             network, compiled, training, validation, settings, method, weights, n_trials, seed, journal, executor
         )
         found = ranked[[*names, "influence", "datasource_index", *_example_columns(ranked)]].copy()
-        found[names[0]] = [datasets.moved_path(cell, training.table.folder, output.parent) for cell in found[names[0]]]
+        found[names[0]] = found[names[0]].map(moving(training.table.folder, output.parent))
         _write(output, found, scores, run_settings)
     if html:
         page = output.with_suffix(".html")

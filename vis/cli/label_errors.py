@@ -106,8 +106,8 @@ def label_errors(
 
     Trains freshly initialized copies of the model, each without one fold of the rows, which it then predicts.
     """
-    from vis import datasets
     from vis.files import names as names_of_classes
+    from vis.files.paths import moving
 
     with option("--labels"):
         class_names = None if labels is None else names_of_classes.read(labels)
@@ -144,7 +144,7 @@ def label_errors(
         inputs = [table.header[position] for position in table.positions(input_variable)]
         written = found.copy()
         if is_image:
-            written[inputs[0]] = [datasets.moved_path(cell, table.folder, output.parent) for cell in found[inputs[0]]]
+            written[inputs[0]] = found[inputs[0]].map(moving(table.folder, output.parent))
         training_data.write(output, written)
     if html:
         _write_page(output.with_suffix(".html"), found, table, inputs, is_image, class_names)

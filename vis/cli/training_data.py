@@ -102,10 +102,11 @@ def image_inputs(network: keras.Model, path: Path, preprocess: str) -> tuple[Inp
 
 def image_reader(table: Table, layout: InputLayout, preprocess: str) -> Callable[[list[str]], np.ndarray]:
     """Return a function that reads the image of a row's cells as the input of a model."""
-    from vis import datasets, images
+    from vis import images
+    from vis.files.paths import image_path
 
     def read(cells):
-        image = images.read_image(datasets.image_path(table.folder, cells[0]))
+        image = images.read_image(image_path(table.folder, cells[0]))
         return images.to_model_input(image, layout, preprocess)
 
     return read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +97,14 @@ class Columns(abc.ABC):
         """
 
     @abc.abstractmethod
-    def write(self, path: Path, columns: Mapping[str, Iterable[str]]) -> None:
+    def write(self, path: Path, columns: Mapping[str, Iterable[str]], images: Collection[int] = ()) -> None:
         """Write this table with more columns, under a temporary name that is then renamed.
 
         Args:
             path: The file; it may be the table's own.
             columns: For each new column its header cell, and its cells, one per row.
+            images: The positions of columns with paths of images. If the file is in another folder than the table,
+                they are written relative to that folder.
 
         Raises:
             ValueError: There are more rows than cells, or fewer: the table has changed.

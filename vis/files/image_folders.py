@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 
 from vis.files.columns import ROWS_AT_ONCE, Columns
 from vis.files.outputs import replacing
+from vis.files.paths import moving
 from vis.utils.errors import ArgumentError
 
 #: The extensions of the files that count as images.
@@ -68,24 +69,25 @@ class ImageFolder(Columns):
             yield pd.DataFrame(cells, pd.RangeIndex(start, start + len(some)), dtype=object)
             start += len(some)
 
-    def write(self, path: Path, columns: Mapping[str, Iterable[str]]) -> None:
+    def write(self, path: Path, columns: Mapping[str, Iterable[str]], images: Collection[int] = ()) -> None:
         """Write the images and labels, and more columns, as a CSV file.
 
         Args:
             path: The file; the images' paths in it are relative to its folder.
             columns: For each new column its header cell, and its cells, one per image.
+            images: Ignored: the column of the images is known.
 
         Raises:
             ValueError: There are more images than cells, or fewer: the folder has changed.
         """
-        more = zip(*columns.values(), strict=True)
+        more, move = zip(*columns.values(), strict=True), moving(self.path, path.parent)
         with replacing(path) as file:
             pd.DataFrame([[*self.header, *columns]]).to_csv(file, header=False, index=False, lineterminator="\n")
             for frame in self.rows():
                 added = list(itertools.islice(more, len(frame)))
                 if len(added) < len(frame):
                     raise self.changed("more")
-                frame[0] = [_moved(self.path / cell, path.parent) for cell in frame[0]]
+                frame[0] = frame[0].map(move)
                 both = pd.concat([frame, pd.DataFrame(added, frame.index, dtype=object)], axis=1)
                 both.to_csv(file, header=False, index=False, lineterminator="\n")
             if next(more, None) is not None:
@@ -114,11 +116,3 @@ class ImageFolder(Columns):
 def _image_files(folder: str | Path) -> list[str]:
     with os.scandir(folder) as entries:
         return sorted(each.name for each in entries if each.name.lower().endswith(EXTENSIONS) and each.is_file())
-
-
-def _moved(image: Path, folder: Path) -> str:
-    """Return the cell for an image in a table of another folder."""
-    try:
-        return Path(os.path.relpath(image, folder or ".")).as_posix()
-    except ValueError:  # another drive on Windows
-        return str(image.absolute())

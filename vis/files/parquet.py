@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 
 from vis.files.columns import ROWS_AT_ONCE, Columns
 from vis.files.outputs import replacing
+from vis.files.paths import moving
 from vis.utils.errors import ArgumentError
 
 # Rows per row group in the files that are written.
@@ -88,12 +89,14 @@ class ParquetTable(Columns):
     def count(self) -> int:
         return self._count
 
-    def write(self, path: Path, columns: Mapping[str, Iterable[str]]) -> None:
+    def write(self, path: Path, columns: Mapping[str, Iterable[str]], images: Collection[int] = ()) -> None:
         """Write this table with more columns of text, under a temporary name that is then renamed.
 
         Args:
             path: The file; it may be the table's own.
             columns: For each new column its name, and its cells, one per row; an empty one is a missing value.
+            images: The positions of columns with paths of images. If the file is in another folder than the table,
+                they are written relative to that folder.
 
         Raises:
             ValueError: There are more rows than cells, or fewer: the file has changed.
@@ -101,7 +104,7 @@ class ParquetTable(Columns):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        more = zip(*columns.values(), strict=True)
+        more, move = zip(*columns.values(), strict=True), moving(self.folder, path.parent)
         with self._opened() as file, replacing(path, encoding=None) as to:
             schema = file.schema_arrow
             for name in columns:
@@ -114,7 +117,11 @@ class ParquetTable(Columns):
                     cells = [
                         pa.array([cell or None for cell in column], pa.string()) for column in zip(*added, strict=True)
                     ]
-                    writer.write_batch(pa.record_batch([*batch.columns, *cells], schema=schema))
+                    old = list(batch.columns)
+                    for position in images:
+                        paths = map(move, _texts(old[position]))
+                        old[position] = pa.array([cell or None for cell in paths], pa.string()).cast(old[position].type)
+                    writer.write_batch(pa.record_batch([*old, *cells], schema=schema))
             if next(more, None) is not None:
                 raise self.changed("fewer")
 

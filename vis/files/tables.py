@@ -12,13 +12,14 @@ import csv
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from vis.files.columns import ROWS_AT_ONCE, Columns
 from vis.files.outputs import replacing
+from vis.files.paths import moving
 from vis.utils.errors import ArgumentError
 
 _BYTES_LOOKED_AT = 2**16
@@ -83,23 +84,30 @@ class Table(Columns):
             if first > start:
                 yield frame.loc[start:]
 
-    def write(self, path: str | os.PathLike, columns: Mapping[str, Iterable[str]]) -> None:
+    def write(
+        self, path: str | os.PathLike, columns: Mapping[str, Iterable[str]], images: Collection[int] = ()
+    ) -> None:
         """Write this table with more columns, under a temporary name that is then renamed.
 
         Args:
             path: The file; it may be the table's own.
             columns: For each new column its header cell, and its cells, one per row.
+            images: The positions of columns with paths of images. If the file is in another folder than the table,
+                they are written relative to that folder.
 
         Raises:
             ValueError: There are more rows than cells, or fewer: the file has changed.
         """
         path, rows = Path(path), zip(*columns.values(), strict=True)
+        move = moving(self.folder, path.parent)
         with replacing(path, self._encoding) as file:
             _write_rows(file, pd.DataFrame([[*self.header, *columns]]), self._line_end)
             for frame in self.rows():
                 more = list(itertools.islice(rows, len(frame)))
                 if len(more) < len(frame):
                     raise self.changed("more")
+                for position in images:
+                    frame[position] = frame[position].map(move)
                 for number, cells in enumerate(zip(*more, strict=True)):
                     frame[len(self.header) + number] = cells
                 _write_rows(file, frame, self._line_end)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vis import datasets
 from vis.files.names import named
 from vis.files.outputs import replacing
+from vis.files.paths import image_path
 from vis.pages import rendering
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def write(
 
     def card(place: int) -> _Card:
         row = found.iloc[place]
-        file = None if image is None else datasets.image_path(folder, row[image])
+        file = None if image is None else image_path(folder, row[image])
         return _Card(
             picture=None if file is None else rendering.thumbnail(file),
             address="" if file is None else rendering.link(file, Path(path).parent),

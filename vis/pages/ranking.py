@@ -13,6 +13,7 @@ import numpy as np
 from vis import datasets
 from vis.files.names import named
 from vis.files.outputs import replacing
+from vis.files.paths import image_path
 from vis.pages import rendering
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def write(
 
     def card(place: int) -> _Card:
         row = ranked.iloc[place]
-        file = datasets.image_path(folder, row[image])
+        file = image_path(folder, row[image])
         return _Card(
             picture=rendering.thumbnail(file),
             address=rendering.link(file, Path(path).parent),

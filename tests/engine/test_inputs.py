@@ -10,7 +10,7 @@ import tensorflow as tf
 import zoo
 from PIL import Image
 
-from vis import ArgumentError
+from vis import ArgumentError, VisWarning
 from vis.engine.inputs import prepare
 from vis.visualization import visualize_saliency
 
@@ -66,7 +66,7 @@ def test_a_number_that_the_dtype_of_the_model_does_not_have(dtype, value, messag
     model = keras.Sequential([keras.Input((2,), dtype=dtype), keras.layers.Rescaling(1.0), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match=message):
         prepare(model, np.array([1, value]))
-    assert prepare(model, np.array([1.0, 100.25])).arrays[0].dtype == dtype
+    assert prepare(model, np.array([1.0, 100.0])).arrays[0].dtype == dtype
 
 
 def test_texts_are_refused_by_name():
@@ -179,3 +179,11 @@ def test_an_error_of_the_first_call_is_shown_with_the_shape():
     with pytest.raises(ArgumentError) as raised:
         prepare(Strict(name="strict"), np.ones((2, 4)))
     assert str(raised.value).endswith("'strict' can be called on, not of shape (1, 4): three features only.")
+
+
+def test_fractions_that_an_input_of_integers_drops_are_told():
+    model = keras.Sequential([keras.Input((3,), dtype="uint8"), keras.layers.Rescaling(1.0)])
+    with pytest.warns(VisWarning, match=r"such as 0\.5, but the model takes whole numbers \(uint8\)"):
+        found = prepare(model, np.array([[1.0, 0.5, 2.0]]))
+    np.testing.assert_array_equal(found.arrays[0], [[1, 0, 2]])
+    prepare(model, np.array([[1.0, 0.0, 255.0]]))

@@ -12,7 +12,7 @@ from PIL import Image
 from vis.engine import addressing
 from vis.engine.addressing import symbolic_inputs as symbolic_inputs
 from vis.engine.rules import underlying
-from vis.utils.errors import ArgumentError, ArgumentTypeError, reason_of
+from vis.utils.errors import ArgumentError, ArgumentTypeError, reason_of, warn
 
 
 class ModelInputs:
@@ -219,7 +219,18 @@ def _batch(model, value, symbol, which: str, reads_texts: bool = False) -> np.nd
         wrong: list[int] = [] if len(array) == 1 else np.flatnonzero(~samples).tolist()
         where = f" (in sample {', '.join(map(str, wrong[:5]))})" if len(wrong) else ""
         raise ArgumentError("seed_input", f"must be finite{which}, not NaN or infinite{where}", kind="not_finite")
-    return array if reads_texts else cast(array, _dtype(model, array, symbol), "seed_input", which)
+    if reads_texts:
+        return array
+    taken = cast(array, _dtype(model, array, symbol), "seed_input", which)
+    dropped = array[array != taken] if is_real(array) and not is_real(taken) else np.empty(0)
+    if dropped.size:
+        warn(
+            "fractions",
+            f"seed_input has fractions{which}, such as {dropped[0]:.3g}, but the model takes whole numbers "
+            f"({taken.dtype}): they are cut off",
+            "Give whole numbers, such as pixels from 0 to 255",
+        )
+    return taken
 
 
 def _texts(array: np.ndarray, which: str) -> np.ndarray:

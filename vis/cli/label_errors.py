@@ -54,6 +54,7 @@ _REMEDIES: Remedies = {
     ("model", "regressor"): "If it is a classifier, compile it with a Keras cross entropy and save it again",
     ("model", "logits"): "Compile it with a loss of from_logits=True, or end it in a softmax, and save it again",
     ("table", "images"): "For images, give a model that takes images",
+    "nothing_learned": "Give another --learning-rate, more --epochs, or a model that can learn these data",
     ("y", "rare_class"): "Use fewer --folds, or remove the rows of that class",
 }
 

@@ -28,6 +28,7 @@ from vis.influence import fold_files
 from vis.influence.confident_learning import count_errors
 from vis.influence.folds import CrossValidation, FoldScores
 from vis.utils.docs import shared_docs
+from vis.utils.errors import warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +98,7 @@ def label_errors(
         TypeError: `model` is not a Keras model, or the labels are not numeric or missing.
 
     Warns:
-        VisWarning: A file in `directory` is damaged; its fold is trained again.
+        VisWarning: A file in `directory` is damaged; its fold is trained again. Or the networks have learned nothing.
 
     Example:
         >>> import keras
@@ -153,6 +154,7 @@ def ranked(labels: np.ndarray, found: Sequence[FoldScores]) -> pd.DataFrame:
         probabilities[scores.held] = scores.probabilities
         sums[:, scores.trained] += [scores.loss, scores.margin, scores.gradient_norm]
         times[scores.trained] += 1
+    _warn_of_chance(labels, probabilities)
     early_loss, margin, gradient_norm = sums / times
     rows = np.arange(len(labels))
     confidence = probabilities[rows, labels]
@@ -176,3 +178,15 @@ def ranked(labels: np.ndarray, found: Sequence[FoldScores]) -> pd.DataFrame:
         }
     )
     return table.iloc[order].reset_index(drop=True)
+
+
+def _warn_of_chance(labels: np.ndarray, probabilities: np.ndarray) -> None:
+    """Warn if the held-out predictions are no better than always predicting the most frequent label."""
+    right = np.mean(probabilities.argmax(axis=1) == labels)
+    if right <= np.bincount(labels).max() / len(labels):
+        warn(
+            "nothing_learned",
+            f"the networks predict {right:.1%} of the labels that they were trained without, no more than the most "
+            "frequent label does: the scores mean nothing",
+            "Give another learning rate by optimizer=, more epochs, or a model that can learn these data",
+        )

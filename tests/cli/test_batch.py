@@ -167,7 +167,7 @@ def test_without_labels_the_predicted_class_is_explained_and_that_is_said(model_
     write(folder, "x:image", [f"images/{number}.png" for number in range(12)])
     code, out, _ = run("gradcam-batch", "--model", model_path)
     assert code == 0
-    assert "output_result.csv has no labels to explain: the predicted class is explained," in out
+    assert "output_result.csv has no labels to explain: the predicted class, or the output of a regressor," in out
     x = samples[0] / np.float32(255)
     classes = digit_model.predict(x, verbose=0).argmax(axis=1)
     for number, heatmap in enumerate(visualize_cam(digit_model, None, classes[:, None], x, interpolation=None)):
@@ -180,7 +180,10 @@ def test_labels_may_be_left_out_of_account(model_path, folder):
     write(folder, "x:image", [f"images/{number}.png" for number in range(12)], "x.csv")
     assert run("gradcam-batch", "--model", model_path, "--input", "x.csv", "--output", "x_only.csv")[0] == 0
     arguments = ("--label-variable", "none", "--output", "none.csv")
-    assert "The predicted class is explained," in run("gradcam-batch", "--model", model_path, *arguments)[1]
+    assert (
+        "The predicted class, or the output of a regressor, is explained,"
+        in run("gradcam-batch", "--model", model_path, *arguments)[1]
+    )
     pictures, expected = contents(folder / "none"), contents(folder / "x_only")
     assert len(pictures) == 12 + 1
     assert pictures.pop("journal.jsonl") != expected.pop("journal.jsonl")
@@ -676,7 +679,7 @@ def test_what_is_explained_is_said_and_classes_are_called_by_their_names(model_p
     assert f"The class of each row, in column 'y', is explained, {score}" in out
     assert "7 seven" in Path("saliency.html").read_text()
     assert f"Class 3 three is explained in every row, {score}" in run(*given, "--class-index", 3)[1]
-    assert "The predicted class is explained, by its output.\n" in run(
+    assert "The predicted class, or the output of a regressor, is explained, by its output.\n" in run(
         *given, "--label-variable", "none", "--no-logits"
     )[1]  # fmt: skip
     Path("names.txt").write_text("zero\none\n")

@@ -409,6 +409,14 @@ assert "tensorflow" not in sys.modules
         assert value in line
 
 
+def test_a_layer_that_the_class_is_not_computed_from(saved):
+    scores = [keras.layers.Conv2D(2, 3), keras.layers.Flatten(), keras.layers.Dense(3)]
+    model = keras.Sequential([keras.Input((12, 16, 3)), *scores, keras.layers.Softmax(name="last")])
+    message = refusal("gradcam", *saved(model), "--layer", "last")
+    assert message.startswith("Error: --layer must be something that ")
+    assert message.endswith("Give a --layer that the class is computed from.\n")
+
+
 def test_no_layer_with_a_feature_map(saved, tmp_path):
     model = keras.Sequential([keras.Input((12, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
     line = refusal("gradcam", *saved(model))

@@ -171,9 +171,9 @@ def _explained(survey: Survey, table: Path, *, requested: bool) -> str:
     elif survey.label_variable is not None:
         what = f"The class of each row, in column {survey.label_variable!r}, is explained"
     else:
-        what = "The predicted class is explained"
+        what = "The predicted class, or the output of a regressor, is explained"
         if not requested:
-            what = f"{table} has no labels to explain: the predicted class is explained"
+            what = f"{table} has no labels to explain: the predicted class, or the output of a regressor, is explained"
     score = "its score before a final softmax or sigmoid" if survey.options.get("logits", True) else "its output"
     return f"{what}, by {score}."
 

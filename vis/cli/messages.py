@@ -38,6 +38,7 @@ IMAGE_OPTIONS = {
 # warning's code.
 Remedies = Mapping[tuple[str, str] | str, str]
 IMAGE_REMEDIES: Remedies = {
+    ("penultimate_layer_idx", "disconnected"): "Give a --layer that the class is computed from",
     "class_token_only": "Choose a layer before the last attention by --layer",
     "negative_map": "--grad-modifier negate shows what speaks against it",
     "not_the_output": "Give another --layer",

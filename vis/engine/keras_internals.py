@@ -336,6 +336,8 @@ def not_rematerialized(layer) -> list[tuple[str, Callable]]:
 
 # Attributes of Keras, some of which change when a layer is called.
 _OF_EVERY_LAYER = frozenset(vars(keras.layers.Layer())) | {"_parent_path", "_saved_model_arg_spec", "_called"}
+# Those without an underscore that a call does not depend on.
+_BOOKKEEPING = frozenset("build built quantize call_signature_parameters activity_regularizer supports_jit".split())
 # What `compile`, `fit`, `predict` and `evaluate` keep in a model, apart from these.
 _OF_EVERY_MODEL = frozenset(vars(keras.Model(name="any"))) | frozenset(
     "optimizer history stop_training stop_predicting stop_evaluating _eval_epoch_iterator _compile_config "
@@ -366,8 +368,11 @@ def fingerprint(layer) -> tuple:
     counting = _counting(own, isinstance(layer, keras.Model), tuple(attributes))
     return (
         _identity(layer),
-        tuple(map(_identity, trainable)),
-        tuple(map(_identity, others)),
+        # The ids first, as references to variables that are alive would be compared by their values.
+        tuple(map(id, trainable)),
+        tuple(map(id, others)),
+        tuple(map(weakref.ref, trainable)),
+        tuple(map(weakref.ref, others)),
         getattr(getattr(layer, "dtype_policy", None), "name", None),
         *[_compared(attributes[name], own) for name in counting],
     )
@@ -405,7 +410,7 @@ def _contents(container, own: bool):
     if len(container) > _MOST:
         return len(container)
     items = itertools.chain(*container.items()) if isinstance(container, dict) else container
-    return [_compared(each, own) for each in items]
+    return [each if type(each) in _PLAIN else _compared(each, own) for each in items]
 
 
 @functools.lru_cache(4096)
@@ -413,7 +418,9 @@ def _counting(own: bool, is_model: bool, names: tuple) -> list:
     """Return which of a layer's attributes may count: of those of Keras that are private none, as bookkeeping."""
     # What begins with `_self_` is TensorFlow's record of these attributes.
     names = tuple(name for name in names if not (is_model and (name in _OF_EVERY_MODEL or name[:6] == "_self_")))
-    return [name for name in names if name[0] != "_" or (own and name not in _OF_EVERY_LAYER)]
+    return [
+        name for name in names if name not in _BOOKKEEPING and (name[0] != "_" or (own and name not in _OF_EVERY_LAYER))
+    ]
 
 
 @contextlib.contextmanager

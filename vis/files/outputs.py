@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from isal import isal_zlib
 from PIL import Image
 
 from vis.utils.errors import ArgumentError
@@ -131,7 +131,7 @@ def write_array(array: np.ndarray, path: str | os.PathLike) -> None:
 
 
 def encode_png(picture: np.ndarray) -> bytes:
-    """Encode a picture as PNG, in a third of the time of Pillow, which tries five filters on every line.
+    """Encode a picture as PNG, several times faster than Pillow, which tries five filters on every line.
 
     Args:
         picture: uint8, (height, width) for grayscale or (height, width, 3) for RGB.
@@ -151,16 +151,15 @@ def encode_png(picture: np.ndarray) -> bytes:
     lines[:, 0] = 2  # the filter "up"
     lines[0, 1:] = values[0]
     np.subtract(values[1:], values[:-1], out=lines[1:, 1:])
-    # A smooth map leaves runs of equal bytes; in most photographs, a search for longer repetitions finds none.
-    compressor = zlib.compressobj(level=6, strategy=zlib.Z_RLE)
+    compressed = isal_zlib.compress(lines.data, 1)  # higher levels take longer and save nothing
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", isal_zlib.crc32(kind + content))
 
     color_type = 0 if picture.ndim == 2 else 2
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0))
-        + chunk(b"IDAT", compressor.compress(lines.data) + compressor.flush())
+        + chunk(b"IDAT", compressed)
         + chunk(b"IEND", b"")
     )

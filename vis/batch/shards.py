@@ -25,7 +25,7 @@ from vis.files import outputs
 from vis.utils.threads import overlapped
 
 # Batches that the model explains at the same time, to use the processor time that one leaves between its operations.
-_BATCHES_AT_ONCE = 3
+_BATCHES_AT_ONCE = 2
 
 
 class Shard(NamedTuple):

@@ -30,7 +30,7 @@ def batch(quick):
     """Grad-CAM and SmoothGrad of every row of a CSV file of 96 x 96 images, at 90 % of the bare rate.
 
     The bare computation has the images in memory and throws the maps away. Reading a PNG file, drawing and writing its
-    picture take 0.8 ms of a processor, so the ratio is larger where the map itself takes little.
+    picture take 0.7 ms of a processor, so the ratio is larger where the map itself takes little.
     """
     keras.utils.set_random_seed(0)
     model = keras.applications.MobileNetV2((SIDE, SIDE, 3), weights=None)
